@@ -1,0 +1,372 @@
+r"""Knowledge sub-graphs: classes as nodes, positive cosine similarities as edges.
+
+.. math::
+    a_{ck} = \max(\cos(\mathbf{t}_c, \mathbf{p}_k), 0)
+
+Everything here works in blocks of rows, so that memory is :math:`\mathcal{O}(C \cdot D + B^2)`
+plus the edges that are asked for, with :math:`B` the block size.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import Data, HeteroData
+from torch_geometric.typing import Adj, OptTensor, SparseTensor
+from torch_geometric.utils import (
+    is_sparse,
+    scatter,
+    sort_edge_index,
+    to_edge_index,
+    to_undirected,
+)
+
+BLOCK_SIZE = 2048
+
+
+def row_blocks(num_rows: int, num_cols: int, block_size: int = BLOCK_SIZE) -> Iterator[slice]:
+    r"""Cuts the rows of a ``[num_rows, num_cols]`` matrix so that no part of it holds more than
+    ``block_size ** 2`` entries (one row at least).
+    """
+    step = max(1, block_size**2 // max(1, num_cols))
+    for start in range(0, num_rows, step):
+        yield slice(start, min(start + step, num_rows))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of length one; a zero row stays zero. Half precision is computed in ``float32``."""
+    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return F.normalize(x, dim=-1)
+
+
+def cosine_edges(
+    x: Tensor,
+    query: Tensor | None = None,
+    k: int | None = None,
+    threshold: float = 0.0,
+    *,
+    loop: bool = True,
+    groups: int | Tensor | None = None,
+    block_size: int = BLOCK_SIZE,
+) -> tuple[Tensor, Tensor]:
+    r"""Edges from nodes :obj:`x` to queries :obj:`query`, weighted by cosine similarity.
+
+    Only positive similarities become edges. Gradients flow from the weights to both inputs.
+
+    Args:
+        x (torch.Tensor): The node features :math:`\mathbf{p}`.
+        query (torch.Tensor, optional): The query features :math:`\mathbf{t}`; the nodes
+            themselves if not given. (default: :obj:`None`)
+        k (int, optional): Keep each query's :obj:`k` most similar nodes only, the most similar
+            first. :obj:`None` keeps all. (default: :obj:`None`)
+        threshold (float, optional): Keep similarities above this one only.
+            (default: :obj:`0.0`)
+        loop (bool, optional): Whether node :math:`c` may be a neighbour of query :math:`c`.
+            (default: :obj:`True`)
+        groups (int or torch.Tensor, optional): Connect nodes of the same group only: the group
+            of every node ``[C]`` (queries are then the nodes), or a number of groups over which
+            the nodes are dealt out by their index. (default: :obj:`None`)
+        block_size (int, optional): At most :obj:`block_size ** 2` similarities are held at a time.
+            (default: :obj:`2048`)
+
+    Shapes:
+        - **x:** :math:`(C, D)`; **query:** :math:`(Q, D)`
+        - **output:** edge indices :math:`(2, E)`, nodes in the first row and queries in the second,
+          sorted by query, and edge weights :math:`(E)`
+
+    Raises:
+        ValueError: If shapes do not fit, values are not finite, or an option is out of range.
+    """
+    query = x if query is None else query
+    _check_features(x, "x")
+    _check_features(query, "query")
+    if x.size(1) != query.size(1):
+        raise ValueError(
+            f"Nodes and queries need the same width (got {x.size(1)} and {query.size(1)})."
+        )
+    if not 0.0 <= threshold < 1.0:
+        raise ValueError(f"'threshold' is a cosine in [0, 1) (got {threshold}).")
+    group = _group_of(groups, x.size(0), query.size(0), x.device)
+    k = _clamp_neighbours(k, x.size(0), loop)
+
+    node, target = unit(x), unit(query)
+    rows, cols, weights = [], [], []
+    for block in row_blocks(target.size(0), node.size(0), block_size):
+        cosine = target[block] @ node.t()  # [B, C]
+        with torch.no_grad():
+            mask = cosine > threshold
+            if not loop:
+                mask[:, block].fill_diagonal_(False)
+            if group is not None:
+                mask &= group[block].unsqueeze(1) == group.unsqueeze(0)
+        if k is None:
+            row, col = mask.nonzero(as_tuple=True)
+        else:
+            index = cosine.detach().masked_fill(~mask, -1.0).topk(k, dim=1).indices  # [B, k]
+            row, position = mask.gather(1, index).nonzero(as_tuple=True)
+            col = index[row, position]
+        rows.append(row + block.start)
+        cols.append(col)
+        weights.append(cosine[row, col])
+
+    edge_index = torch.stack([torch.cat(cols), torch.cat(rows)])
+    return edge_index, torch.cat(weights).to(x.dtype)
+
+
+def knowledge_graph(
+    x: Tensor,
+    k: int | None = None,
+    threshold: float = 0.0,
+    *,
+    symmetric: bool = False,
+    loop: bool = False,
+    groups: int | Tensor | None = None,
+    block_size: int = BLOCK_SIZE,
+) -> Data:
+    r"""The knowledge sub-graph over class features, of the `"GraphAdapter: Tuning
+    Vision-Language Models With Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper
+    (Section 3.2): one node a class, edges weighted by the cosine similarity of their ends.
+
+    Without :obj:`k` the graph is complete, save for the pairs whose similarity is not positive.
+
+    Args:
+        x (torch.Tensor): The class features.
+        k (int, optional): Connect each node to its :obj:`k` most similar nodes only (exact).
+            (default: :obj:`None`)
+        threshold (float, optional): Keep similarities above this one only.
+            (default: :obj:`0.0`)
+        symmetric (bool, optional): Keep a :obj:`k`-nearest-neighbour edge in both directions if it
+            holds in one. (default: :obj:`False`)
+        loop (bool, optional): Whether each node is a neighbour of its own.
+            (default: :obj:`False`)
+        groups (int or torch.Tensor, optional): Connect nodes of the same group only: the group of
+            every node ``[C]``, or a number of groups over which the nodes are dealt out by their
+            index. (default: :obj:`None`)
+        block_size (int, optional): At most :obj:`block_size ** 2` similarities are held at a time.
+            (default: :obj:`2048`)
+
+    Shapes:
+        - **input:** :math:`(C, D)`
+        - **output:** :class:`~torch_geometric.data.Data` with :obj:`x` :math:`(C, D)`,
+          :obj:`edge_index` :math:`(2, E)` (neighbours in the first row) and :obj:`edge_weight`
+          :math:`(E)`, sorted by the receiving node
+
+    Raises:
+        ValueError: If :obj:`x` is not a finite floating-point matrix, or an option is out of range.
+
+    Example:
+        >>> import torch
+        >>> knowledge_graph(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]))
+        Data(x=[3, 2], edge_index=[2, 4], edge_weight=[4])
+    """
+    edge_index, edge_weight = cosine_edges(
+        x, k=k, threshold=threshold, loop=loop, groups=groups, block_size=block_size
+    )
+    if symmetric and k is not None:
+        edge_index, edge_weight = to_undirected(edge_index, edge_weight, x.size(0), reduce="max")
+        edge_index, edge_weight = sort_edge_index(
+            edge_index, edge_weight, x.size(0), sort_by_row=False
+        )
+    return Data(x=x, edge_index=edge_index, edge_weight=edge_weight)
+
+
+def dual_knowledge_graph(
+    text: Tensor,
+    image: Tensor,
+    query: Tensor | None = None,
+    k: int | None = None,
+    threshold: float = 0.0,
+    *,
+    symmetric: bool = False,
+    block_size: int = BLOCK_SIZE,
+) -> HeteroData:
+    r"""Both knowledge sub-graphs with the queries joined to each, ready for
+    :class:`~pyg_graphadapter.nn.DualKnowledgeConv`.
+
+    Args:
+        text (torch.Tensor): The class text features, nodes of the text sub-graph.
+        image (torch.Tensor): The class prototypes, nodes of the visual sub-graph.
+        query (torch.Tensor, optional): The features that collect knowledge; :obj:`text` if not
+            given. (default: :obj:`None`)
+        k (int, optional): Edges to the :obj:`k` most similar nodes only, among nodes and from
+            nodes to queries. (default: :obj:`None`)
+        threshold (float, optional): Keep similarities above this one only.
+            (default: :obj:`0.0`)
+        symmetric (bool, optional): As in :func:`knowledge_graph`. (default: :obj:`False`)
+        block_size (int, optional): As in :func:`knowledge_graph`. (default: :obj:`2048`)
+
+    Shapes:
+        - **text:** :math:`(C, D)`; **image:** :math:`(C, D)`; **query:** :math:`(Q, D)`
+        - **output:** :class:`~torch_geometric.data.HeteroData` with the node types ``text``,
+          ``image`` and ``query`` and the edge types ``(text, to, text)``, ``(image, to, image)``,
+          ``(text, to, query)`` and ``(image, to, query)``
+
+    Raises:
+        ValueError: As :func:`knowledge_graph` does.
+    """
+    query = text if query is None else query
+    data = HeteroData()
+    data["query"].x = query
+    for side, x in (("text", text), ("image", image)):
+        graph = knowledge_graph(x, k, threshold, symmetric=symmetric, block_size=block_size)
+        data[side].x = x
+        data[side, "to", side].edge_index = graph.edge_index
+        data[side, "to", side].edge_weight = graph.edge_weight
+        joined = cosine_edges(x, query, k, threshold, block_size=block_size)
+        data[side, "to", "query"].edge_index, data[side, "to", "query"].edge_weight = joined
+    return data
+
+
+def weighted_degree(
+    edge_index: Adj, edge_weight: OptTensor = None, num_nodes: int | None = None
+) -> Tensor:
+    r"""The weighted in-degree :math:`\sum_{l \neq k} a_{kl}` of every node, without self-loops.
+
+    Args:
+        edge_index (torch.Tensor or SparseTensor): The edges among the nodes.
+        edge_weight (torch.Tensor, optional): The weights of an edge list, :obj:`1` if not given;
+            negative ones count as :obj:`0`. (default: :obj:`None`)
+        num_nodes (int, optional): The number of nodes; one more than the largest index if not
+            given. (default: :obj:`None`)
+
+    Shapes:
+        - **edge_index:** :math:`(2, E)` or sparse matrix :math:`(C, C)`; **edge_weight:**
+          :math:`(E)`
+        - **output:** :math:`(C)`
+    """
+    edge_index, edge_weight = as_edge_list(edge_index, edge_weight)
+    weight = edge_weight.clamp(min=0) * (edge_index[0] != edge_index[1])
+    deg: Tensor = scatter(weight, edge_index[1], dim_size=num_nodes)
+    return deg
+
+
+def as_edge_list(edge_index: Adj, edge_weight: OptTensor = None) -> tuple[Tensor, Tensor]:
+    """Edges ``[2, E]``, source first, and weights ``[E]``, of whatever PyG takes for edges."""
+    if is_sparse(edge_index):
+        index, edge_weight = to_edge_index(as_csr(edge_index))
+        return index.flip(0), edge_weight  # `adj_t` has the receiving nodes as rows
+    if edge_weight is None:
+        edge_weight = torch.ones(edge_index.size(1), device=edge_index.device)
+    elif edge_weight.shape != (edge_index.size(1),):
+        raise ValueError(
+            f"Expected one weight an edge (got {list(edge_weight.shape)} for "
+            f"{edge_index.size(1)} edges)."
+        )
+    return edge_index, edge_weight
+
+
+def as_csr(adj_t: Adj) -> Tensor:
+    """The one layout whose products carry gradients to the values as well as to the features."""
+    if isinstance(adj_t, SparseTensor):
+        adj_t = adj_t.to_torch_sparse_csr_tensor()
+    elif adj_t.layout == torch.sparse_coo:
+        adj_t = adj_t.coalesce().to_sparse_csr()
+    elif adj_t.layout == torch.sparse_csc:
+        adj_t = adj_t.to_sparse_csr()
+    csr: Tensor = adj_t
+    return csr
+
+
+def class_prototypes(
+    x: Tensor,
+    y: Tensor,
+    num_classes: int | None = None,
+    *,
+    fallback: Tensor | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Tensor:
+    r"""The mean image feature of every class over its shots and their augmented views.
+
+    Args:
+        x (torch.Tensor): The image features.
+        y (torch.Tensor): The labels.
+        num_classes (int, optional): The number of classes :math:`C`; one more than the largest
+            label if not given. (default: :obj:`None`)
+        fallback (torch.Tensor, optional): What stands in for a class that has no image, as a rule
+            the class text features. (default: :obj:`None`)
+        class_names (sequence of str, optional): Used to name such a class in the error.
+            (default: :obj:`None`)
+
+    Shapes:
+        - **x:** :math:`(N, D)` or :math:`(N, V, D)`; **y:** :math:`(N)`;
+          **fallback:** :math:`(C, D)`
+        - **output:** :math:`(C, D)`, not normalised
+
+    Raises:
+        ValueError: If a label is out of range, or a class has no image and there is no
+            :obj:`fallback`.
+
+    Example:
+        >>> import torch
+        >>> class_prototypes(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]))
+        tensor([[2.],
+                [5.]])
+    """
+    if y.dim() != 1 or y.size(0) != x.size(0):
+        raise ValueError(f"Expected one label an image (got {list(y.shape)} for {x.size(0)}).")
+    if num_classes is None:
+        num_classes = int(y.max()) + 1 if y.numel() else 0
+    if y.numel() and (int(y.min()) < 0 or int(y.max()) >= num_classes):
+        raise ValueError(
+            f"Labels must lie in [0, {num_classes}) (got {int(y.min())} to {int(y.max())})."
+        )
+    x = x.mean(dim=1) if x.dim() == 3 else x  # [N, V, D] -> [N, D]
+    prototypes: Tensor = scatter(x, y, dim=0, dim_size=num_classes, reduce="mean")
+    empty = torch.bincount(y, minlength=num_classes) == 0
+    if not empty.any():
+        return prototypes
+    if fallback is not None:
+        return torch.where(empty.unsqueeze(1), fallback.to(prototypes.dtype), prototypes)
+    missing = empty.nonzero().flatten().tolist()
+    named = [class_names[c] if class_names is not None else str(c) for c in missing]
+    shown = ", ".join(repr(name) for name in named[:5]) + (", …" if len(named) > 5 else "")
+    raise ValueError(
+        f"{len(named)} of {num_classes} classes have no image: {shown}. Add images, remove the "
+        f"classes, or let their text features stand in."
+    )
+
+
+def _check_features(x: Tensor, name: str) -> None:
+    if x.dim() != 2 or not x.is_floating_point():
+        raise ValueError(
+            f"'{name}' must be a floating-point matrix [C, D] (got {x.dtype} {list(x.shape)})."
+        )
+    bad = (~x.detach().isfinite()).any(dim=1)
+    if bad.any():
+        raise ValueError(
+            f"'{name}' must be finite (got NaN or infinity in rows "
+            f"{bad.nonzero().flatten()[:5].tolist()})."
+        )
+
+
+def _group_of(
+    groups: int | Tensor | None, num_nodes: int, num_queries: int, device: torch.device
+) -> Tensor | None:
+    if groups is None:
+        return None
+    if isinstance(groups, int):
+        if groups < 1:
+            raise ValueError(f"'groups' must be at least 1 (got {groups}).")
+        groups = torch.arange(num_nodes, device=device) % groups
+    if groups.shape != (num_nodes,) or num_queries != num_nodes:
+        raise ValueError(
+            f"'groups' needs one entry a node, and queries that are the nodes (got "
+            f"{list(groups.shape)} for {num_nodes} nodes and {num_queries} queries)."
+        )
+    return groups
+
+
+def _clamp_neighbours(k: int | None, num_nodes: int, loop: bool) -> int | None:
+    if k is None:
+        return None
+    if k < 1:
+        raise ValueError(f"'k' must be at least 1 (got {k}); None connects all nodes.")
+    available = num_nodes if loop else num_nodes - 1
+    if k > available:
+        warnings.warn(
+            f"A graph of {num_nodes} nodes has no {k} neighbours a node: using {available}.",
+            stacklevel=3,
+        )
+    return min(k, available)

@@ -1,0 +1,305 @@
+r"""The graph convolution that reads one query out of a knowledge graph, in its exact short form.
+
+The published layer joins every query :math:`\mathbf{t}_c` to the graph of the :math:`K` nodes
+:math:`\mathbf{p}_k`, convolves the :math:`K + 1` nodes with
+:math:`\mathbf{\hat{A}} = \mathbf{D}^{-1/2} \mathbf{A} \mathbf{D}^{-1/2}` and keeps the query's row.
+In that row, the degree of a node is what it has among the nodes, :math:`r_k`, plus its one edge to
+the query, :math:`a_{ck}`; so the row can be written down without the graph it came from: one
+bipartite message pass, :math:`\mathcal{O}(C^2 D)` instead of :math:`\mathcal{O}(C^3 D)`.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.utils.checkpoint import checkpoint
+from torch_geometric.nn.conv import MessagePassing
+from torch_geometric.nn.dense.linear import Linear
+from torch_geometric.nn.inits import zeros
+from torch_geometric.typing import Adj, OptTensor, PairTensor
+from torch_geometric.utils import is_sparse, scatter, spmm
+from torch_geometric.utils.sparse import set_sparse_value
+
+from pyg_graphadapter.graph import (
+    BLOCK_SIZE,
+    as_csr,
+    as_edge_list,
+    row_blocks,
+    unit,
+    weighted_degree,
+)
+
+
+class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
+    r"""The knowledge sub-graph convolution of the `"GraphAdapter: Tuning Vision-Language Models
+    With Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper (Equation 5), from nodes
+    to queries.
+
+    .. math::
+        \mathbf{t}^{\prime}_c = \mathbf{W}^{\top} \left( \sum_k \frac{a_{ck}}{\sqrt{d_c \,
+        (r_k + a_{ck})}} \, \mathbf{p}_k + \frac{w}{d_c} \, \mathbf{t}_c \right) + \mathbf{b}
+
+    with :math:`d_c = w + \sum_k a_{ck}` and :math:`r_k = w + \sum_{l \neq k} a_{kl}`, where
+    :math:`a_{ck} \geq 0` is the weight of the edge from node :math:`k` to query :math:`c` (negative
+    weights count as :obj:`0`), :math:`a_{kl}` the weight of the edge between two nodes, and
+    :math:`w` the self-loop weight. This equals one
+    :class:`~torch_geometric.nn.conv.GCNConv` on the :math:`(K + 1)`-node graph of every query, read
+    at the query.
+
+    There are three routes with equal results:
+
+    - an edge list :obj:`edge_index` with :obj:`edge_weight`;
+    - a sparse matrix :obj:`adj_t` ``[queries, nodes]`` that holds the weights;
+    - no edges at all: the complete graph of all positive cosine similarities, computed block by
+      block, without an edge list and without messages. It equals the edge list of
+      :func:`~pyg_graphadapter.cosine_edges`.
+
+    Args:
+        in_channels (int): Size of each input sample, or :obj:`-1` to derive the size from the
+            first input to the forward method.
+        out_channels (int): Size of each output sample.
+        self_loop_weight (float, optional): The weight :math:`w` of a node's connection to itself.
+            In the paper it is its cosine :obj:`1` plus the identity. (default: :obj:`2.0`)
+        bias (bool, optional): If set to :obj:`False`, the layer will not learn an additive bias.
+            (default: :obj:`True`)
+        num_queries (int, optional): If given, every query has a bias of its own, as in the paper,
+            and the layer takes exactly this number of queries. (default: :obj:`None`)
+        block_size (int, optional): The complete route holds at most :obj:`block_size ** 2`
+            similarities at a time. (default: :obj:`2048`)
+
+    Shapes:
+        - **input:** features :math:`(K, F_{in})` of nodes that are queries as well, or
+          :math:`((K, F_{in}), (C, F_{in}))` of nodes and queries, edge indices :math:`(2, E)`
+          or sparse matrix :math:`(C, K)` *(optional)*, edge weights :math:`(E)` *(optional)*,
+          node degrees :math:`(K)` *(optional)*
+        - **output:** query features :math:`(C, F_{out})`
+
+    Example:
+        >>> import torch
+        >>> from pyg_graphadapter import knowledge_graph
+        >>> graph = knowledge_graph(torch.randn(8, 16), k=3)
+        >>> conv = KnowledgeConv(16, 32)
+        >>> conv(graph.x, graph.edge_index, graph.edge_weight).shape
+        torch.Size([8, 32])
+
+    See ``examples/pyg_layer.py`` for the layer inside a model.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        self_loop_weight: float = 2.0,
+        bias: bool = True,
+        num_queries: int | None = None,
+        block_size: int = BLOCK_SIZE,
+    ) -> None:
+        if self_loop_weight < 0:
+            raise ValueError(f"'self_loop_weight' must not be negative (got {self_loop_weight}).")
+        super().__init__(aggr="add")
+
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.self_loop_weight = self_loop_weight
+        self.num_queries = num_queries
+        self.block_size = block_size
+
+        self.lin = Linear(in_channels, out_channels, bias=False, weight_initializer="glorot")
+        if bias:
+            shape = (out_channels,) if num_queries is None else (num_queries, out_channels)
+            self.bias = Parameter(torch.empty(shape))
+        else:
+            self.register_parameter("bias", None)
+
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Resets all learnable parameters of the module."""
+        super().reset_parameters()
+        self.lin.reset_parameters()
+        zeros(self.bias)
+
+    def forward(
+        self,
+        x: Tensor | PairTensor,
+        edge_index: Adj | None = None,
+        edge_weight: OptTensor = None,
+        deg: OptTensor = None,
+    ) -> Tensor:
+        r"""Runs the forward pass of the module.
+
+        Args:
+            x (torch.Tensor or (torch.Tensor, torch.Tensor)): The features of the nodes, or of the
+                nodes and the queries.
+            edge_index (torch.Tensor or SparseTensor, optional): The edges from nodes to queries;
+                :obj:`None` for the complete graph. (default: :obj:`None`)
+            edge_weight (torch.Tensor, optional): The weights of an edge list; :obj:`1` if not
+                given. A sparse matrix brings its own. (default: :obj:`None`)
+            deg (torch.Tensor, optional): The weighted degree of every node among the nodes,
+                without its self-loop (:func:`weighted_degree`). If not given, it is that of
+                :obj:`edge_index` where nodes are the queries as well, and zero (nodes that are
+                connected to queries alone) otherwise. The complete graph has its own.
+                (default: :obj:`None`)
+        """
+        return self.transform(self.collect_knowledge(x, edge_index, edge_weight, deg))
+
+    def collect_knowledge(
+        self,
+        x: Tensor | PairTensor,
+        edge_index: Adj | None = None,
+        edge_weight: OptTensor = None,
+        deg: OptTensor = None,
+    ) -> Tensor:
+        r"""The part of the layer that has no parameter: what every query collects from its nodes
+        and itself :math:`(C, F_{in})`. For frozen features it is constant; compute it once.
+
+        Takes the arguments of :meth:`forward`.
+        """
+        nodes, queries = (x, x) if isinstance(x, Tensor) else x
+        if nodes.size(-1) != queries.size(-1):
+            raise ValueError(
+                f"Nodes and queries need the same width (got {nodes.size(-1)} and "
+                f"{queries.size(-1)})."
+            )
+        if edge_index is None:
+            if edge_weight is not None or deg is not None:
+                raise ValueError(
+                    "The complete graph has weights and degrees of its own: pass 'edge_index' "
+                    "along with 'edge_weight' and 'deg', or none of the three."
+                )
+            return complete_messages(nodes, queries, self.self_loop_weight, self.block_size)
+
+        if is_sparse(edge_index):
+            edge_index = as_csr(edge_index)
+        (node, query), edge_weight = as_edge_list(edge_index, edge_weight)
+        edge_weight = edge_weight.to(nodes.dtype).clamp(min=0)
+        _check_range("node", node, nodes.size(0))
+        _check_range("query", query, queries.size(0))
+        if deg is None:
+            deg = nodes.new_zeros(nodes.size(0))
+            if isinstance(x, Tensor):
+                deg = weighted_degree(torch.stack([node, query]), edge_weight, nodes.size(0))
+
+        # a_ck / sqrt(d_c (r_k + a_ck)) for every edge, w / d_c for every query:
+        d = self.self_loop_weight + scatter(edge_weight, query, dim_size=queries.size(0))
+        r = self.self_loop_weight + deg
+        edge_weight = edge_weight * _rsqrt(d[query]) * _rsqrt(r[node] + edge_weight)
+        self_weight = self.self_loop_weight / _positive(d)
+
+        if is_sparse(edge_index):
+            edge_index = set_sparse_value(edge_index, edge_weight)
+        # propagate_type: (x: PairTensor, edge_weight: OptTensor)
+        out: Tensor = self.propagate(edge_index, x=(nodes, queries), edge_weight=edge_weight)
+        return out + self_weight.unsqueeze(1) * queries
+
+    def transform(self, x: Tensor) -> Tensor:
+        r"""The trained part of the layer: :math:`\mathbf{W}^{\top} \mathbf{x} + \mathbf{b}`, over
+        any leading dimensions :math:`(*, C, F_{in})`.
+        """
+        out: Tensor = self.lin(x)
+        return out if self.bias is None else out + self.bias
+
+    def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
+        """One edge's message: the node, scaled."""
+        return edge_weight.view(-1, 1) * x_j
+
+    def message_and_aggregate(self, adj_t: Adj, x: PairTensor) -> Tensor:
+        """All messages at once: one product with the sparse matrix of their scales."""
+        out: Tensor = spmm(adj_t, x[0], reduce=self.aggr)
+        return out
+
+
+def complete_messages(
+    nodes: Tensor,
+    queries: Tensor,
+    self_loop_weight: float = 2.0,
+    block_size: int = BLOCK_SIZE,
+) -> Tensor:
+    r"""What every query collects from the complete graph of all positive cosine similarities
+    (:meth:`KnowledgeConv.collect_knowledge` without edges), block by block.
+
+    Memory is :math:`\mathcal{O}((K + C) \cdot D + B^2)` with :math:`B` the block size, in the
+    backward pass as well: blocks are computed again there. It needs the products
+    :math:`\mathbf{P} \mathbf{P}^{\top}`, :math:`\mathbf{T} \mathbf{P}^{\top}` (not if the nodes
+    are the queries and one block holds them) and one product with :math:`\mathbf{P}`.
+
+    Args:
+        nodes (torch.Tensor): The node features :math:`\mathbf{P}`.
+        queries (torch.Tensor): The query features :math:`\mathbf{T}`.
+        self_loop_weight (float, optional): The weight :math:`w`. (default: :obj:`2.0`)
+        block_size (int, optional): At most :obj:`block_size ** 2` similarities are held at a time.
+            (default: :obj:`2048`)
+
+    Shapes:
+        - **nodes:** :math:`(K, F)`; **queries:** :math:`(C, F)`
+        - **output:** :math:`(C, F)`
+    """
+    p, t = unit(nodes), unit(queries)
+    own = (p * p).sum(dim=1)  # [K], the cosine of a node with itself: 1, or 0 for a zero node
+    node_blocks = list(row_blocks(p.size(0), p.size(0), block_size))
+    query_blocks = list(row_blocks(t.size(0), p.size(0), block_size))
+
+    cosine = None
+    if nodes is queries and len(query_blocks) == 1:
+        cosine = (t @ p.t()).clamp_(min=0)  # [C, K], serves the degrees and the messages
+        r = cosine.sum(dim=1) - own + self_loop_weight
+    else:
+        degrees = [_blockwise(_degree_block, p[block], p) for block in node_blocks]
+        r = torch.cat(degrees) - own + self_loop_weight if degrees else own
+
+    features = nodes.to(p.dtype)
+    out = [
+        _blockwise(
+            _message_block, t[block], queries[block], p, features, r, self_loop_weight, cosine
+        )
+        for block in query_blocks
+    ]
+    return torch.cat(out).to(queries.dtype) if out else queries.clone()
+
+
+def _degree_block(block: Tensor, p: Tensor) -> Tensor:
+    return (block @ p.t()).clamp_(min=0).sum(dim=1)  # [B]
+
+
+def _message_block(
+    t: Tensor,
+    queries: Tensor,
+    p: Tensor,
+    features: Tensor,
+    r: Tensor,
+    self_loop_weight: float,
+    cosine: Tensor | None,
+) -> Tensor:
+    a = (t @ p.t()).clamp_(min=0) if cosine is None else cosine  # [B, K]
+    d = self_loop_weight + a.sum(dim=1)
+    scaled = _rsqrt(a + r) * a
+    out = scaled @ features  # [B, F]
+    return out * _rsqrt(d).unsqueeze(1) + (self_loop_weight / _positive(d)).unsqueeze(1) * queries
+
+
+def _blockwise(function: Callable[..., Tensor], *args: Any) -> Tensor:
+    """Calls ``function``, and again in the backward pass instead of keeping what it made."""
+    if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+        return cast(Tensor, checkpoint(function, *args, use_reentrant=False))
+    return function(*args)
+
+
+def _positive(x: Tensor) -> Tensor:
+    # The degree of a node without any edge, its self-loop included, is zero: 0 / tiny is still 0.
+    return x.clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _rsqrt(x: Tensor) -> Tensor:
+    return _positive(x).rsqrt()
+
+
+def _check_range(name: str, index: Tensor, size: int) -> None:
+    if torch.compiler.is_compiling() or index.is_cuda or index.numel() == 0:
+        return  # reading the range would break the graph, or wait for the device
+    low, high = int(index.min()), int(index.max())
+    if low < 0 or high >= size:
+        raise IndexError(
+            f"The {name} indices in 'edge_index' must lie in [0, {size}) (got {low} to {high})."
+        )

@@ -1,0 +1,46 @@
+"""Settings are fields of frozen dataclasses: one place for default, help text and bounds."""
+
+from collections.abc import Collection
+from dataclasses import field, fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def setting(
+    default: T,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Collection[str] | None = None,
+) -> T:
+    """A dataclass field with what the command line needs to offer it, and what may be put in."""
+    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+def check_settings(config: Any) -> None:
+    """Holds every field of a dataclass of settings against its bounds.
+
+    Raises:
+        ValueError: If a value is out of bounds, naming the setting, the value and the bounds.
+    """
+    for each in fields(config):
+        value, meta = getattr(config, each.name), each.metadata
+        if meta["choices"] is not None and value not in meta["choices"]:
+            raise ValueError(
+                f"Unknown {each.name!r}: {value!r}. Choose from {', '.join(meta['choices'])}."
+            )
+        low, high = meta["low"], meta["high"]
+        if value is None or isinstance(value, str):
+            continue
+        # Written so that NaN, which compares as false, is refused as well:
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+            raise ValueError(f"{each.name!r} must be {bounds} (got {value}).")
+
+
+def unknown(kind: str, name: str, choices: Collection[str]) -> ValueError:
+    """The error for a name that is not in a table, listing the table."""
+    return ValueError(f"Unknown {kind} {name!r}. Choose from {', '.join(choices)}.")
