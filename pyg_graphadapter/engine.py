@@ -25,6 +25,8 @@ from pyg_graphadapter.task import EvaluationTask, FewShotTask
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_EPOCHS = 30
+MIN_STEPS = 100  # so that ten classes are trained for as long as a hundred
 EVALUATION_BATCH = 4096
 CALIBRATION_BINS = 15
 
@@ -36,7 +38,12 @@ class TrainConfig:
     How the defaults were chosen is told at :class:`~pyg_graphadapter.GraphAdapter`.
     """
 
-    epochs: int = setting(30, "passes over the few shots", low=0)
+    epochs: int | None = setting(
+        None,
+        f"passes over the few shots; if not given {DEFAULT_EPOCHS}, or as many as make "
+        f"{MIN_STEPS} steps",
+        low=0,
+    )
     lr: float = setting(1e-3, "learning rate of Adam at the start of the cosine decay", low=0)
     batch_size: int = setting(256, "images a step", low=1)
     temperature: float = setting(
@@ -158,24 +165,25 @@ def train(
     device = resolve_device(config.device)
     adapter.to(device)
     parameters = [p for p in adapter.parameters() if p.requires_grad]
-    if not parameters or config.epochs == 0 or len(task.support) == 0:
+    steps_per_epoch = math.ceil(len(task.support) / config.batch_size)
+    epochs = config.epochs
+    if epochs is None:
+        epochs = max(DEFAULT_EPOCHS, math.ceil(MIN_STEPS / max(1, steps_per_epoch)))
+    if not parameters or epochs * steps_per_epoch == 0:
         return History((), 0.0, 0)
 
     start = time.perf_counter()
     x, y = unit(task.support.x).to(parameters[0]), task.support.y.to(device)  # [N, V, D], [N]
     generator = torch.Generator().manual_seed(config.seed)
-    steps_per_epoch = math.ceil(len(y) / config.batch_size)
     optimizer = torch.optim.AdamW(
         parameters, lr=config.lr, weight_decay=config.weight_decay, fused=device.type != "mps"
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimizer, config.epochs * steps_per_epoch
-    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_per_epoch)
 
     adapter.train()
     history: list[float] = []
-    with tqdm(total=config.epochs, unit="epoch", disable=None if progress else True) as bar:
-        for _ in range(config.epochs):
+    with tqdm(total=epochs, unit="epoch", disable=None if progress else True) as bar:
+        for _ in range(epochs):
             finite = [p.detach().clone() for p in parameters]
             losses = []
             for index, view in _batches(len(y), x.size(1), config.batch_size, generator, device):
@@ -192,7 +200,7 @@ def train(
             bar.set_postfix(loss=f"{history[-1]:.3f}", refresh=False)
             bar.update()
     adapter.eval()
-    return History(tuple(history), time.perf_counter() - start, config.epochs * steps_per_epoch)
+    return History(tuple(history), time.perf_counter() - start, epochs * steps_per_epoch)
 
 
 def _batches(

@@ -53,8 +53,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     logit_scale : float, default=100.0
         Factor of the cosine similarity in the logits.
 
-    epochs : int, default=30
-        Passes over the training images.
+    epochs : int, default=None
+        Passes over the training images. If None, 30, or as many as make 100 steps.
 
     lr : float, default=1e-3
         Learning rate of Adam at the start of its cosine decay.
@@ -120,7 +120,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         activation: str = "tanh",
         self_loop_weight: float = 2.0,
         logit_scale: float = 100.0,
-        epochs: int = 30,
+        epochs: int | None = None,
         lr: float = 1e-3,
         batch_size: int = 256,
         temperature: float = 2.0,
@@ -286,7 +286,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         labels : ndarray of shape (n_samples,)
             One of `classes_` each.
         """
-        labels: NDArray[Any] = self.classes_[self._logits(X).argmax(axis=1)]
+        index = self._logits(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[index]
         return labels
 
 

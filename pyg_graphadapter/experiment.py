@@ -58,19 +58,26 @@ def plan(
     """The runs of a grid; each method gets those of the settings that it has.
 
     Raises:
-        ValueError: If a method is unknown, or none of them has one of the settings.
+        ValueError: If a method is unknown, none of them has one of the settings, or a setting is
+            out of bounds.
     """
     names = {method: {f.name for f in fields(adapter_class(method).Config)} for method in methods}
     for name in settings:
         if not any(name in known for known in names.values()):
             raise ValueError(f"No method of {', '.join(methods)} has a setting {name!r}.")
+    chosen = {
+        method: {name: value for name, value in settings.items() if name in known}
+        for method, known in names.items()
+    }
+    for method in methods:
+        adapter_class(method).Config(**chosen[method])
     return [
         Run(
             method,
             k,
             seed,
             replace(training, seed=seed),
-            {name: value for name, value in settings.items() if name in names[method]},
+            chosen[method],
             selects and method in SELECTION_GRIDS,
         )
         for method in methods
@@ -116,6 +123,7 @@ def do(run: Run, evaluation: EvaluationTask, *, progress: bool = True) -> dict[s
     """Fits and measures one run; the content of its result file."""
     method, task = adapter_class(run.method), evaluation.task
     training, settings = run.training, run.settings
+    selected_on = "support" if task.validation is None else "validation"
     select_start = time.perf_counter()
     if run.selects:
         grid = SELECTION_GRIDS[run.method]
@@ -123,7 +131,7 @@ def do(run: Run, evaluation: EvaluationTask, *, progress: bool = True) -> dict[s
         settings = {**settings, **chosen.settings}
     fit_start = time.perf_counter()
     adapter = method.from_task(task, **settings)
-    train(adapter, task, training, progress=progress)
+    history = train(adapter, task, training, progress=progress)
     end = time.perf_counter()
     return {
         "format": RESULT_FORMAT,
@@ -133,9 +141,10 @@ def do(run: Run, evaluation: EvaluationTask, *, progress: bool = True) -> dict[s
         **asdict(evaluate(adapter, evaluation)),
         "fit_seconds": end - fit_start,
         "select_seconds": fit_start - select_start if run.selects else 0.0,
+        "steps": history.steps,
         "parameters": adapter.num_parameters(),
         "num_classes": adapter.num_classes,
         "settings": {**adapter.settings(), **asdict(training)},
-        "selected_on": "support" if run.selects else None,
+        "selected_on": selected_on if run.selects else None,
         "versions": versions(),
     }

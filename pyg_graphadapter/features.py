@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pyg_graphadapter.graph import unit
+from pyg_graphadapter.settings import unknown
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib")
 SPLITS = ("train", "val", "test")
@@ -20,6 +22,7 @@ TENSOR_KEYS = (
     *(f"{split}_{part}" for split in SPLITS for part in ("features", "labels")),
     "text_features",
     "logit_scale",
+    "features",
 )
 # Below this, what a file calls the scale is its logarithm, as CLIP's own parameter is:
 SMALLEST_LOGIT_SCALE = 5.0
@@ -85,7 +88,7 @@ class Features:
 
     def mean_views(self) -> Tensor:
         """One feature of length one an image, the mean over its views ``[N, D]``."""
-        return unit(unit(self.x).mean(dim=1))
+        return mean_views(self.x)
 
     def select(self, index: Tensor) -> "Features":
         """The images at ``index`` ``[M]``."""
@@ -223,22 +226,58 @@ class FeatureFile:
         """
         path = Path(path)
         arrays = {
-            "text_features": self.text.contiguous(),
+            "text_features": self.text,
             "logit_scale": torch.tensor(self.logit_scale),
         }
         for split in SPLITS:
             features = getattr(self, split)
             if features is not None:
-                arrays[f"{split}_features"] = features.x.contiguous()
+                arrays[f"{split}_features"] = features.x
                 arrays[f"{split}_labels"] = features.y
         if path.suffix == ".safetensors":
             names = json.dumps(list(self.class_names), ensure_ascii=False)
-            path.write_bytes(safetensors.torch.save(arrays, {"class_names": names}))
+            # Cloned, since safetensors refuses tensors that share memory:
+            content = {key: value.contiguous().clone() for key, value in arrays.items()}
+            path.write_bytes(safetensors.torch.save(content, {"class_names": names}))
         elif path.suffix == ".npz":
-            content = {key: value.numpy() for key, value in arrays.items()}
-            np.savez(path, class_names=np.array(self.class_names), **content)  # type: ignore[arg-type]
+            plain: dict[str, Any] = {key: value.numpy() for key, value in arrays.items()}
+            np.savez(path, class_names=np.array(self.class_names), **plain)
         else:
             raise ValueError(f"Feature files end with .npz or .safetensors (got {path.name}).")
+
+
+def mean_views(x: Tensor) -> Tensor:
+    """Features of length one ``[N, D]``, each the mean over its views ``[N, V, D]``."""
+    return unit(unit(x).mean(dim=1))
+
+
+def read_images(path: Path, split: str | None = None) -> tuple[Tensor, Tensor | None]:
+    """Image features ``[N, D]`` of a file, the mean over views, and their labels ``[N]`` if it has
+    them.
+
+    Args:
+        path (Path): A feature file; texts and class names may be missing.
+        split (str, optional): ``train``, ``val`` or ``test``. If not given, the plain
+            ``features`` of the file, else its last split of these. (default: :obj:`None`)
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or has no such features.
+    """
+    if split is not None and split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    arrays, _ = read_arrays(path)
+    wanted = [f"{name}_features" for name in ([split] if split else reversed(SPLITS))]
+    keys = wanted if split else ["features", *wanted]
+    key = next((key for key in keys if key in arrays), None)
+    if key is None:
+        raise ValueError(f"{path} has no {' or '.join(keys)}.")
+    x, y = arrays[key], arrays.get(key.replace("features", "labels"))
+    try:
+        features = Features(x, torch.zeros(len(x), dtype=torch.long) if y is None else y)
+    except ValueError as error:
+        raise ValueError(f"{path}, {key!r}: {error}") from error
+    return features.mean_views(), None if y is None else features.y
 
 
 def check_text(text: Tensor, class_names: Sequence[str]) -> None:
@@ -307,7 +346,7 @@ def _read_npz(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
     arrays: dict[str, Tensor] = {}
     class_names = None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             for key in file.files:
                 if key == "class_names":
                     class_names = tuple(str(name) for name in file[key])

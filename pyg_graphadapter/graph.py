@@ -210,7 +210,8 @@ def dual_knowledge_graph(
     data = HeteroData()
     data["query"].x = query
     for side, x in (("text", text), ("image", image)):
-        graph = knowledge_graph(x, k, threshold, symmetric=symmetric, block_size=block_size)
+        among = k if k is None or k < x.size(0) else None  # of n nodes, each has n - 1 others
+        graph = knowledge_graph(x, among, threshold, symmetric=symmetric, block_size=block_size)
         data[side].x = x
         data[side, "to", side].edge_index = graph.edge_index
         data[side, "to", side].edge_weight = graph.edge_weight

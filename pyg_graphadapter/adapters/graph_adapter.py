@@ -70,9 +70,9 @@ class GraphAdapter(Adapter):
             classes, or :obj:`"none"`. Only the last two can classify new classes
             (:meth:`extend`). (default: :obj:`"class"`)
         groups (int, optional): Class :math:`c` is a node of sub-graph :math:`c` modulo
-            :obj:`groups`; every class collects from each of them, with the same :math:`\mathbf{W}` and
-            :math:`\mathbf{b}`, and the activations are averaged. The published code has
-            :obj:`4`, and with it the result depends on the order of the classes.
+            :obj:`groups`; every class collects from each of them, with the same
+            :math:`\mathbf{W}` and :math:`\mathbf{b}`, and the activations are averaged. The
+            published code has :obj:`4`, and with it the result depends on the order of the classes.
             (default: :obj:`1`)
         k (int, optional): Collect from the :obj:`k` most similar classes only.
             (default: :obj:`None`)

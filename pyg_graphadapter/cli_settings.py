@@ -1,0 +1,61 @@
+"""Every field of a dataclass of settings as an option of a command."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import Field, fields
+from types import UnionType
+from typing import Annotated, Any, get_args
+
+import typer
+
+SETTINGS = "settings"
+
+
+def with_settings(
+    *skip: str, **panels: type
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command one option a field of each dataclass, save those to ``skip``, under the
+    panel that names it.
+
+    The command has a parameter ``settings``; it receives those that were given.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command).parameters
+        offered = {
+            each.name: _option(each, panel.replace("_", " "))
+            for panel, config in panels.items()
+            for each in fields(config)
+            if each.name not in skip
+        }
+
+        def run(**values: Any) -> None:
+            given = {name: values.pop(name) for name in offered}
+            given = {name: value for name, value in given.items() if value is not None}
+            command(**values, settings=given)
+
+        kept = [parameter for name, parameter in own.items() if name != SETTINGS]
+        run.__signature__ = inspect.Signature([*kept, *offered.values()])  # type: ignore[attr-defined]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        return run
+
+    return decorate
+
+
+def _option(each: Field[Any], panel: str) -> inspect.Parameter:
+    kind: Any = each.type
+    if isinstance(kind, UnionType):  # int | None
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    choices = each.metadata["choices"]
+    option = typer.Option(
+        "--" + each.name.replace("_", "-"),
+        help=each.metadata["help"] + (f": {', '.join(choices)}" if choices else ""),
+        show_default=False if each.default is None else str(each.default),
+        rich_help_panel=panel,
+    )
+    return inspect.Parameter(
+        each.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )

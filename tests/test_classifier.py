@@ -1,0 +1,133 @@
+import json
+import stat
+
+import pytest
+import torch
+
+from pyg_graphadapter import FewShotClassifier, GraphAdapter
+from pyg_graphadapter.testing import fake_features
+
+
+@pytest.fixture(scope="module")
+def data():
+    return fake_features(num_classes=4, channels=8)
+
+
+@pytest.fixture(scope="module")
+def classifier(data):
+    return FewShotClassifier.fit(data, shots=2, progress=False, bias="shared")
+
+
+def test_predictions(classifier, data):
+    x = data.test.mean_views()
+    probability = classifier.predict_proba(x)
+    torch.testing.assert_close(probability.sum(dim=1), torch.ones(len(x)))
+    best = [data.class_names[c] for c in probability.argmax(dim=1)]
+    assert classifier.predict(x) == best
+    assert classifier.predict_proba(x[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("method", ["graph_adapter", "zero_shot"])
+def test_save_and_load_give_the_same_bits(data, tmp_path, method):
+    fitted = FewShotClassifier.fit(data, shots=2, method=method, progress=False)
+    fitted.save(tmp_path / "c")
+    loaded = FewShotClassifier.load(tmp_path / "c")
+    x = data.test.mean_views()
+    assert torch.equal(loaded.predict_proba(x), fitted.predict_proba(x))
+    assert loaded.class_names == data.class_names
+    assert loaded.method == method
+    assert loaded.training == fitted.training
+    assert loaded.adapter.settings() == fitted.adapter.settings()
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {
+        "classifier.json",
+        "classifier.safetensors",
+    }
+
+
+def test_others_may_read_what_was_saved(classifier, tmp_path):
+    classifier.save(tmp_path / "c")
+    (tmp_path / "plain").touch()
+    expected = stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    for path in (tmp_path / "c").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == expected
+
+
+def test_a_loaded_classifier_takes_new_classes(classifier, data, tmp_path):
+    classifier.save(tmp_path / "c")
+    adapter = FewShotClassifier.load(tmp_path / "c").adapter
+    assert isinstance(adapter, GraphAdapter)
+    assert adapter.extend(data.text[:2]).num_classes == 6
+
+
+def test_features_that_do_not_fit(classifier):
+    with pytest.raises(ValueError, match=r"features 8 wide \(got \[2, 9\]\)"):
+        classifier.predict(torch.ones(2, 9))
+    with pytest.raises(ValueError, match="finite"):
+        classifier.predict(torch.full((2, 8), torch.nan))
+
+
+def test_unknown_methods_list_the_choices(data):
+    with pytest.raises(ValueError, match=r"'x'. Choose from graph_adapter, zero_shot"):
+        FewShotClassifier.fit(data, shots=1, method="x")
+
+
+def test_a_folder_is_not_overwritten(classifier, tmp_path):
+    classifier.save(tmp_path)
+    with pytest.raises(ValueError, match="holds a classifier already"):
+        classifier.save(tmp_path)
+    classifier.save(tmp_path, overwrite=True)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"holds something else \(thesis.tex\)"):
+        classifier.save(tmp_path, overwrite=True)
+
+
+def test_nothing_to_load(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"classifier.json is missing"):
+        FewShotClassifier.load(tmp_path)
+
+
+def edited(folder, **changed):
+    card = json.loads((folder / "classifier.json").read_text())
+    card = {key: value for key, value in {**card, **changed}.items() if value is not None}
+    (folder / "classifier.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"format": "pyg_graphadapter/classifier/2"}, "format is 'pyg_graphadapter/classifier/2'"),
+        ({"sha256": "0"}, "not the file"),
+        ({"method": "x"}, "Unknown method 'x'"),
+        ({"method": "zero_shot"}, "not those of ZeroShot"),
+        ({"class_names": ["a"]}, "1 class names for 4 classes"),
+        ({"class_names": None}, "class_names"),
+        ({"settings": {"alpha": 2.0}}, "'alpha' must be between"),
+        ({"settings": {"nonsense": 2.0}}, "nonsense"),
+        ({"settings": {"bias": "class"}}, "size mismatch"),
+    ],
+)
+def test_cards_that_do_not_fit(classifier, tmp_path, changed, message):
+    classifier.save(tmp_path)
+    edited(tmp_path, **changed)
+    with pytest.raises(ValueError, match=message) as error:
+        FewShotClassifier.load(tmp_path)
+    assert "cannot be read" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["classifier.json", "classifier.safetensors"])
+def test_damaged_files(classifier, tmp_path, name):
+    classifier.save(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ValueError, match="cannot be read"):
+        FewShotClassifier.load(tmp_path)
+
+
+def test_damaged_tensors_with_a_matching_sum(classifier, tmp_path):
+    from pyg_graphadapter.storage import sha256
+
+    classifier.save(tmp_path)
+    (tmp_path / "classifier.safetensors").write_bytes(b"x" * 99)
+    edited(tmp_path, sha256=sha256(b"x" * 99))
+    with pytest.raises(ValueError, match="cannot be read"):
+        FewShotClassifier.load(tmp_path)

@@ -1,0 +1,238 @@
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pyg_graphadapter import __version__, cli
+from pyg_graphadapter.testing import fake_features
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    path = tmp_path_factory.mktemp("features") / "features.npz"
+    fake_features(num_classes=4, channels=8, shots=4).save(path)
+    return str(path)
+
+
+def run(*arguments, code=0):
+    with warnings.catch_warnings():
+        result = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "200"})
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_compare_prints_a_table_and_writes_a_file_a_run(features, tmp_path):
+    out = tmp_path / "out"
+    result = run("compare", features, "--shots", "1,4", "--seeds", "1,2,3", "--out", out)
+    lines = result.stdout.strip().splitlines()
+    assert len(lines) == 2 + 4
+    assert lines[2].startswith("| graph_adapter |     1 |     3 | ")
+    assert "±" in lines[2]
+    files = sorted(out.glob("*.json"))
+    assert len(files) == 12
+    expected = [
+        "method",
+        "shots",
+        "seed",
+        "accuracy",
+        "fit_seconds",
+        "parameters",
+        "settings",
+        "versions",
+    ]
+    for path in files:
+        content = json.loads(path.read_text())
+        assert set(expected) <= content.keys()
+        assert isinstance(content["accuracy"], float)
+    again = run("compare", features, "--shots", "1,4", "--seeds", "1,2,3", "--out", out)
+    assert again.stdout == result.stdout
+
+
+def test_every_setting_can_be_given(features, tmp_path):
+    given = {
+        "epochs": 2,
+        "lr": 0.01,
+        "batch-size": 3,
+        "temperature": 1.5,
+        "weight-decay": 0.1,
+        "label-smoothing": 0.2,
+        "device": "cpu",
+        "alpha": 0.5,
+        "beta": 0.25,
+        "bias": "shared",
+        "groups": 2,
+        "k": 2,
+        "activation": "gelu",
+        "self-loop-weight": 1.0,
+    }
+    options = [part for name, value in given.items() for part in (f"--{name}", value)]
+    run("compare", features, "--shots", 2, "--seeds", 7, "--out", tmp_path / "out", *options)
+    [path] = (tmp_path / "out").glob("graph_adapter*")
+    settings = json.loads(path.read_text())["settings"]
+    assert settings == {name.replace("-", "_"): value for name, value in given.items()} | {
+        "seed": 7
+    }
+
+
+@pytest.mark.parametrize("command", ["compare", "fit", "predict"])
+def test_help_shows_defaults_and_an_example(command):
+    text = run(command, "--help").stdout
+    assert f"Example: graphadapter {command}" in text
+    if command != "predict":
+        for option in ("--alpha", "--self-loop-weight", "--temperature", "--epochs", "0.001"):
+            assert option in text
+
+
+def test_fit_then_predict(features, tmp_path):
+    folder = tmp_path / "classifier"
+    fitted = run("fit", features, "--shots", 4, "--out", folder, "--logit-scale", 50)
+    assert "Saved graph_adapter for 4 classes" in fitted.stdout
+    assert "Test accuracy" in fitted.stdout
+    assert json.loads((folder / "classifier.json").read_text())["logit_scale"] == 50
+
+    plain = run("predict", folder, features)
+    lines = [line.split("\t") for line in plain.stdout.splitlines()]
+    assert len(lines) == 80
+    assert lines[3][0] == "3"
+    assert lines[3][2] == f"class {lines[3][1]}"
+    assert "of 80 labelled images" in plain.stderr
+
+    found = json.loads(run("predict", folder, features, "--json", "--top", 9).stdout)
+    assert [str(line["label"]) for line in found] == [line[1] for line in lines]
+    assert len(found[0]["top"]) == 4
+    assert found[0]["top"][0]["class_name"] == found[0]["class_name"]
+    assert sum(c["probability"] for c in found[0]["top"]) == pytest.approx(1, abs=1e-5)
+    assert len(run("predict", folder, features, "--split", "train").stdout.splitlines()) == 16
+
+
+def test_fit_without_a_test_split(features, tmp_path):
+    arrays = dict(np.load(features))
+    path = tmp_path / "train.npz"
+    np.savez(path, **{k: v for k, v in arrays.items() if not k.startswith("test")})
+    result = run("fit", path, "--shots", 1, "--method", "zero_shot", "--out", tmp_path / "c")
+    assert "Test accuracy" not in result.stdout
+
+
+def test_predict_without_labels(features, tmp_path):
+    run("fit", features, "--shots", 1, "--out", tmp_path / "c")
+    np.savez(tmp_path / "x.npz", features=np.ones((2, 8), dtype=np.float16))
+    result = run("predict", tmp_path / "c", tmp_path / "x.npz", "--json")
+    assert len(json.loads(result.stdout)) == 2
+    assert result.stderr == ""
+
+
+def test_select(features, tmp_path):
+    result = run(
+        "fit", features, "--shots", 4, "--select", "--epochs", 2, "--beta", 0.5,
+        "--out", tmp_path / "c",
+    )  # fmt: skip
+    assert "Selected alpha = " in result.stdout
+    card = json.loads((tmp_path / "c" / "classifier.json").read_text())
+    assert card["settings"]["beta"] == 0.5
+    run("compare", features, "--shots", 2, "--seeds", 1, "--select", "--epochs", 2, "--out",
+        tmp_path / "r")  # fmt: skip
+    [path] = (tmp_path / "r").glob("graph_adapter*")
+    assert json.loads(path.read_text())["selected_on"] == "support"
+
+
+def test_overwrite(features, tmp_path):
+    run("fit", features, "--shots", 1, "--out", tmp_path / "c")
+    message = run("fit", features, "--shots", 1, "--out", tmp_path / "c", code=1).stderr
+    assert "holds a classifier already" in message
+    run("fit", features, "--shots", 1, "--out", tmp_path / "c", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("fit", "none.npz"), 1, "There is no feature file none.npz"),
+        (("fit", "F", "--shots", 5), 1, "4 of 4 classes have fewer than 5 images: 'class 0' (4)"),
+        (("fit", "F", "--shots", 0), 1, "'shots' must be at least 1"),
+        (("fit", "F", "--method", "x"), 2, "Unknown method 'x'. Choose from graph_adapter, zero"),
+        (("fit", "F", "--method", "zero_shot", "--alpha", 1), 2, "No method of zero_shot has"),
+        (("fit", "F", "--alpha", 2), 2, "'alpha' must be between 0 and 1 (got 2.0)"),
+        (("fit", "F", "--lr", -1), 2, "'lr' must be at least 0 (got -1.0)"),
+        (("fit", "F", "--lr", 1e38, "--activation", "none"), 1, "Training diverged"),
+        (("fit", "F", "--bias", "x"), 2, "Choose from class, shared, none"),
+        (("fit", "F", "--shots", 1, "--device", "x"), 1, "no device 'x'"),
+        (("compare", "F", "--shots", "1,x"), 2, "whole numbers"),
+        (("compare", "F", "--methods", "x"), 2, "Choose from graph_adapter, zero_shot"),
+        (("compare", "F", "--shots", 5), 1, "fewer than 5 images"),
+        (("compare", "F", "--logit-scale", 0), 1, "'logit_scale' must be positive"),
+    ],
+)  # fmt: skip
+def test_mistakes_end_in_one_sentence_and_leave_nothing(
+    features, tmp_path, arguments, code, message
+):
+    arguments = [features if a == "F" else a for a in arguments]
+    if "--shots" not in arguments:
+        arguments += ["--shots", 4]
+    out = tmp_path / "out"
+    result = run(*arguments, "--out", out, code=code)
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not out.exists() or not any(out.iterdir())
+
+
+def test_an_output_folder_that_holds_something_else(features, tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    for command in ("fit", "compare"):
+        result = run(command, features, "--shots", 1, "--out", tmp_path, code=1)
+        assert "holds something else (thesis.tex)" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_predict_with_other_features(features, tmp_path):
+    run("fit", features, "--shots", 1, "--out", tmp_path / "c")
+    other = tmp_path / "other.npz"
+    fake_features(num_classes=2, channels=9).save(other)
+    result = run("predict", tmp_path / "c", other, code=1)
+    assert "fitted with features 8 wide (got [40, 9])" in result.stderr
+    assert "There is no classifier" in run("predict", tmp_path, features, code=1).stderr
+
+
+def test_debug_shows_the_traceback():
+    result = CliRunner().invoke(cli.app, ["--debug", "fit", "none.npz", "--out", "x"])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_a_closed_pipe_is_not_a_mistake(features, tmp_path, monkeypatch):
+    def closed(*_, **__):
+        raise BrokenPipeError
+
+    run("fit", features, "--shots", 1, "--out", tmp_path / "c")
+    monkeypatch.setattr(cli.json, "dumps", closed)
+    result = CliRunner().invoke(cli.app, ["predict", str(tmp_path / "c"), features, "--json"])
+    assert "Error:" not in result.output
+
+
+def test_version_and_warnings(features, tmp_path, capsys):
+    assert run("--version").stdout == f"graphadapter {__version__}\n"
+    cli._show_warning("look out")
+    assert capsys.readouterr().err == "Warning: look out\n"
+
+
+def test_the_command_itself(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["graphadapter", "--version"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_figures_of_the_readme(shared_data, tmp_path):
+    """Real ImageNet features of CLIP ViT-B/32, 1000 classes."""
+    torch.set_num_threads(2)
+    path = shared_data / "clip_vitb32" / "imagenet_fewshot.npz"
+    run("compare", path, "--shots", 4, "--seeds", 1, "--out", tmp_path)
+    accuracy = {
+        (content := json.loads(result.read_text()))["method"]: content["accuracy"]
+        for result in tmp_path.iterdir()
+    }
+    torch.set_num_threads(1)
+    assert accuracy["zero_shot"] == pytest.approx(61.07, abs=0.01)
+    assert accuracy["graph_adapter"] > 66.5

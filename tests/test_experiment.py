@@ -1,0 +1,104 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from pyg_graphadapter import TrainConfig
+from pyg_graphadapter.experiment import plan, run_all
+from pyg_graphadapter.testing import fake_features
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "f.npz"
+    fake_features(num_classes=4, channels=8, shots=4).save(path)
+    return path
+
+
+@pytest.fixture
+def data():
+    return fake_features(num_classes=4, channels=8, shots=4)
+
+
+def grid(**changed):
+    arguments = {
+        "methods": ["graph_adapter", "zero_shot"],
+        "shots": [1, 2],
+        "seeds": [1, 2],
+        "training": TrainConfig(epochs=3),
+        "settings": {"alpha": 0.8},
+    }
+    return plan(**{**arguments, **changed})
+
+
+def test_each_run_writes_one_result(data, source, tmp_path):
+    results = run_all(grid(), data, source, tmp_path / "out")
+    files = [json.loads(path.read_text()) for path in (tmp_path / "out").iterdir()]
+    assert len(results) == len(files) == 8
+    for result in files:
+        assert 0 <= result["accuracy"] <= 100
+        assert result["features"]["name"] == "f.npz"
+        assert result["settings"]["seed"] == result["seed"]
+    [adapted, *_] = [r for r in files if r["method"] == "graph_adapter"]
+    assert adapted["parameters"] == 2 * (8 * 8 + 4 * 8)
+    assert adapted["settings"]["alpha"] == 0.8
+    assert adapted["settings"]["epochs"] == adapted["steps"] == 3
+
+
+def test_finished_runs_are_skipped_and_other_settings_are_other_files(
+    data, source, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    run_all(grid(), data, source, out)
+    first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr("pyg_graphadapter.experiment.do", None)  # nothing is left to do
+        assert len(run_all(grid(), data, source, out)) == 8
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == first
+    run_all(grid(settings={"alpha": 0.7}), data, source, out)
+    assert len(list(out.iterdir())) == 12  # zero-shot has no alpha: its files are the same
+    fake_features(num_classes=4, channels=8, shots=4, seed=9).save(source)
+    run_all(grid(methods=["zero_shot"], settings={}), data, source, out)
+    assert len(list(out.iterdir())) == 16
+
+
+def test_selection_is_recorded(data, source, tmp_path):
+    [result] = run_all(
+        grid(methods=["graph_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
+        data,
+        source,
+        tmp_path / "out",
+    )
+    assert result["selected_on"] == "support"
+    assert result["select_seconds"] > 0
+    [result] = run_all(
+        grid(methods=["graph_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
+        replace(data, val=data.test),
+        source,
+        tmp_path / "other",
+    )
+    assert result["selected_on"] == "validation"
+
+
+def test_an_impossible_draw_is_found_before_anything_is_trained(data, source, tmp_path):
+    with pytest.raises(ValueError, match="fewer than 9 images"):
+        run_all(grid(shots=[1, 9]), data, source, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"methods": ["x"]}, "Unknown method 'x'. Choose from graph_adapter, zero_shot"),
+        ({"settings": {"gamma": 1}}, "No method of graph_adapter, zero_shot has .* 'gamma'"),
+        ({"settings": {"alpha": 2}}, "'alpha' must be between 0 and 1"),
+    ],
+)
+def test_grids_that_cannot_be_planned(changed, message):
+    with pytest.raises(ValueError, match=message):
+        grid(**changed)
+
+
+def test_a_folder_with_something_else(data, source, tmp_path):
+    with pytest.raises(ValueError, match=r"something else \(f.npz\)"):
+        run_all(grid(), data, source, tmp_path)
