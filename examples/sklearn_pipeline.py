@@ -2,8 +2,8 @@
 
 Command:  python examples/sklearn_pipeline.py
 Time:     5 seconds
-Output:   best settings {'graphadapterclassifier__alpha': 0.8}
-          test accuracy 0.97
+Output:   best settings {'graphadapterclassifier__alpha': 0.7}
+          test accuracy 0.94
 """
 
 import sklearn

@@ -1,0 +1,39 @@
+"""The examples run, and print what their headers say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name, *arguments):
+    command = [sys.executable, EXAMPLES / name, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def numbers(text):
+    return [float(value.replace(",", "")) for value in re.findall(r"\d[\d.,]*\d|\d", text)]
+
+
+@pytest.mark.parametrize("name", ["quickstart.py", "pyg_layer.py", "sklearn_pipeline.py"])
+def test_offline_examples(name):
+    header = (EXAMPLES / name).read_text(encoding="utf-8").split('"""')[1]
+    said = re.sub(r"\n {10}", "\n", header.split("Output:   ")[1]).strip()
+    printed = run(name).strip()
+    assert re.sub(r"[\d.]+", "0", printed) == re.sub(r"[\d.]+", "0", said)
+    assert numbers(printed) == pytest.approx(numbers(said), rel=0.1)
+
+
+@pytest.mark.slow
+def test_imagenet_features(shared_data):
+    features = shared_data / "clip_vitb32" / "imagenet_fewshot.npz"
+    printed = run("imagenet_features.py", features, "--shots", 1, "--seeds", 1)
+    zero_shot, adapted = (float(v) for v in re.findall(r"(\d\d\.\d\d) %", printed)[:2])
+    assert zero_shot == 61.07
+    assert adapted > 63.5

@@ -1,0 +1,40 @@
+"""What the README says is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_its_python_runs_and_prints_what_it_says(code, capsys):
+    exec(compile(code, "README.md", "exec"), {})
+    printed = [float(line) for line in capsys.readouterr().out.splitlines()]
+    said = [float(value) for value in re.findall(r"print\(.*\)  # ([\d.]+)", code)]
+    assert printed == pytest.approx(said, abs=1.5)
+
+
+def test_its_commands_are_those_of_the_continuous_integration():
+    for name in ("main", "test"):
+        assert re.search(rf"<!-- ci:{name} -->\n```bash\n.+\n```", README)
+
+
+def test_its_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("https://"):
+            assert (ROOT / target).exists(), target
+
+
+def test_its_options_exist():
+    from typer.testing import CliRunner
+
+    from pyg_graphadapter import cli
+
+    for command, *rest in re.findall(r"^graphadapter (\w+) (.*)$", README, flags=re.MULTILINE):
+        text = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200"}).output
+        for option in re.findall(r"--[\w-]+", rest[0]):
+            assert option in text
