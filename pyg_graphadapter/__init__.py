@@ -2,9 +2,11 @@
 
 from pyg_graphadapter.adapters import GraphAdapter, ZeroShot
 from pyg_graphadapter.classifier import FewShotClassifier
-from pyg_graphadapter.engine import TrainConfig, evaluate, select, train
+from pyg_graphadapter.engine import TrainConfig, train
 from pyg_graphadapter.estimator import GraphAdapterClassifier
-from pyg_graphadapter.features import FeatureFile, Features
+from pyg_graphadapter.evaluation import evaluate
+from pyg_graphadapter.feature_file import FeatureFile
+from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import (
     class_prototypes,
     cosine_edges,
@@ -13,6 +15,7 @@ from pyg_graphadapter.graph import (
     weighted_degree,
 )
 from pyg_graphadapter.nn import DualKnowledgeConv, KnowledgeConv
+from pyg_graphadapter.selection import select
 from pyg_graphadapter.task import EvaluationTask, FewShotTask
 
 __version__ = "0.1.0"

@@ -10,8 +10,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
-from pyg_graphadapter.engine import TrainConfig, predict_logits, train
-from pyg_graphadapter.features import FeatureFile
+from pyg_graphadapter.engine import TrainConfig, train
+from pyg_graphadapter.evaluation import predict_logits
+from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
 from pyg_graphadapter.task import draw_task
 

@@ -17,10 +17,12 @@ from pyg_graphadapter import __version__
 from pyg_graphadapter.adapters import ADAPTERS, GraphAdapterConfig, ZeroShot, adapter_class
 from pyg_graphadapter.classifier import FewShotClassifier, check_output
 from pyg_graphadapter.cli_settings import with_settings
-from pyg_graphadapter.engine import TrainConfig, evaluate, select
+from pyg_graphadapter.engine import TrainConfig
+from pyg_graphadapter.evaluation import evaluate
 from pyg_graphadapter.experiment import SELECTION_GRIDS, plan, run_all
-from pyg_graphadapter.features import FeatureFile, read_images
+from pyg_graphadapter.feature_file import FeatureFile, read_images
 from pyg_graphadapter.report import markdown_table, summarize
+from pyg_graphadapter.selection import select
 from pyg_graphadapter.task import draw_task
 
 METHODS = ", ".join(ADAPTERS)

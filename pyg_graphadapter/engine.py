@@ -1,34 +1,22 @@
-"""One training loop, one evaluation and one selection rule for all methods."""
+"""One training loop for all methods."""
 
-import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import product
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, top_k_accuracy_score
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter
-from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_settings, setting
-from pyg_graphadapter.task import EvaluationTask, FewShotTask
-
-logger = logging.getLogger(__name__)
+from pyg_graphadapter.task import FewShotTask
 
 DEFAULT_EPOCHS = 30
 MIN_STEPS = 100  # so that ten classes are trained for as long as a hundred
-EVALUATION_BATCH = 4096
-CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -76,39 +64,6 @@ class History:
 
 class TrainingDivergedError(ValueError):
     """The loss is not a finite number any more; the adapter holds its last finite state."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How well an adapter classifies, all in percent.
-
-    Args:
-        accuracy (float): Top-1 accuracy.
-        top5 (float): Top-5 accuracy; 100 for five classes or fewer.
-        macro_f1 (float): The mean F1 score over the classes that occur.
-        ece (float): Expected calibration error, 15 bins.
-        num_images (int): The number of images.
-    """
-
-    accuracy: float
-    top5: float
-    macro_f1: float
-    ece: float
-    num_images: int
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What :func:`select` chose.
-
-    Args:
-        settings (dict): The chosen value of every setting in the grid.
-        accuracy (dict): Validation accuracy in percent of every candidate, keyed by its values.
-            Empty where nothing could be measured.
-    """
-
-    settings: dict[str, Any]
-    accuracy: dict[tuple[Any, ...], float]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -236,156 +191,3 @@ def _check_finite(
         f"Training diverged: the loss is not finite at step {step}. The state before that epoch is "
         f"kept; try a lower learning rate."
     )
-
-
-@torch.inference_mode()
-def predict_logits(adapter: Adapter, x: Tensor) -> Tensor:
-    """Logits ``[N, C]`` of features ``[N, D]`` on the CPU, computed on the adapter's device."""
-    return torch.cat(
-        [
-            adapter(x[start : start + EVALUATION_BATCH].to(adapter.text)).cpu()
-            for start in range(0, max(1, len(x)), EVALUATION_BATCH)
-        ]
-    )
-
-
-def evaluate(adapter: Adapter, data: EvaluationTask | Features) -> Evaluation:
-    """Measures an adapter on a test split, or on any features with labels.
-
-    An image with several views counts once, by the mean of its views.
-
-    Args:
-        adapter (Adapter): The adapter.
-        data (EvaluationTask or Features): What to classify.
-
-    Raises:
-        ValueError: If there is no image, or the width is not the adapter's.
-    """
-    features = data.test if isinstance(data, EvaluationTask) else data
-    if len(features) == 0:
-        raise ValueError("There is no image to evaluate on.")
-    probability = predict_logits(adapter, features.mean_views()).softmax(dim=1).double().numpy()
-    y, predicted = features.y.numpy(), probability.argmax(axis=1)
-    top5 = 1.0
-    if probability.shape[1] > 5:
-        labels = np.arange(probability.shape[1])
-        top5 = top_k_accuracy_score(y, probability, k=5, labels=labels)
-    occurring = np.unique(y)
-    return Evaluation(
-        accuracy=100 * float(accuracy_score(y, predicted)),
-        top5=100 * float(top5),
-        macro_f1=100
-        * float(f1_score(y, predicted, labels=occurring, average="macro", zero_division=0)),
-        ece=100 * expected_calibration_error(probability, y),
-        num_images=len(features),
-    )
-
-
-def expected_calibration_error(
-    probability: NDArray[np.floating[Any]],
-    y: NDArray[np.integer[Any]],
-    bins: int = CALIBRATION_BINS,
-) -> float:
-    r"""The expected calibration error of the `"On Calibration of Modern Neural Networks"
-    <https://arxiv.org/abs/1706.04599>`_ paper (Equation 3), a fraction.
-
-    .. math::
-        \sum_b \frac{n_b}{N} \left| \textrm{accuracy}_b - \textrm{confidence}_b \right|
-
-    over bins of equal width of the confidence, the probability of the predicted class.
-
-    Args:
-        probability (numpy.ndarray): Class probabilities.
-        y (numpy.ndarray): Labels.
-        bins (int, optional): The number of bins. (default: :obj:`15`)
-
-    Shapes:
-        - **probability:** :math:`(N, C)`; **y:** :math:`(N)`
-    """
-    confidence = probability.max(axis=1)
-    correct = probability.argmax(axis=1) == y
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(index, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(y))
-
-
-def select(
-    method: type[Adapter],
-    task: FewShotTask,
-    grid: Mapping[str, Sequence[Any]],
-    config: TrainConfig | None = None,
-    *,
-    folds: int = 4,
-    progress: bool = True,
-    **settings: Any,
-) -> Selection:
-    r"""Chooses settings by validation inside a task, which holds no test split.
-
-    With a validation split, every candidate is trained on the shots and measured there. Without
-    one, the shots are cut into at most :obj:`folds` folds, as many as the rarest class has images,
-    and every candidate is trained on all folds but one and measured on that one, in turn. At one
-    shot nothing can be left out: the first value of every setting is returned, unmeasured. Of equal
-    candidates the first wins; so the first value of each setting should be its default.
-
-    Args:
-        method (type): The adapter's class.
-        task (FewShotTask): The task.
-        grid (Dict[str, Sequence]): The values to try of every setting, of the method or of
-            :class:`TrainConfig`.
-        config (TrainConfig, optional): The training settings that are not in the grid.
-            (default: :obj:`None`)
-        folds (int, optional): The largest number of folds. (default: :obj:`4`)
-        progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
-        **settings (optional): The method's settings that are not in the grid.
-
-    Raises:
-        ValueError: If the grid is empty or names an unknown setting.
-    """
-    config = config or TrainConfig()
-    training = {each.name for each in fields(TrainConfig)}
-    known = training | {each.name for each in fields(method.Config)}
-    for name, values in grid.items():
-        if name not in known:
-            raise ValueError(f"Unknown setting {name!r}. Choose from {', '.join(sorted(known))}.")
-        if len(values) == 0:
-            raise ValueError(f"The grid has no value for {name!r}.")
-
-    candidates = list(product(*grid.values()))
-    splits = _validation_splits(task, folds, config.seed)
-    if not splits:
-        logger.warning("Nothing to select on at one shot: the first value of every setting stays.")
-        return Selection(dict(zip(grid, candidates[0], strict=True)), {})
-
-    accuracy: dict[tuple[Any, ...], float] = {}
-    for candidate in tqdm(candidates, unit="candidate", disable=None if progress else True):
-        chosen = dict(zip(grid, candidate, strict=True))
-        in_training = {name: value for name, value in chosen.items() if name in training}
-        in_method = {name: value for name, value in chosen.items() if name not in training}
-        scores = []
-        for part, held_out in splits:
-            adapter = method.from_task(part, **{**settings, **in_method})
-            train(adapter, part, replace(config, **in_training), progress=False)
-            scores.append(evaluate(adapter, held_out).accuracy)
-        accuracy[candidate] = float(np.mean(scores))
-    best = max(accuracy, key=lambda candidate: accuracy[candidate])
-    return Selection(dict(zip(grid, best, strict=True)), accuracy)
-
-
-def _validation_splits(
-    task: FewShotTask, folds: int, seed: int
-) -> list[tuple[FewShotTask, Features]]:
-    """What to train on and what to measure on, in turn; none where nothing can be left out."""
-    if task.validation is not None and len(task.validation):
-        return [(task, task.validation)]
-    y = task.support.y.numpy()
-    folds = min(folds, int(np.bincount(y, minlength=task.num_classes).min(initial=len(y))))
-    if folds < 2:
-        return []
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
-    return [
-        (
-            task.with_support(torch.from_numpy(rest)),
-            task.support.select(torch.from_numpy(held_out)),
-        )
-        for rest, held_out in splitter.split(np.zeros(len(y)), y)
-    ]

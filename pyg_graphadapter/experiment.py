@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pyg_graphadapter.adapters import adapter_class
-from pyg_graphadapter.engine import TrainConfig, evaluate, select, train
-from pyg_graphadapter.features import FeatureFile
+from pyg_graphadapter.engine import TrainConfig, train
+from pyg_graphadapter.evaluation import evaluate
+from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.report import RESULT_FORMAT, is_result, read_result
+from pyg_graphadapter.selection import select
 from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
 from pyg_graphadapter.task import EvaluationTask
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from pyg_graphadapter.features import FeatureFile, Features, check_fits, check_text
+from pyg_graphadapter.feature_file import FeatureFile
+from pyg_graphadapter.features import Features, check_fits, check_text
 from pyg_graphadapter.graph import class_prototypes, unit
 
 MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images a class

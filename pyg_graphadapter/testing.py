@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from pyg_graphadapter.features import FeatureFile, Features
+from pyg_graphadapter.feature_file import FeatureFile
+from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
 
 

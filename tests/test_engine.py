@@ -1,26 +1,8 @@
-import logging
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_calibration_error
 
-from pyg_graphadapter import (
-    EvaluationTask,
-    Features,
-    GraphAdapter,
-    TrainConfig,
-    ZeroShot,
-    evaluate,
-    select,
-    train,
-)
-from pyg_graphadapter.engine import (
-    TrainingDivergedError,
-    expected_calibration_error,
-    resolve_device,
-)
+from pyg_graphadapter import EvaluationTask, GraphAdapter, TrainConfig, ZeroShot, evaluate, train
+from pyg_graphadapter.engine import TrainingDivergedError, resolve_device
 from pyg_graphadapter.testing import fake_features
 
 
@@ -137,87 +119,3 @@ def test_a_gpu_learns_what_the_cpu_learns(evaluation):
     torch.testing.assert_close(
         on_gpu.class_weights().cpu(), on_cpu.class_weights(), rtol=1e-3, atol=1e-4
     )
-
-
-def test_evaluation_by_hand():
-    text = torch.eye(3)
-    x = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
-    result = evaluate(ZeroShot(text), Features(x, torch.tensor([0, 1, 1, 1])))
-    assert result.accuracy == 50.0
-    assert result.top5 == 100.0
-    assert result.num_images == 4
-    # F1: class 0 has precision 1/2 and recall 1, class 1 has precision 1 and recall 1/3.
-    assert result.macro_f1 == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
-    assert result.ece == pytest.approx(50.0)
-
-
-def test_top_five_of_many_classes():
-    text = torch.nn.functional.normalize(torch.eye(8) + 0.1 * torch.arange(8.0), dim=1)
-    x = torch.eye(8)[:1].repeat(8, 1)  # every image looks like class 0
-    result = evaluate(ZeroShot(text), Features(x, torch.arange(8)))
-    assert result.top5 == pytest.approx(100 * 5 / 8)
-
-
-def test_nothing_to_evaluate_on():
-    with pytest.raises(ValueError, match="no image"):
-        evaluate(ZeroShot(torch.eye(2)), Features(torch.ones(0, 2), torch.zeros(0).long()))
-
-
-@pytest.mark.parametrize("sharpness", [0.1, 1.0, 5.0])
-def test_calibration_error_equals_torchmetrics(sharpness):
-    probability = (sharpness * torch.randn(500, 4, dtype=torch.float64)).softmax(dim=1)
-    y = torch.randint(4, (500,))
-    expected = multiclass_calibration_error(probability, y, num_classes=4, n_bins=15, norm="l1")
-    assert expected_calibration_error(probability.numpy(), y.numpy()) == pytest.approx(
-        float(expected), abs=1e-6
-    )
-
-
-def test_certainty_and_chance_lie_in_the_outer_bins():
-    sure = np.array([[1.0, 0.0], [0.0, 1.0]])
-    assert expected_calibration_error(sure, np.array([0, 1])) == 0.0
-    assert expected_calibration_error(sure, np.array([1, 0])) == 1.0
-
-
-def test_select_by_cross_validation():
-    task = EvaluationTask.from_file(fake_features(text_noise=3.0), shots=8, seed=1).task
-    found = select(GraphAdapter, task, {"alpha": [1.0, 0.9], "lr": [1e-3]}, progress=False)
-    assert found.settings == {"alpha": 0.9, "lr": 1e-3}  # alpha 1 is zero-shot
-    assert found.accuracy[0.9, 1e-3] > found.accuracy[1.0, 1e-3]
-
-
-def test_the_first_of_equal_candidates_wins(evaluation):
-    grid = {"beta": [0.3, 0.7, 0.5]}
-    found = select(GraphAdapter, evaluation.task, grid, alpha=1.0, progress=False)
-    assert len(set(found.accuracy.values())) == 1
-    assert found.settings == {"beta": 0.3}
-
-
-def test_select_measures_on_a_validation_split_where_there_is_one(evaluation):
-    wrong = Features(
-        evaluation.test.x, (evaluation.test.y + 1) % 6
-    )  # labels that zero-shot misses less than an adapter that learned the right ones
-    task = replace(evaluation.task, validation=wrong)
-    found = select(GraphAdapter, task, {"alpha": [0.9, 1.0]}, progress=False)
-    assert found.settings == {"alpha": 1.0}
-
-
-def test_at_one_shot_nothing_can_be_selected(caplog):
-    evaluation = EvaluationTask.from_file(fake_features(), shots=1, seed=1)
-    with caplog.at_level(logging.WARNING):
-        found = select(GraphAdapter, evaluation.task, {"alpha": [0.8, 0.9]}, progress=False)
-    assert found.settings == {"alpha": 0.8}
-    assert found.accuracy == {}
-    assert "one shot" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("grid", "message"),
-    [
-        ({"alfa": [1.0]}, "Unknown setting 'alfa'. Choose from .*alpha"),
-        ({"alpha": []}, "no value for 'alpha'"),
-    ],
-)
-def test_grids_that_cannot_be_searched(evaluation, grid, message):
-    with pytest.raises(ValueError, match=message):
-        select(GraphAdapter, evaluation.task, grid)

@@ -1,0 +1,58 @@
+import logging
+from dataclasses import replace
+
+import pytest
+
+from pyg_graphadapter import EvaluationTask, Features, GraphAdapter, select
+from pyg_graphadapter.testing import fake_features
+
+
+@pytest.fixture
+def evaluation():
+    return EvaluationTask.from_file(
+        fake_features(num_classes=6, views=3, text_noise=2.0), shots=4, seed=1
+    )
+
+
+def test_select_by_cross_validation():
+    task = EvaluationTask.from_file(fake_features(text_noise=3.0), shots=8, seed=1).task
+    found = select(GraphAdapter, task, {"alpha": [1.0, 0.9], "lr": [1e-3]}, progress=False)
+    assert found.settings == {"alpha": 0.9, "lr": 1e-3}  # alpha 1 is zero-shot
+    assert found.accuracy[0.9, 1e-3] > found.accuracy[1.0, 1e-3]
+
+
+def test_the_first_of_equal_candidates_wins(evaluation):
+    grid = {"beta": [0.3, 0.7, 0.5]}
+    found = select(GraphAdapter, evaluation.task, grid, alpha=1.0, progress=False)
+    assert len(set(found.accuracy.values())) == 1
+    assert found.settings == {"beta": 0.3}
+
+
+def test_select_measures_on_a_validation_split_where_there_is_one(evaluation):
+    wrong = Features(
+        evaluation.test.x, (evaluation.test.y + 1) % 6
+    )  # labels that zero-shot misses less than an adapter that learned the right ones
+    task = replace(evaluation.task, validation=wrong)
+    found = select(GraphAdapter, task, {"alpha": [0.9, 1.0]}, progress=False)
+    assert found.settings == {"alpha": 1.0}
+
+
+def test_at_one_shot_nothing_can_be_selected(caplog):
+    evaluation = EvaluationTask.from_file(fake_features(), shots=1, seed=1)
+    with caplog.at_level(logging.WARNING):
+        found = select(GraphAdapter, evaluation.task, {"alpha": [0.8, 0.9]}, progress=False)
+    assert found.settings == {"alpha": 0.8}
+    assert found.accuracy == {}
+    assert "one shot" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"alfa": [1.0]}, "Unknown setting 'alfa'. Choose from .*alpha"),
+        ({"alpha": []}, "no value for 'alpha'"),
+    ],
+)
+def test_grids_that_cannot_be_searched(evaluation, grid, message):
+    with pytest.raises(ValueError, match=message):
+        select(GraphAdapter, evaluation.task, grid)
