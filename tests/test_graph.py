@@ -394,13 +394,14 @@ def test_twenty_thousand_classes_take_less_than_a_gigabyte():
     program = """
         import resource
         import torch
-        from pyg_graphadapter import knowledge_graph
+        from pyg_graphadapter import KnowledgeConv, knowledge_graph
 
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
         torch.rand(100, 100) @ torch.rand(100, 100)
         before = peak()
+        KnowledgeConv(32, 32).collect_knowledge(torch.randn(12_000, 32))
         graph = knowledge_graph(torch.randn(20_000, 512), k=16)
         assert graph.num_edges == 16 * 20_000
         print(peak() - before)

@@ -21,10 +21,11 @@ ORDER = (
     ("graph",),
     ("nn",),
     ("features",),
+    ("feature_file",),
     ("task",),
     ("adapters",),
-    ("engine",),
-    ("classifier", "estimator", "report"),
+    ("engine", "evaluation"),
+    ("selection", "classifier", "estimator", "report"),
     ("experiment",),
     ("",),  # the package itself, which gathers the public names
     ("cli",),

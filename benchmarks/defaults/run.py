@@ -30,10 +30,10 @@ VALUES = {
     "alpha": (0.6, 0.7, 0.8, 0.9, 0.95),
     "beta": (0.0, 0.3, 0.5, 0.7, 0.9, 1.0),
     "temperature": (1.0, 1.5, 2.0, 2.5, 3.0),
-    "lr": (3e-4, 1e-3, 2e-3, 3e-3),
-    "epochs": (10, 20, 30, 40, 60),
+    "lr": (3e-4, 1e-3, 2e-3),
+    "epochs": (10, 20, 30, 40),
     "bias": ("class", "shared", "none"),
-    "k": (4, 16, 64, None),
+    "k": (16, None),
     "groups": (1, 4),
 }
 TRAINING = {each.name for each in fields(TrainConfig)}

@@ -197,7 +197,15 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
     def transform(self, x: Tensor) -> Tensor:
         r"""The trained part of the layer: :math:`\mathbf{W}^{\top} \mathbf{x} + \mathbf{b}`, over
         any leading dimensions :math:`(*, C, F_{in})`.
+
+        Raises:
+            ValueError: If there are not as many queries as biases.
         """
+        if self.num_queries is not None and x.size(-2) != self.num_queries:
+            raise ValueError(
+                f"The layer has one bias for each of {self.num_queries} queries (got "
+                f"{x.size(-2)} queries)."
+            )
         out: Tensor = self.lin(x)
         return out if self.bias is None else out + self.bias
 
@@ -221,9 +229,10 @@ def complete_messages(
     (:meth:`KnowledgeConv.collect_knowledge` without edges), block by block.
 
     Memory is :math:`\mathcal{O}((K + C) \cdot D + B^2)` with :math:`B` the block size, in the
-    backward pass as well: blocks are computed again there. It needs the products
-    :math:`\mathbf{P} \mathbf{P}^{\top}`, :math:`\mathbf{T} \mathbf{P}^{\top}` (not if the nodes
-    are the queries and one block holds them) and one product with :math:`\mathbf{P}`.
+    backward pass as well: where there are several blocks, they are computed again there. The
+    products needed are :math:`\mathbf{P} \mathbf{P}^{\top}`,
+    :math:`\mathbf{T} \mathbf{P}^{\top}` (not if the nodes are the queries and one block holds them)
+    and one with :math:`\mathbf{P}`.
 
     Args:
         nodes (torch.Tensor): The node features :math:`\mathbf{P}`.
@@ -246,14 +255,14 @@ def complete_messages(
         cosine = (t @ p.t()).clamp_(min=0)  # [C, K], serves the degrees and the messages
         r = cosine.sum(dim=1) - own + self_loop_weight
     else:
-        degrees = [_blockwise(_degree_block, p[block], p) for block in node_blocks]
+        per_degree = _recomputed(_degree_block) if len(node_blocks) > 1 else _degree_block
+        degrees = [per_degree(p[block], p) for block in node_blocks]
         r = torch.cat(degrees) - own + self_loop_weight if degrees else own
 
     features = nodes.to(p.dtype)
+    per_message = _recomputed(_message_block) if len(query_blocks) > 1 else _message_block
     out = [
-        _blockwise(
-            _message_block, t[block], queries[block], p, features, r, self_loop_weight, cosine
-        )
+        per_message(t[block], queries[block], p, features, r, self_loop_weight, cosine)
         for block in query_blocks
     ]
     return torch.cat(out).to(queries.dtype) if out else queries.clone()
@@ -279,11 +288,15 @@ def _message_block(
     return out * _rsqrt(d).unsqueeze(1) + (self_loop_weight / _positive(d)).unsqueeze(1) * queries
 
 
-def _blockwise(function: Callable[..., Tensor], *args: Any) -> Tensor:
-    """Calls ``function``, and again in the backward pass instead of keeping what it made."""
-    if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
-        return cast(Tensor, checkpoint(function, *args, use_reentrant=False))
-    return function(*args)
+def _recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``function``, called again in the backward pass instead of keeping what it made."""
+
+    def call(*args: Any) -> Tensor:
+        if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            return cast(Tensor, checkpoint(function, *args, use_reentrant=False))
+        return function(*args)
+
+    return call
 
 
 def _positive(x: Tensor) -> Tensor:

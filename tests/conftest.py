@@ -1,0 +1,21 @@
+"""Fixtures of all tests."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(12345)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real features and images beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"there is no {SHARED_DATA}")
+    return SHARED_DATA
