@@ -22,6 +22,7 @@ from torch_geometric.utils import (
     to_edge_index,
     to_undirected,
 )
+from torch_geometric.utils.num_nodes import maybe_num_nodes
 
 BLOCK_SIZE = 2048
 
@@ -80,8 +81,8 @@ def cosine_edges(
         ValueError: If shapes do not fit, values are not finite, or an option is out of range.
     """
     query = x if query is None else query
-    _check_features(x, "x")
-    _check_features(query, "query")
+    check_features(x, "x")
+    check_features(query, "query")
     if x.size(1) != query.size(1):
         raise ValueError(
             f"Nodes and queries need the same width (got {x.size(1)} and {query.size(1)})."
@@ -92,20 +93,28 @@ def cosine_edges(
     k = _clamp_neighbours(k, x.size(0), loop)
 
     node, target = unit(x), unit(query)
+    tracks = torch.is_grad_enabled() and (node.requires_grad or target.requires_grad)
+    # Without queries there is one empty block, so that there is something to concatenate:
+    blocks = list(row_blocks(target.size(0), node.size(0), block_size)) or [slice(0, 0)]
+    # One buffer for all blocks: edges allocated between blocks would scatter the heap.
+    buffer = node.new_empty(0 if tracks else blocks[0].stop, node.size(0))
     rows, cols, weights = [], [], []
-    for block in row_blocks(target.size(0), node.size(0), block_size):
-        cosine = target[block] @ node.t()  # [B, C]
-        with torch.no_grad():
-            mask = cosine > threshold
-            if not loop:
-                mask[:, block].fill_diagonal_(False)
-            if group is not None:
-                mask &= group[block].unsqueeze(1) == group.unsqueeze(0)
-        if k is None:
-            row, col = mask.nonzero(as_tuple=True)
+    for block in blocks:
+        if tracks:
+            cosine = target[block] @ node.t()  # [B, C]
+            candidates = cosine.detach().clone()
         else:
-            index = cosine.detach().masked_fill(~mask, -1.0).topk(k, dim=1).indices  # [B, k]
-            row, position = mask.gather(1, index).nonzero(as_tuple=True)
+            cosine = torch.mm(target[block], node.t(), out=buffer[: block.stop - block.start])
+            candidates = cosine
+        if not loop:
+            candidates[:, block].fill_diagonal_(-1.0)
+        if group is not None:
+            candidates.masked_fill_(group[block].unsqueeze(1) != group.unsqueeze(0), -1.0)
+        if k is None:
+            row, col = (candidates > threshold).nonzero(as_tuple=True)
+        else:
+            value, index = candidates.topk(k, dim=1)  # [B, k]
+            row, position = (value > threshold).nonzero(as_tuple=True)
             col = index[row, position]
         rows.append(row + block.start)
         cols.append(col)
@@ -229,14 +238,16 @@ def weighted_degree(
         edge_index (torch.Tensor or SparseTensor): The edges among the nodes.
         edge_weight (torch.Tensor, optional): The weights of an edge list, :obj:`1` if not given;
             negative ones count as :obj:`0`. (default: :obj:`None`)
-        num_nodes (int, optional): The number of nodes; one more than the largest index if not
-            given. (default: :obj:`None`)
+        num_nodes (int, optional): The number of nodes; that of the sparse matrix, or one more than
+            the largest index, if not given. (default: :obj:`None`)
 
     Shapes:
         - **edge_index:** :math:`(2, E)` or sparse matrix :math:`(C, C)`; **edge_weight:**
           :math:`(E)`
         - **output:** :math:`(C)`
     """
+    if num_nodes is None:
+        num_nodes = edge_index.size(0) if is_sparse(edge_index) else maybe_num_nodes(edge_index)
     edge_index, edge_weight = as_edge_list(edge_index, edge_weight)
     weight = edge_weight.clamp(min=0) * (edge_index[0] != edge_index[1])
     deg: Tensor = scatter(weight, edge_index[1], dim_size=num_nodes)
@@ -307,6 +318,7 @@ def class_prototypes(
     """
     if y.dim() != 1 or y.size(0) != x.size(0):
         raise ValueError(f"Expected one label an image (got {list(y.shape)} for {x.size(0)}).")
+    y = y.long()
     if num_classes is None:
         num_classes = int(y.max()) + 1 if y.numel() else 0
     if y.numel() and (int(y.min()) < 0 or int(y.max()) >= num_classes):
@@ -329,7 +341,12 @@ def class_prototypes(
     )
 
 
-def _check_features(x: Tensor, name: str) -> None:
+def check_features(x: Tensor, name: str) -> None:
+    """Refuses what is no matrix of finite numbers.
+
+    Raises:
+        ValueError: Naming the argument, its shape or its rows.
+    """
     if x.dim() != 2 or not x.is_floating_point():
         raise ValueError(
             f"'{name}' must be a floating-point matrix [C, D] (got {x.dtype} {list(x.shape)})."

@@ -33,8 +33,10 @@ def check_settings(config: Any) -> None:
                 f"Unknown {each.name!r}: {value!r}. Choose from {', '.join(meta['choices'])}."
             )
         low, high = meta["low"], meta["high"]
-        if value is None or isinstance(value, str):
+        if (low is None and high is None) or (value is None and each.default is None):
             continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{each.name!r} must be a number (got {value!r}).")
         # Written so that NaN, which compares as false, is refused as well:
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"at least {low}" if high is None else f"between {low} and {high}"

@@ -390,7 +390,7 @@ def test_unit_leaves_zero_rows_and_widens_half_precision():
 
 
 @pytest.mark.slow
-def test_twenty_thousand_classes_take_less_than_a_gigabyte():
+def test_thousands_of_classes_take_the_memory_of_a_block():
     program = """
         import resource
         import torch
@@ -401,7 +401,8 @@ def test_twenty_thousand_classes_take_less_than_a_gigabyte():
 
         torch.rand(100, 100) @ torch.rand(100, 100)
         before = peak()
-        KnowledgeConv(32, 32).collect_knowledge(torch.randn(12_000, 32))
+        KnowledgeConv(16, 16).collect_knowledge(torch.randn(20_000, 16))
+        print(peak() - before)
         graph = knowledge_graph(torch.randn(20_000, 512), k=16)
         assert graph.num_edges == 16 * 20_000
         print(peak() - before)
@@ -409,4 +410,6 @@ def test_twenty_thousand_classes_take_less_than_a_gigabyte():
     command = [sys.executable, "-c", textwrap.dedent(program)]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     unit_of_maxrss = 1 if sys.platform == "darwin" else 1024
-    assert int(run.stdout) * unit_of_maxrss < 2**30  # all similarities at once would be 1.6 GB
+    collected, searched = (int(line) * unit_of_maxrss for line in run.stdout.split())
+    assert collected < 2**29  # all similarities at once would be 1.6 GB, in several copies
+    assert searched < 2**30  # likewise

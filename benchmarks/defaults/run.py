@@ -34,7 +34,6 @@ VALUES = {
     "epochs": (10, 20, 30, 40),
     "bias": ("class", "shared", "none"),
     "k": (16, None),
-    "groups": (1, 4),
 }
 TRAINING = {each.name for each in fields(TrainConfig)}
 DEFAULTS = {

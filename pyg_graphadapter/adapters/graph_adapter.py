@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.nn.inits import zeros
 
 from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
-from pyg_graphadapter.graph import dual_knowledge_graph, unit
+from pyg_graphadapter.graph import check_features, dual_knowledge_graph, unit
 from pyg_graphadapter.nn import DualKnowledgeConv
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
@@ -111,10 +111,12 @@ class GraphAdapter(Adapter):
                 f"There must be one prototype a class text feature (got {list(prototypes.shape)} "
                 f"for {list(text.shape)})."
             )
+        check_features(text, "text")
+        check_features(prototypes, "prototypes")
         config = GraphAdapterConfig(**settings)
         super().__init__(logit_scale, config)
         self.register_buffer("text", unit(text))
-        self.register_buffer("prototypes", prototypes.to(self.text.dtype))
+        self.register_buffer("prototypes", prototypes.to(self.text.dtype, copy=True))
         num_classes, channels = text.shape
         self.conv = DualKnowledgeConv(
             channels,
@@ -125,8 +127,8 @@ class GraphAdapter(Adapter):
             num_queries=num_classes if config.bias == "class" else None,
             self_loop_weight=config.self_loop_weight,
         ).to(self.text)
-        for side, messages in self._collect_knowledge().items():
-            self.register_buffer(f"{side}_messages", messages, persistent=False)
+        self._compute_constants()
+        self.register_load_state_dict_post_hook(_compute_constants_of)  # type: ignore[no-untyped-call]
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -142,6 +144,10 @@ class GraphAdapter(Adapter):
             ValueError: If a class has no shot, naming it, or a setting is out of bounds.
         """
         return cls(task.text, task.prototypes(), task.logit_scale, **settings)
+
+    def _compute_constants(self) -> None:
+        for side, messages in self._collect_knowledge().items():
+            self.register_buffer(f"{side}_messages", messages, persistent=False)
 
     @torch.no_grad()
     def _collect_knowledge(self) -> dict[str, Tensor]:
@@ -200,3 +206,8 @@ class GraphAdapter(Adapter):
         ).to(self.text.device)
         extended.conv.load_state_dict(self.conv.state_dict())
         return extended
+
+
+def _compute_constants_of(adapter: GraphAdapter, _: Any) -> None:
+    """Other texts and prototypes were loaded: what is collected from them is another."""
+    adapter._compute_constants()

@@ -5,7 +5,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.task import FewShotTask
 
 
@@ -31,6 +31,7 @@ class ZeroShot(Adapter):
 
     def __init__(self, text: Tensor, logit_scale: float = 100.0) -> None:
         super().__init__(logit_scale, AdapterConfig())
+        check_features(text, "text")
         self.register_buffer("text", unit(text))
 
     @classmethod

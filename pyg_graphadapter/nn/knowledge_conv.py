@@ -8,8 +8,8 @@ the query, :math:`a_{ck}`; so the row can be written down without the graph it c
 bipartite message pass, :math:`\mathcal{O}(C^2 D)` instead of :math:`\mathcal{O}(C^3 D)`.
 """
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import zeros
 from torch_geometric.typing import Adj, OptTensor, PairTensor
 from torch_geometric.utils import is_sparse, scatter, spmm
-from torch_geometric.utils.sparse import set_sparse_value
 
 from pyg_graphadapter.graph import (
     BLOCK_SIZE,
@@ -96,7 +95,7 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         num_queries: int | None = None,
         block_size: int = BLOCK_SIZE,
     ) -> None:
-        if self_loop_weight < 0:
+        if not self_loop_weight >= 0:  # NaN is refused as well
             raise ValueError(f"'self_loop_weight' must not be negative (got {self_loop_weight}).")
         super().__init__(aggr="add")
 
@@ -189,7 +188,13 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         self_weight = self.self_loop_weight / _positive(d)
 
         if is_sparse(edge_index):
-            edge_index = set_sparse_value(edge_index, edge_weight)
+            edge_index = torch.sparse_csr_tensor(
+                edge_index.crow_indices(),
+                edge_index.col_indices(),
+                edge_weight,
+                edge_index.size(),
+                check_invariants=False,  # they are those of the matrix that was given
+            )
         # propagate_type: (x: PairTensor, edge_weight: OptTensor)
         out: Tensor = self.propagate(edge_index, x=(nodes, queries), edge_weight=edge_weight)
         return out + self_weight.unsqueeze(1) * queries
@@ -252,24 +257,26 @@ def complete_messages(
 
     cosine = None
     if nodes is queries and len(query_blocks) == 1:
-        cosine = (t @ p.t()).clamp_(min=0)  # [C, K], serves the degrees and the messages
-        r = cosine.sum(dim=1) - own + self_loop_weight
+        cosine = _positive_cosine(t, p)  # [C, K], serves the degrees and the messages
+        deg = cosine.sum(dim=1)
     else:
-        per_degree = _recomputed(_degree_block) if len(node_blocks) > 1 else _degree_block
-        degrees = [per_degree(p[block], p) for block in node_blocks]
-        r = torch.cat(degrees) - own + self_loop_weight if degrees else own
+        deg = _in_blocks(_degree_block, node_blocks, p.new_empty(p.size(0)), (p,), p)
+    # What is left of a node that has no neighbour but itself may be below zero by rounding:
+    r = self_loop_weight + (deg - own).clamp(min=0)
 
     features = nodes.to(p.dtype)
-    per_message = _recomputed(_message_block) if len(query_blocks) > 1 else _message_block
-    out = [
-        per_message(t[block], queries[block], p, features, r, self_loop_weight, cosine)
-        for block in query_blocks
-    ]
-    return torch.cat(out).to(queries.dtype) if out else queries.clone()
+    shared = (p, features, r, self_loop_weight, cosine)
+    out = _in_blocks(_message_block, query_blocks, torch.empty_like(t), (t, queries), *shared)
+    return out.to(queries.dtype)
+
+
+def _positive_cosine(t: Tensor, p: Tensor) -> Tensor:
+    # Not clamp(min=0), which has a gradient at zero: orthogonal is not similar.
+    return (t @ p.t()).relu_()  # [B, K]
 
 
 def _degree_block(block: Tensor, p: Tensor) -> Tensor:
-    return (block @ p.t()).clamp_(min=0).sum(dim=1)  # [B]
+    return _positive_cosine(block, p).sum(dim=1)  # [B]
 
 
 def _message_block(
@@ -281,22 +288,42 @@ def _message_block(
     self_loop_weight: float,
     cosine: Tensor | None,
 ) -> Tensor:
-    a = (t @ p.t()).clamp_(min=0) if cosine is None else cosine  # [B, K]
+    a = _positive_cosine(t, p) if cosine is None else cosine  # [B, K]
     d = self_loop_weight + a.sum(dim=1)
     scaled = _rsqrt(a + r) * a
     out = scaled @ features  # [B, F]
     return out * _rsqrt(d).unsqueeze(1) + (self_loop_weight / _positive(d)).unsqueeze(1) * queries
 
 
-def _recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """``function``, called again in the backward pass instead of keeping what it made."""
+def _in_blocks(
+    function: Callable[..., Tensor],
+    blocks: Sequence[slice],
+    out: Tensor,
+    rows: Sequence[Tensor],
+    *shared: Any,
+) -> Tensor:
+    """``function`` of each block of ``rows``, and of what all blocks share, one below the other.
 
-    def call(*args: Any) -> Tensor:
-        if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
-            return cast(Tensor, checkpoint(function, *args, use_reentrant=False))
-        return function(*args)
-
-    return call
+    Of several blocks, the backward pass calls it again instead of keeping what it made.
+    """
+    tensors = [x for x in (*rows, *shared) if isinstance(x, Tensor)]
+    if not torch.is_grad_enabled() or not any(x.requires_grad for x in tensors):
+        for block in blocks:  # into place: results allocated in between would scatter the heap
+            out[block] = function(*(x[block] for x in rows), *shared)
+        return out
+    if len(blocks) == 1:
+        return function(*rows, *shared)
+    parts = [
+        checkpoint(
+            function,
+            *(x[block] for x in rows),
+            *shared,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for block in blocks
+    ]
+    return torch.cat(parts) if parts else out
 
 
 def _positive(x: Tensor) -> Tensor:
