@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+# Tests are small: threads would wait for each other more than they work.
+torch.set_num_threads(1)
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

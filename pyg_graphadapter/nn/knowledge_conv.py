@@ -251,7 +251,7 @@ def complete_messages(
         - **output:** :math:`(C, F)`
     """
     p, t = unit(nodes), unit(queries)
-    own = (p * p).sum(dim=1)  # [K], the cosine of a node with itself: 1, or 0 for a zero node
+    own = torch.linalg.vector_norm(p, dim=1)  # [K], a node's cosine with itself: 1, or 0 if zero
     node_blocks = list(row_blocks(p.size(0), p.size(0), block_size))
     query_blocks = list(row_blocks(t.size(0), p.size(0), block_size))
 
@@ -262,11 +262,11 @@ def complete_messages(
     else:
         deg = _in_blocks(_degree_block, node_blocks, p.new_empty(p.size(0)), (p,), p)
     # What is left of a node that has no neighbour but itself may be below zero by rounding:
-    r = self_loop_weight + (deg - own).clamp(min=0)
+    r = _positive(self_loop_weight + (deg - own).clamp(min=0))
 
-    features = nodes.to(p.dtype)
-    shared = (p, features, r, self_loop_weight, cosine)
-    out = _in_blocks(_message_block, query_blocks, torch.empty_like(t), (t, queries), *shared)
+    rows = (t, queries.to(t.dtype))
+    shared = (p, nodes.to(p.dtype), r, self_loop_weight, cosine)
+    out = _in_blocks(_message_block, query_blocks, torch.empty_like(t), rows, *shared)
     return out.to(queries.dtype)
 
 
@@ -290,9 +290,11 @@ def _message_block(
 ) -> Tensor:
     a = _positive_cosine(t, p) if cosine is None else cosine  # [B, K]
     d = self_loop_weight + a.sum(dim=1)
-    scaled = _rsqrt(a + r) * a
+    scaled = (a + r).rsqrt_()
+    scaled = scaled * a if scaled.requires_grad else scaled.mul_(a)
     out = scaled @ features  # [B, F]
-    return out * _rsqrt(d).unsqueeze(1) + (self_loop_weight / _positive(d)).unsqueeze(1) * queries
+    self_weight = self_loop_weight / _positive(d)
+    return torch.addcmul(out * _rsqrt(d).unsqueeze(1), self_weight.unsqueeze(1), queries)
 
 
 def _in_blocks(
@@ -306,13 +308,13 @@ def _in_blocks(
 
     Of several blocks, the backward pass calls it again instead of keeping what it made.
     """
+    if len(blocks) == 1:
+        return function(*rows, *shared)
     tensors = [x for x in (*rows, *shared) if isinstance(x, Tensor)]
     if not torch.is_grad_enabled() or not any(x.requires_grad for x in tensors):
         for block in blocks:  # into place: results allocated in between would scatter the heap
             out[block] = function(*(x[block] for x in rows), *shared)
         return out
-    if len(blocks) == 1:
-        return function(*rows, *shared)
     parts = [
         checkpoint(
             function,
