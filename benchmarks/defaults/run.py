@@ -95,7 +95,7 @@ def measure(data: FeatureFile, path: Path) -> None:
 def validation_table(results: dict) -> str:
     """One line a candidate."""
     lines = [
-        "| differs from the defaults in | " + " | ".join(f"{k} shots" for k in SHOTS) + " | mean |",
+        "| differs from the defaults in | " + " | ".join(f"{k}-shot" for k in SHOTS) + " | mean |",
         "| --- |" + " ---: |" * (len(SHOTS) + 1),
     ]
     for settings in candidates():
