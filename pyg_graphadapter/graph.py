@@ -135,8 +135,8 @@ def knowledge_graph(
     block_size: int = BLOCK_SIZE,
 ) -> Data:
     r"""The knowledge sub-graph over class features, of the `"GraphAdapter: Tuning
-    Vision-Language Models With Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper
-    (Section 3.2): one node a class, edges weighted by the cosine similarity of their ends.
+    Vision-Language Models With Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper:
+    one node a class, edges weighted by the cosine similarity of their ends.
 
     Without :obj:`k` the graph is complete, save for the pairs whose similarity is not positive.
 

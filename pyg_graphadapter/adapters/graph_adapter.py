@@ -37,7 +37,7 @@ class GraphAdapterConfig(AdapterConfig):
 
 class GraphAdapter(Adapter):
     r"""The adapter of the `"GraphAdapter: Tuning Vision-Language Models With Dual Knowledge Graph"
-    <https://arxiv.org/abs/2309.13625>`_ paper (Equations 4 to 7).
+    <https://arxiv.org/abs/2309.13625>`_ paper.
 
     .. math::
         \mathbf{t}^{*}_c = \alpha \cdot \mathbf{t}_c + (1 - \alpha) \cdot \mathbf{z}_c, \qquad
@@ -54,7 +54,7 @@ class GraphAdapter(Adapter):
     The defaults of :obj:`alpha` and :obj:`beta`, and of the epochs, learning rate and temperature
     in :class:`~pyg_graphadapter.TrainConfig`, were chosen by validation on ImageNet features of
     CLIP ViT-B/32, four labelled images a class: trained on three, two or one of them and measured
-    on the others, averaged over draws. The test split was not looked at.
+    on the others, averaged over draws. No choice was made by the test split.
     ``benchmarks/defaults`` holds the command and the table.
 
     Args:
@@ -62,8 +62,8 @@ class GraphAdapter(Adapter):
         prototypes (torch.Tensor): The mean image feature of every class
             (:func:`~pyg_graphadapter.class_prototypes`).
         logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
-        alpha (float, optional): The weight :math:`\alpha` of the text feature; the paper has
-            :obj:`0.6` to :obj:`0.8`. (default: :obj:`0.9`)
+        alpha (float, optional): The weight :math:`\alpha` of the text feature.
+            (default: :obj:`0.9`)
         beta (float, optional): The weight :math:`\beta` of the text sub-graph; :obj:`1` and
             :obj:`0` switch one side off. (default: :obj:`0.7`)
         bias (str, optional): One bias a class (:obj:`"class"`, the paper), :obj:`"shared"` by all

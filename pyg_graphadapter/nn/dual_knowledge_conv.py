@@ -14,7 +14,7 @@ from pyg_graphadapter.nn.knowledge_conv import KnowledgeConv
 
 class DualKnowledgeConv(torch.nn.Module):
     r"""The dual knowledge graph layer of the `"GraphAdapter: Tuning Vision-Language Models With
-    Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper (Equations 5 and 6): every
+    Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper: every
     query collects from the text and from the visual knowledge sub-graph.
 
     .. math::

@@ -33,7 +33,7 @@ from pyg_graphadapter.graph import (
 
 class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
     r"""The knowledge sub-graph convolution of the `"GraphAdapter: Tuning Vision-Language Models
-    With Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper (Equation 5), from nodes
+    With Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper, from nodes
     to queries.
 
     .. math::
