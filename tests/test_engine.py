@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pyg_graphadapter import EvaluationTask, GraphAdapter, TrainConfig, ZeroShot, evaluate, train
-from pyg_graphadapter.engine import TrainingDivergedError, resolve_device
+from pyg_graphadapter.engine import TrainingDivergedError
 from pyg_graphadapter.testing import fake_features
 
 
@@ -92,23 +92,6 @@ def test_parameters_that_are_not_finite_after_the_last_step_are_noticed(evaluati
 def test_training_settings_out_of_bounds(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         TrainConfig(**settings)
-
-
-def test_devices():
-    assert resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto").type in ("cpu", "cuda")
-    for name in ("cudda", "xpu", "cuda:99"):
-        with pytest.raises(ValueError, match=f"There is no device '{name}' here"):
-            resolve_device(name)
-
-
-def test_cuda_devices_beyond_the_last_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert resolve_device("auto") == torch.device("cuda")
-    assert resolve_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(ValueError, match="1 CUDA devices"):
-        resolve_device("cuda:1")
 
 
 @pytest.mark.gpu
