@@ -1,0 +1,232 @@
+"""Features that were computed once, kept on disk under everything that they depend on."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pyg_graphadapter.storage import sha256, write_atomic
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+CACHE_VARIABLE = "PYG_GRAPHADAPTER_CACHE"
+DIGEST_BYTES = 32
+ORPHAN_AGE = 3600.0  # seconds, after which a temporary file is a killed writer's
+
+logger = logging.getLogger(__name__)
+
+
+def default_cache_folder() -> Path:
+    """``$PYG_GRAPHADAPTER_CACHE``, or ``pyg_graphadapter`` in the user's cache folder."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE])
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "pyg_graphadapter"
+
+
+class FeatureCache:
+    r"""The features of one kind, found by the SHA-256 of what was encoded.
+
+    Everything else that features depend on (weights, preprocessing, views, versions, …) makes up
+    the fingerprint, and each fingerprint has a folder of its own. In it, features lie in shards
+    that are never changed; a shard is named for the SHA-256 of its content, so that a damaged one
+    is found when it is read: it is moved aside and its features count as missing. Shards are
+    written beside their place and renamed, so a killed writer leaves none or a whole one. Of two
+    processes that write features of the same thing, the first wins and both use its.
+
+    Args:
+        folder (Path): The folder of all caches; made when something is written.
+        depends_on (dict): What the features depend on, as plain JSON values.
+
+    Example:
+        >>> import tempfile
+        >>> cache = FeatureCache(Path(tempfile.mkdtemp()), {"model": "a"})
+        >>> cache.write([b"1" * 32], torch.ones(1, 4))
+        tensor([[1., 1., 1., 1.]])
+        >>> cache.read([b"1" * 32, b"2" * 32], torch.zeros(2, 4))
+        tensor([ True, False])
+    """
+
+    def __init__(self, folder: Path, depends_on: Mapping[str, Any]) -> None:
+        self.depends_on = {"schema": SCHEMA, **depends_on}
+        self._manifest = (json.dumps(self.depends_on, indent=2, sort_keys=True) + "\n").encode()
+        self.fingerprint = sha256(self._manifest)
+        self.folder = Path(folder) / self.fingerprint[:32]
+
+    def read(self, keys: Sequence[bytes], out: Tensor) -> Tensor:
+        r"""Fills the rows of :obj:`out` whose features are there.
+
+        Args:
+            keys (sequence of bytes): The SHA-256 of what was encoded, 32 bytes each.
+            out (torch.Tensor): Receives the features.
+
+        Returns:
+            torch.Tensor: Which rows were filled.
+
+        Shapes:
+            - **out:** :math:`(N, *)`
+            - **output:** :math:`(N)`
+        """
+        rows: dict[bytes, list[int]] = {}
+        for row, key in enumerate(keys):
+            rows.setdefault(key, []).append(row)
+        found = torch.zeros(len(keys), dtype=torch.bool)
+        for path in self._shards():
+            wanted = [(at, key) for at, key in enumerate(_keys_of(path)) if key in rows]
+            x = self._features_of(path, out) if wanted else None
+            if x is None:
+                continue
+            for at, key in wanted:
+                # The first shard wins, should two hold the same image:
+                for row in rows.pop(key, ()):
+                    out[row] = x[at]
+                    found[row] = True
+        return found
+
+    def write(self, keys: Sequence[bytes], x: Tensor) -> Tensor:
+        r"""Keeps features, save those that another process has written meanwhile.
+
+        Args:
+            keys (sequence of bytes): The SHA-256 of what was encoded, 32 bytes each.
+            x (torch.Tensor): The features.
+
+        Returns:
+            torch.Tensor: The features as they are kept, where need be the other process's.
+
+        Raises:
+            OSError: If they cannot be written; nothing partial is left.
+
+        Shapes:
+            - **x:** :math:`(N, *)`
+        """
+        x = x.contiguous().clone()
+        try:
+            self._make_folder()
+            with self._lock():
+                known = self.read(keys, x)
+                self._write_shard([key for key, old in zip(keys, known, strict=True) if not old],
+                                  x[~known])  # fmt: skip
+        except OSError as error:
+            size = x.numel() * x.element_size()
+            raise OSError(
+                f"The feature cache {self.folder} cannot be written ({error.strerror or error}): "
+                f"{size:,} bytes are needed. Free some space, choose another folder, or do without "
+                f"a cache."
+            ) from error
+        return x
+
+    def _shards(self) -> list[Path]:
+        return sorted(self.folder.glob("*.safetensors"))
+
+    def _features_of(self, path: Path, like: Tensor) -> Tensor | None:
+        """The features of a whole shard; a damaged one is moved aside."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # another process has just moved it aside
+            return None
+        try:
+            if sha256(content) != path.stem:
+                raise ValueError("its checksum is wrong")
+            x = safetensors.torch.load(content)["x"]
+            if x.shape[1:] != like.shape[1:]:
+                raise ValueError(
+                    f"its features are {list(x.shape[1:])}, not {list(like.shape[1:])}"
+                )
+            return x
+        except (ValueError, KeyError, SafetensorError) as error:
+            logger.warning("%s is damaged (%s): moved aside, its images are encoded again.",
+                           path, error)  # fmt: skip
+            _move_aside(path)
+            return None
+
+    def _write_shard(self, keys: Sequence[bytes], x: Tensor) -> None:
+        if not keys:
+            return
+        digests = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
+        content = safetensors.torch.save({"keys": digests.view(-1, DIGEST_BYTES), "x": x})
+        write_atomic(self.folder / f"{sha256(content)}.safetensors", content)
+
+    def _make_folder(self) -> None:
+        """Makes the folder with its manifest, and collects what killed writers left."""
+        if not (self.folder / MANIFEST).is_file():
+            self._log_what_changed()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.folder / MANIFEST, self._manifest)
+        for path in self.folder.glob(".*.tmp"):
+            with _unless_gone():
+                if time.time() - path.stat().st_mtime > ORPHAN_AGE:
+                    path.unlink()
+
+    def _log_what_changed(self) -> None:
+        """Says why features of the same model are not used again."""
+        for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")):
+            try:
+                other = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            same = ("model", "kind")
+            if not isinstance(other, dict) or any(
+                other.get(name) != self.depends_on.get(name) for name in same
+            ):
+                continue
+            changed = [
+                f"{name!r} is {value!r} now and was {other.get(name)!r}"
+                for name, value in self.depends_on.items()
+                if other.get(name) != value
+            ]
+            logger.info("The features in %s are not used: %s.", path.parent, ", ".join(changed))
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Holds the folder between processes; where the file system has no locks, nothing does,
+        and at worst something is encoded twice."""
+        lock = filelock.FileLock(self.folder / ".lock")
+        try:
+            lock.acquire()
+        except (NotImplementedError, OSError) as error:
+            logger.info("%s cannot be locked (%s).", self.folder, error)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.folder})"
+
+
+def _keys_of(path: Path) -> list[bytes]:
+    """The keys of a shard, without its features; none if it cannot be read."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return [key.tobytes() for key in file.get_tensor("keys")]
+    except FileNotFoundError:
+        return []
+    except (OSError, SafetensorError) as error:
+        logger.warning("%s is damaged (%s): moved aside.", path, error)
+        _move_aside(path)
+        return []
+
+
+def _move_aside(path: Path) -> None:
+    with _unless_gone():
+        path.replace(path.with_name(path.name + ".corrupt"))
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """What another process may do first, or what a read-only folder refuses, need not be done."""
+    try:
+        yield
+    except OSError as error:
+        logger.debug("%s", error)
