@@ -101,26 +101,39 @@ class Features:
         Raises:
             ValueError: If a class has fewer images than :obj:`shots`, naming it.
         """
-        if shots < 1:
-            raise ValueError(f"'shots' must be at least 1 (got {shots}).")
-        count = torch.bincount(self.y, minlength=num_classes or 0)
-        short = (count < shots).nonzero().flatten().tolist()
-        if short and not allow_fewer:
-            names = [class_names[c] if class_names is not None else str(c) for c in short]
-            shown = ", ".join(
-                f"{name!r} ({int(count[c])})" for name, c in zip(names[:5], short[:5], strict=True)
-            )
-            more = ", …" if len(short) > 5 else ""
-            raise ValueError(
-                f"{len(short)} of {len(count)} classes have fewer than {shots} images: {shown}"
-                f"{more}. Ask for fewer shots, or add images."
-            )
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self), generator=generator)
-        order = order[self.y[order].argsort(stable=True)]  # by class, at random within a class
-        first = count.cumsum(0) - count  # [C], where each class begins
-        rank = torch.arange(len(self)) - first[self.y[order]]
-        return order[rank < shots]
+        return draw_shots(self.y, shots, seed, num_classes, class_names, allow_fewer=allow_fewer)
+
+
+def draw_shots(
+    y: Tensor,
+    shots: int,
+    seed: int,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    allow_fewer: bool = False,
+) -> Tensor:
+    """The draw of :meth:`Features.draw`, of labels ``[N]`` alone."""
+    if shots < 1:
+        raise ValueError(f"'shots' must be at least 1 (got {shots}).")
+    count = torch.bincount(y, minlength=num_classes or 0)
+    short = (count < shots).nonzero().flatten().tolist()
+    if short and not allow_fewer:
+        names = [class_names[c] if class_names is not None else str(c) for c in short]
+        shown = ", ".join(
+            f"{name!r} ({int(count[c])})" for name, c in zip(names[:5], short[:5], strict=True)
+        )
+        more = ", …" if len(short) > 5 else ""
+        raise ValueError(
+            f"{len(short)} of {len(count)} classes have fewer than {shots} images: {shown}{more}. "
+            f"Ask for fewer shots, or add images."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(y), generator=generator)
+    order = order[y[order].argsort(stable=True)]  # by class, at random within a class
+    first = count.cumsum(0) - count  # [C], where each class begins
+    rank = torch.arange(len(y)) - first[y[order]]
+    return order[rank < shots]
 
 
 def mean_views(x: Tensor) -> Tensor:

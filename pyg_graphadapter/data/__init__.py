@@ -1,0 +1,35 @@
+"""Images as data sets of Hugging Face: loaded, decoded, drawn from, and named in prompts."""
+
+from pyg_graphadapter.data.decode import (
+    MAX_PIXELS,
+    UnreadableImageError,
+    decode_image,
+    image_bytes,
+    image_name,
+)
+from pyg_graphadapter.data.draw import base_and_new, few_shot
+from pyg_graphadapter.data.load import list_images, load_images
+from pyg_graphadapter.data.prompts import (
+    IMAGENET_TEMPLATES,
+    TEMPLATES,
+    check_templates,
+    fill,
+    prompts,
+)
+
+__all__ = [
+    "IMAGENET_TEMPLATES",
+    "MAX_PIXELS",
+    "TEMPLATES",
+    "UnreadableImageError",
+    "base_and_new",
+    "check_templates",
+    "decode_image",
+    "few_shot",
+    "fill",
+    "image_bytes",
+    "image_name",
+    "list_images",
+    "load_images",
+    "prompts",
+]

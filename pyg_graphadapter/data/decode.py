@@ -1,0 +1,111 @@
+"""Images decoded with care: known formats alone, a limit on pixels, and one kind of error."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Decoders of other formats have a history of holes, and no photograph needs them:
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+MAX_PIXELS = 100_000_000
+WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+class UnreadableImageError(ValueError):
+    """An image that cannot be decoded; the message names it and says why."""
+
+
+def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """An image in RGB: of an animation the first frame, turned as its EXIF orientation says.
+
+    Transparent pixels keep the colour that lies under them, as ``datasets`` and ``transformers``
+    have it. Values of more than 8 bits are scaled, so that the largest that 16 bits hold (or, of
+    other types, the largest that occurs) becomes 255.
+
+    Args:
+        image: A path, encoded bytes, a PIL image, an array ``[H, W]`` or ``[H, W, C]`` of bytes, or
+            ``{"bytes": …, "path": …}`` as a column of ``datasets.Image(decode=False)`` holds it.
+        max_pixels (int, optional): Larger images are refused before they are decoded.
+            (default: :obj:`100_000_000`)
+
+    Raises:
+        UnreadableImageError: If it cannot be decoded, or is too large.
+    """
+    name = image_name(image)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images, which are refused below
+            opened = _open(image)
+        if opened.width * opened.height > max_pixels:
+            raise UnreadableImageError(
+                f"The image {name} has {opened.width} x {opened.height} pixels, and {max_pixels:,} "
+                f"are allowed: make it smaller."
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, which do not matter here
+            opened.load()
+            return _to_rgb(ImageOps.exif_transpose(opened))
+    except UnreadableImageError:
+        raise
+    except (OSError, ValueError, TypeError, SyntaxError, OverflowError, MemoryError) as error:
+        reason = "no image of a known format" if isinstance(error, UnidentifiedImageError) \
+            else str(error).rstrip(".") or type(error).__name__  # fmt: skip
+        raise UnreadableImageError(
+            f"The image {name} cannot be decoded ({reason}): replace or remove it."
+        ) from error
+
+
+def image_bytes(image: Any) -> bytes:
+    """What tells an image from others: its encoded bytes, or the pixels of a decoded one.
+
+    Raises:
+        UnreadableImageError: If its file cannot be read.
+    """
+    if isinstance(image, dict):
+        image = image["bytes"] if image.get("bytes") is not None else image["path"]
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | Path):
+        try:
+            return Path(image).read_bytes()
+        except OSError as error:
+            raise UnreadableImageError(
+                f"The image {image} cannot be read ({error.strerror}): check its path."
+            ) from error
+    if isinstance(image, np.ndarray):
+        return f"{image.dtype} {image.shape} ".encode() + image.tobytes()
+    if isinstance(image, Image.Image):
+        return f"{image.mode} {image.size} ".encode() + image.tobytes()
+    raise UnreadableImageError(
+        f"An image must be a path, bytes, a PIL image or an array (got {type(image).__name__})."
+    )
+
+
+def image_name(image: Any) -> str:
+    """The path of an image, or what it is."""
+    if isinstance(image, dict):
+        image = image.get("path") or image.get("bytes")
+    return str(image) if isinstance(image, str | Path) else f"<{type(image).__name__}>"
+
+
+def _open(image: Any) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image.copy()
+    if isinstance(image, np.ndarray):
+        return Image.fromarray(image)
+    return Image.open(io.BytesIO(image_bytes(image)), formats=FORMATS)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in WIDE_MODES:
+        values = np.asarray(image, dtype=np.float64)
+        largest = 65535.0 if image.mode.startswith("I") else float(values.max(initial=0.0))
+        scaled = 255 * values / (largest if np.isfinite(largest) and largest > 0 else 1.0)
+        image = Image.fromarray(np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
