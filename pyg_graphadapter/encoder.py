@@ -1,0 +1,393 @@
+"""Features of images and texts under a frozen dual encoder of Hugging Face."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from pyg_graphadapter.cache import FeatureCache
+from pyg_graphadapter.data import TEMPLATES, UnreadableImageError, prompts
+from pyg_graphadapter.device import resolve_device
+from pyg_graphadapter.graph import unit
+from pyg_graphadapter.image_batches import Encoded, ImageInputs, collate, digest_of, in_shards
+from pyg_graphadapter.pretrained import check_model_type, load_pretrained
+from pyg_graphadapter.views import Views
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+BATCH_SIZE = {"cpu": 32, "cuda": 256, "mps": 64}
+TEXT_BATCH_SIZE = 256
+# These were trained on texts that are padded to full length:
+PADDED_TO_LENGTH = ("siglip", "siglip2")
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    r"""What :meth:`Encoder.encode_images` returns.
+
+    Args:
+        x (torch.Tensor): Features of length one, a row an image that could be decoded.
+        index (torch.Tensor): Which of the given images the rows are.
+        skipped (dict): The index of every image that could not be decoded, with the reason.
+        num_encoded (int): How many images went through the encoder; the others were cached.
+
+    Shapes:
+        - **x:** :math:`(M, V, D)`
+        - **index:** :math:`(M)`
+    """
+
+    x: Tensor
+    index: Tensor
+    skipped: dict[int, str]
+    num_encoded: int
+
+
+class Encoder:
+    r"""A frozen dual encoder: CLIP, MetaCLIP 2, SigLIP, SigLIP 2, AltCLIP, Chinese-CLIP, or any
+    pair of towers as a ``VisionTextDualEncoderModel``.
+
+    Args:
+        model (transformers.PreTrainedModel): The model.
+        processor (transformers.BaseImageProcessor): Its image processor.
+        tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+        name (str, optional): What it is called. (default: :obj:`"model"`)
+        revision (str, optional): Its version on the hub. (default: :obj:`None`)
+        device (str, optional): Where to compute. (default: :obj:`"auto"`)
+        dtype (str, optional): ``float32``, ``float16`` or ``bfloat16``. (default: :obj:`"float32"`)
+        batch_size (int, optional): The number of views at once, halved where memory does not
+            suffice; 32 on a CPU and 256 on a GPU if not given. (default: :obj:`None`)
+        workers (int, optional): The number of processes that decode images; as many as there are
+            cores on a GPU, at most 8, and none on a CPU if not given. (default: :obj:`None`)
+
+    Raises:
+        ValueError: If the model is of another kind, or a setting is unknown.
+
+    Example:
+        >>> from pyg_graphadapter import Encoder
+        >>> encoder = Encoder.from_pretrained("builtin")
+        >>> encoder.encode_text(["dog", "apple pie"]).shape
+        torch.Size([2, 384])
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        tokenizer: Any,
+        *,
+        name: str = "model",
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        batch_size: int | None = None,
+        workers: int | None = None,
+    ) -> None:
+        check_model_type(name, model.config)
+        if dtype not in DTYPES:
+            raise ValueError(f"Unknown 'dtype' {dtype!r}. Choose from {', '.join(DTYPES)}.")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"'batch_size' must be at least 1 (got {batch_size}).")
+        self.device = resolve_device(device)
+        self.dtype = DTYPES[dtype]
+        self.model = model.to(self.device, self.dtype).eval().requires_grad_(False)
+        self.processor, self.tokenizer = processor, tokenizer
+        self.name, self.revision = name, revision
+        self.batch_size = batch_size or BATCH_SIZE[self.device.type]
+        on_cpu = self.device.type == "cpu"
+        self.workers = (
+            (0 if on_cpu else min(8, os.cpu_count() or 1)) if workers is None else workers
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        **settings: Any,
+    ) -> Self:
+        """Loads a model: a folder, an id on the Hugging Face hub, or ``builtin``.
+
+        Weights are read from safetensors alone, and no code that comes with a model is run.
+
+        Args:
+            model (str or Path): The model.
+            revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
+            token (str or bool, optional): For models that are not public. (default: :obj:`None`)
+            local_files_only (bool, optional): Fetch nothing. (default: :obj:`False`)
+            **settings (optional): Further arguments of :class:`Encoder`.
+
+        Raises:
+            ValueError: If there is no such model, it is of another kind, its weights do not fit, or
+                a setting is unknown.
+        """
+        if "trust_remote_code" in settings:
+            raise ValueError(
+                "'trust_remote_code' is not supported: no code that comes with a model is run. Use "
+                "a model that transformers itself knows."
+            )
+        found = load_pretrained(str(model), revision, token, local_files_only=local_files_only)
+        return cls(
+            found.model,
+            found.processor,
+            found.tokenizer,
+            name=str(model),
+            revision=found.revision,
+            **settings,
+        )
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor of the cosine, about 100 for CLIP."""
+        return float(self.model.logit_scale.detach().float().exp())
+
+    @property
+    def logit_bias(self) -> float:
+        """What SigLIP adds to the scaled cosine; it does not change which class is likeliest."""
+        bias = getattr(self.model, "logit_bias", None)
+        return 0.0 if bias is None else float(bias.detach().float())
+
+    # Images ###########################################################################
+
+    def encode_images(
+        self,
+        images: Sequence[Any],
+        views: int = 1,
+        seed: int = 0,
+        *,
+        cache: Path | None = None,
+        strict: bool = False,
+        progress: bool = True,
+    ) -> EncodedImages:
+        """Features of images.
+
+        Args:
+            images (sequence): Paths, PIL images, encoded bytes, or the image column of a
+                ``datasets.Dataset``.
+            views (int, optional): The number of views :math:`V`, of which the first is the image as
+                it is and the others are augmented; see :class:`pyg_graphadapter.views.Views`.
+                (default: :obj:`1`)
+            seed (int, optional): Seeds the augmented views. (default: :obj:`0`)
+            cache (Path, optional): The folder of the feature cache; features that are in it are
+                not computed again. (default: :obj:`None`)
+            strict (bool, optional): Stop at an image that cannot be decoded, instead of skipping
+                it. (default: :obj:`False`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
+
+        Raises:
+            ValueError: If an image cannot be decoded and :obj:`strict`, or a feature is not finite.
+            OSError: If the cache cannot be written.
+        """
+        transform = Views(self.processor, views, seed)
+        store = None if cache is None else FeatureCache(cache, self._describe(transform))
+        with ThreadPoolExecutor() as pool:
+            digests = list(pool.map(lambda i: digest_of(images[i]), range(len(images))))
+        x = torch.zeros(len(images), views, self.num_channels)
+        found = torch.zeros(len(images), dtype=torch.bool)
+        if store is not None:
+            found = store.read(digests, x)
+        first: dict[bytes, int] = {}  # of images that are equal, one is encoded
+        for i, digest in enumerate(digests):
+            first.setdefault(digest, i)
+        todo = [i for i in first.values() if not found[i]]
+        skipped: dict[int, str] = {}
+        batches = self._encode(ImageInputs(images, digests, todo, transform), strict=strict)
+        with tqdm(total=len(todo), unit="image", disable=None if progress else True) as bar:
+            for done, part, unreadable in in_shards(batches, bar):
+                if store is not None and done:
+                    part = store.write([digests[i] for i in done], part)
+                x[done], found[done] = part, True
+                skipped |= unreadable
+        num_encoded = len(todo) - len(skipped)
+        for i, digest in enumerate(digests):
+            x[i], found[i] = x[first[digest]], found[first[digest]]
+            if first[digest] in skipped:
+                skipped[i] = skipped[first[digest]]
+        return EncodedImages(x[found], found.nonzero().flatten(), skipped, num_encoded)
+
+    def _encode(self, decoded: ImageInputs, *, strict: bool) -> Iterator[Encoded]:
+        """Batches of images: their indices, features ``[B, V, D]``, and what was skipped."""
+        transform = decoded.transform
+        loader = DataLoader(
+            decoded,
+            batch_size=max(1, self.batch_size // transform.views),
+            num_workers=min(self.workers, len(decoded)),
+            collate_fn=collate,
+            pin_memory=self.device.type == "cuda",
+        )
+        for done, inputs, skipped in loader:
+            if strict and skipped:
+                raise UnreadableImageError(next(iter(skipped.values())))
+            if not done:
+                yield [], torch.zeros(0, transform.views, self.num_channels), skipped
+                continue
+            features = self._image_features(inputs, transform)
+            yield done, features.view(len(done), transform.views, -1), skipped
+
+    @torch.inference_mode()
+    def _image_features(self, inputs: dict[str, Tensor], transform: Views) -> Tensor:
+        """Features of length one ``[B, D]``, in halves where memory does not suffice."""
+        size = len(next(iter(inputs.values())))
+        try:
+            moved = {key: value.to(self.device, non_blocking=True) for key, value in inputs.items()}
+            found = self.model.get_image_features(**transform.finish(moved, self.dtype))
+            return self._checked(found.pooler_output)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        self.batch_size = (size + 1) // 2
+        logger.warning("Out of memory with %d views at once: going on with %d.",
+                       size, self.batch_size)  # fmt: skip
+        halves = [
+            {key: value[part] for key, value in inputs.items()}
+            for part in (slice(self.batch_size), slice(self.batch_size, None))
+        ]
+        return torch.cat([self._image_features(half, transform) for half in halves])
+
+    def _checked(self, features: Tensor) -> Tensor:
+        if not features.isfinite().all():
+            raise ValueError(
+                f"{self.name} gives features that are not finite in {self.dtype}: use "
+                f"dtype='float32'."
+            )
+        return unit(features.float()).cpu()
+
+    # Texts ############################################################################
+
+    def encode_text(
+        self, class_names: Sequence[str], templates: str | Sequence[str] = TEMPLATES
+    ) -> Tensor:
+        """Class text features ``[C, D]``: of the prompts of a class, the mean of features of length
+        one, of length one again.
+
+        Args:
+            class_names (sequence of str): The names, in which ``_`` becomes a space.
+            templates (str or sequence of str, optional): Prompts with ``{}`` for the name.
+                (default: :obj:`("a photo of a {}.",)`)
+
+        Raises:
+            ValueError: If a template has not one ``{}``, or a name is empty.
+        """
+        templates = (templates,) if isinstance(templates, str) else tuple(templates)
+        filled = prompts(class_names, templates)
+        x = self.encode_prompts([prompt for each in filled for prompt in each])
+        return unit(x.view(len(class_names), len(templates), -1).mean(dim=1))
+
+    @torch.inference_mode()
+    def encode_prompts(self, texts: Sequence[str]) -> Tensor:
+        """Features of length one ``[P, D]`` of texts."""
+        parts = [
+            self._checked(self.model.get_text_features(**self.tokenize(batch)).pooler_output)
+            for batch in (texts[i : i + 256] for i in range(0, len(texts), 256))
+        ]
+        # Cloned, for tensors made in inference mode cannot be trained on:
+        return torch.cat(parts) if parts else torch.zeros(0, self.num_channels)
+
+    @property
+    def max_tokens(self) -> int:
+        """The largest number of tokens of a text."""
+        longest = int(self.model.config.text_config.max_position_embeddings)
+        return min(longest, int(self.tokenizer.model_max_length))
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """What the text tower takes, on the device; texts that are too long are cut, with a
+        warning."""
+        padded = self.model.config.model_type in PADDED_TO_LENGTH
+        lengths = [len(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
+        for text, length in zip(texts, lengths, strict=True):
+            if length > self.max_tokens:
+                logger.warning("A text of %d tokens is cut after %d: %.60r…",
+                               length, self.max_tokens, text)  # fmt: skip
+        inputs = self.tokenizer(
+            list(texts),
+            padding="max_length" if padded else True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        )
+        return {key: value.to(self.device) for key, value in inputs.items()}
+
+    def embed_tokens(self, input_ids: Tensor) -> Tensor:
+        """The token embeddings ``[P, L, W]`` of ``input_ids`` ``[P, L]``, before positions."""
+        return cast(Tensor, self._token_embedding()(input_ids))
+
+    def encode_embeddings(self, embeddings: Tensor, tokens: dict[str, Tensor]) -> Tensor:
+        """Features of length one ``[P, D]`` of prompts whose token embeddings ``[P, L, W]`` are
+        given; gradients flow to them. With learned context vectors it is the text side of CoOp.
+
+        Args:
+            embeddings (torch.Tensor): Put in the place of what :meth:`embed_tokens` gives.
+            tokens (dict): What :meth:`tokenize` gave; tells padding and where a text ends.
+        """
+        hook = self._token_embedding().register_forward_hook(lambda *_: embeddings)
+        try:
+            features = self.model.get_text_features(**tokens).pooler_output
+        finally:
+            hook.remove()
+        return unit(features.float())
+
+    def _token_embedding(self) -> nn.Embedding:
+        size = self.model.config.text_config.vocab_size
+        tables = [
+            module
+            for module in self.model.modules()
+            if isinstance(module, nn.Embedding) and module.num_embeddings == size
+        ]
+        return tables[0]
+
+    @cached_property
+    def num_channels(self) -> int:
+        """The width :math:`D` of the features."""
+        return self.encode_prompts(["a"]).size(1)
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """The SHA-256 of the weights and of the configuration."""
+        state = sorted(self.model.state_dict().items())
+        with ThreadPoolExecutor() as pool:
+            parts = list(pool.map(lambda item: _hash_of(*item), state))
+        config = json.dumps(_plain(self.model.config.to_dict()), sort_keys=True, default=str)
+        return hashlib.sha256("".join([*parts, config]).encode()).hexdigest()
+
+    def _describe(self, transform: Views) -> dict[str, Any]:
+        """Everything that image features depend on, save the image."""
+        return {
+            "kind": "images",
+            "model": self.name,
+            "revision": self.revision,
+            "weights": self.weights_hash,
+            "dtype": str(self.dtype),
+            "torch": torch.__version__,
+            **transform.describe(),
+        }
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"
+
+
+def _hash_of(name: str, value: Tensor) -> str:
+    content = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    what = f"{name} {value.dtype} {list(value.shape)} {hashlib.sha256(content).hexdigest()}"
+    return hashlib.sha256(what.encode()).hexdigest()
+
+
+def _plain(config: Any) -> Any:
+    """A configuration without what says where it came from."""
+    if not isinstance(config, dict):
+        return config
+    dropped = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+    return {key: _plain(value) for key, value in config.items() if key not in dropped}

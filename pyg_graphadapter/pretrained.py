@@ -1,0 +1,102 @@
+"""Dual encoders of Hugging Face: which there are, and how they are loaded."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+
+from pyg_graphadapter.builtin import BUILTIN, MODEL_FOLDER
+
+# Those whose image and text features are projected into one space, each of them tested:
+MODEL_TYPES = (
+    "altclip",
+    "chinese_clip",
+    "clip",
+    "metaclip_2",
+    "siglip",
+    "siglip2",
+    "vision-text-dual-encoder",
+)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model with what prepares its inputs.
+
+    Args:
+        model (transformers.PreTrainedModel): The model, in float32.
+        processor (transformers.BaseImageProcessor): Its image processor.
+        tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+        revision (str, optional): The commit on the hub, where it comes from there.
+    """
+
+    model: Any
+    processor: Any
+    tokenizer: Any
+    revision: str | None
+
+
+def load_pretrained(
+    name: str, revision: str | None, token: str | bool | None, *, local_files_only: bool
+) -> Pretrained:
+    """Loads a folder, an id on the hub, or ``builtin``; weights from safetensors alone.
+
+    Raises:
+        ValueError: If there is no such model, it is of another kind, or its weights do not fit.
+    """
+    source = str(MODEL_FOLDER) if name == BUILTIN else name
+    where = {"revision": revision, "token": token, "local_files_only": local_files_only}
+    where = {key: value for key, value in where.items() if value}
+    with _in_one_sentence(name):
+        config = AutoConfig.from_pretrained(source, **where)
+        check_model_type(name, config)
+        model, report = AutoModel.from_pretrained(
+            source,
+            config=config,
+            use_safetensors=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+            **where,
+        )
+        wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+        if wrong:
+            raise ValueError(f"{len(wrong)} of its weights are missing or misshaped, as {wrong[0]}")
+        processor = AutoImageProcessor.from_pretrained(source, **where)  # type: ignore[no-untyped-call]
+        tokenizer = AutoTokenizer.from_pretrained(source, **where)
+    return Pretrained(model, processor, tokenizer, getattr(config, "_commit_hash", None))
+
+
+def check_model_type(name: str, config: Any) -> None:
+    """Refuses models that have not both kinds of features in one space.
+
+    Raises:
+        ValueError: If the model is of another kind, listing those that are supported.
+    """
+    kind = getattr(config, "model_type", None)
+    if kind not in MODEL_TYPES:
+        raise ValueError(
+            f"The model {name!r} is of type {kind!r}, which is no dual encoder that is supported. "
+            f"Choose one of type {', '.join(MODEL_TYPES)}."
+        )
+
+
+@contextmanager
+def _in_one_sentence(name: str) -> Iterator[None]:
+    """What the libraries say in paragraphs: what failed, and what to do."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
+        if str(error).startswith("The model "):
+            raise
+        # The first sentence, which says what failed:
+        reason = re.split(r"(?<=\w\w)\.\s|\n", str(error).strip())[0].rstrip(". ")
+        if Path(name).is_dir():
+            advice = "its folder must hold config.json, model.safetensors, tokenizer and processor"
+        else:
+            advice = f"check the name, or fetch it where there is a network: hf download {name}"
+        raise ValueError(f"The model {name!r} cannot be loaded ({reason}): {advice}.") from error
