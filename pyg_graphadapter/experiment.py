@@ -13,6 +13,7 @@ from pyg_graphadapter.evaluation import evaluate
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.report import RESULT_FORMAT, is_result, read_result
 from pyg_graphadapter.selection import select
+from pyg_graphadapter.sources import Origin
 from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
 from pyg_graphadapter.task import EvaluationTask
 
@@ -89,14 +90,14 @@ def plan(
 
 
 def run_all(
-    runs: Sequence[Run], data: FeatureFile, source: Path, out: Path, *, progress: bool = True
+    runs: Sequence[Run], data: FeatureFile, origin: Origin, out: Path, *, progress: bool = True
 ) -> list[dict[str, Any]]:
     """Does the runs that have no result file in ``out`` yet, and returns the results of all.
 
     Args:
         runs (sequence of Run): What to do.
         data (FeatureFile): The features.
-        source (Path): The file that they came from; its content is part of the result's name.
+        origin (Origin): Where they came from; its hash is part of the result's name.
         out (Path): The folder of result files.
         progress (bool, optional): Show a progress bar a run, on a terminal.
             (default: :obj:`True`)
@@ -105,17 +106,16 @@ def run_all(
         ValueError: If ``out`` holds something else, or a run cannot be done.
     """
     prepare_folder(out, is_result)
-    fingerprint = sha256(source.read_bytes())
     tasks: dict[tuple[int, int], EvaluationTask] = {}
     for run in runs:  # before anything is trained, so that an impossible draw loses nothing
         key = (run.shots, run.seed)
         tasks[key] = tasks.get(key) or EvaluationTask.from_file(data, *key)
     results = []
     for run in runs:
-        path = out / run.file_name(fingerprint)
+        path = out / run.file_name(origin.sha256)
         if not path.exists():
             result = do(run, tasks[run.shots, run.seed], progress=progress)
-            result["features"] = {"name": source.name, "sha256": fingerprint}
+            result["features"] = asdict(origin)
             write_atomic(path, (json.dumps(result, indent=2) + "\n").encode())
         results.append(read_result(path))
     return results

@@ -1,5 +1,6 @@
 """The files that features come in."""
 
+import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from pyg_graphadapter.features import Features, check_fits, check_text, rows_of
 from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.storage import write_atomic
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib")
+FEATURE_SUFFIXES = (".npz", ".safetensors")
 SPLITS = ("train", "val", "test")
 TENSOR_KEYS = (
     *(f"{split}_{part}" for split in SPLITS for part in ("features", "labels")),
@@ -119,16 +122,27 @@ class FeatureFile:
             if features is not None:
                 arrays[f"{split}_features"] = features.x
                 arrays[f"{split}_labels"] = features.y
+        check_feature_path(path)
         if path.suffix == ".safetensors":
             names = json.dumps(list(self.class_names), ensure_ascii=False)
             # Cloned, since safetensors refuses tensors that share memory:
             content = {key: value.contiguous().clone() for key, value in arrays.items()}
-            path.write_bytes(safetensors.torch.save(content, {"class_names": names}))
-        elif path.suffix == ".npz":
-            plain: dict[str, Any] = {key: value.numpy() for key, value in arrays.items()}
-            np.savez(path, class_names=np.array(self.class_names), **plain)
+            write_atomic(path, safetensors.torch.save(content, {"class_names": names}))
         else:
-            raise ValueError(f"Feature files end with .npz or .safetensors (got {path.name}).")
+            plain: dict[str, Any] = {key: value.numpy() for key, value in arrays.items()}
+            stream = io.BytesIO()
+            np.savez(stream, class_names=np.array(self.class_names), **plain)
+            write_atomic(path, stream.getvalue())
+
+
+def check_feature_path(path: Path) -> None:
+    """Refuses a file name that no feature file has.
+
+    Raises:
+        ValueError: If the suffix is neither ``.npz`` nor ``.safetensors``.
+    """
+    if path.suffix not in FEATURE_SUFFIXES:
+        raise ValueError(f"Feature files end with .npz or .safetensors (got {path.name}).")
 
 
 def read_images(path: Path, split: str | None = None) -> tuple[Tensor, Tensor | None]:

@@ -204,7 +204,7 @@ def test_a_closed_pipe_is_not_a_mistake(features, tmp_path, monkeypatch):
         raise BrokenPipeError
 
     run("fit", features, "--shots", 1, "--out", tmp_path / "c")
-    monkeypatch.setattr(cli.json, "dumps", closed)
+    monkeypatch.setattr(json, "dumps", closed)
     result = CliRunner().invoke(cli.app, ["predict", str(tmp_path / "c"), features, "--json"])
     assert "Error:" not in result.output
 

@@ -5,14 +5,15 @@ import pytest
 
 from pyg_graphadapter import TrainConfig
 from pyg_graphadapter.experiment import plan, run_all
+from pyg_graphadapter.sources import Origin
 from pyg_graphadapter.testing import fake_features
 
 
 @pytest.fixture
-def source(tmp_path):
+def origin(tmp_path):
     path = tmp_path / "f.npz"
     fake_features(num_classes=4, channels=8, shots=4).save(path)
-    return path
+    return Origin.of_file(path)
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def grid(**changed):
     return plan(**{**arguments, **changed})
 
 
-def test_each_run_writes_one_result(data, source, tmp_path):
-    results = run_all(grid(), data, source, tmp_path / "out")
+def test_each_run_writes_one_result(data, origin, tmp_path):
+    results = run_all(grid(), data, origin, tmp_path / "out")
     files = [json.loads(path.read_text()) for path in (tmp_path / "out").iterdir()]
     assert len(results) == len(files) == 8
     for result in files:
@@ -46,27 +47,27 @@ def test_each_run_writes_one_result(data, source, tmp_path):
 
 
 def test_finished_runs_are_skipped_and_other_settings_are_other_files(
-    data, source, tmp_path, monkeypatch
+    data, origin, tmp_path, monkeypatch
 ):
     out = tmp_path / "out"
-    run_all(grid(), data, source, out)
+    run_all(grid(), data, origin, out)
     first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     with monkeypatch.context() as patch:
         patch.setattr("pyg_graphadapter.experiment.do", None)  # nothing is left to do
-        assert len(run_all(grid(), data, source, out)) == 8
+        assert len(run_all(grid(), data, origin, out)) == 8
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == first
-    run_all(grid(settings={"alpha": 0.7}), data, source, out)
+    run_all(grid(settings={"alpha": 0.7}), data, origin, out)
     assert len(list(out.iterdir())) == 12  # zero-shot has no alpha: its files are the same
-    fake_features(num_classes=4, channels=8, shots=4, seed=9).save(source)
-    run_all(grid(methods=["zero_shot"], settings={}), data, source, out)
+    other = replace(origin, sha256="0" * 64)
+    run_all(grid(methods=["zero_shot"], settings={}), data, other, out)
     assert len(list(out.iterdir())) == 16
 
 
-def test_selection_is_recorded(data, source, tmp_path):
+def test_selection_is_recorded(data, origin, tmp_path):
     [result] = run_all(
         grid(methods=["graph_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
         data,
-        source,
+        origin,
         tmp_path / "out",
     )
     assert result["selected_on"] == "support"
@@ -74,15 +75,15 @@ def test_selection_is_recorded(data, source, tmp_path):
     [result] = run_all(
         grid(methods=["graph_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
         replace(data, val=data.test),
-        source,
+        origin,
         tmp_path / "other",
     )
     assert result["selected_on"] == "validation"
 
 
-def test_an_impossible_draw_is_found_before_anything_is_trained(data, source, tmp_path):
+def test_an_impossible_draw_is_found_before_anything_is_trained(data, origin, tmp_path):
     with pytest.raises(ValueError, match="fewer than 9 images"):
-        run_all(grid(shots=[1, 9]), data, source, tmp_path / "out")
+        run_all(grid(shots=[1, 9]), data, origin, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -99,6 +100,6 @@ def test_grids_that_cannot_be_planned(changed, message):
         grid(**changed)
 
 
-def test_a_folder_with_something_else(data, source, tmp_path):
+def test_a_folder_with_something_else(data, origin, tmp_path):
     with pytest.raises(ValueError, match=r"something else \(f.npz\)"):
-        run_all(grid(), data, source, tmp_path)
+        run_all(grid(), data, origin, tmp_path)

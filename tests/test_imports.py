@@ -17,16 +17,21 @@ MODULES = {
 }
 # Each may import those of the lines above it, and a part that is a folder its own files:
 ORDER = (
-    ("settings", "storage", "cli_settings"),
+    ("settings", "storage", "device", "builtin"),
     ("graph",),
     ("nn",),
     ("features",),
-    ("feature_file",),
+    ("data", "feature_file"),
     ("task",),
+    ("cache", "pretrained", "views"),
+    ("image_batches",),
+    ("encoder",),
     ("adapters",),
-    ("engine", "evaluation"),
-    ("selection", "classifier", "estimator", "report"),
-    ("experiment",),
+    ("engine", "evaluation", "encoding"),
+    ("selection", "estimator", "report", "explain", "export", "sources"),
+    ("experiment", "figures", "classifier_file", "model_card"),
+    ("classifier",),
+    ("demo",),
     ("",),  # the package itself, which gathers the public names
     ("cli",),
     ("testing",),  # may import anything

@@ -47,8 +47,9 @@ def _option(each: Field[Any], panel: str) -> inspect.Parameter:
     if isinstance(kind, UnionType):  # int | None
         kind = next(part for part in get_args(kind) if part is not type(None))
     choices = each.metadata["choices"]
+    name = each.name.replace("_", "-")
     option = typer.Option(
-        "--" + each.name.replace("_", "-"),
+        f"--{name}/--no-{name}" if kind is bool else f"--{name}",
         help=each.metadata["help"] + (f": {', '.join(choices)}" if choices else ""),
         show_default=False if each.default is None else str(each.default),
         rich_help_panel=panel,

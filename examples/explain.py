@@ -1,0 +1,17 @@
+"""Which neighbouring classes moved a class, through texts and through images, and by how much.
+
+Command:  python examples/explain.py
+Time:     half a minute
+"""
+
+from pyg_graphadapter import FewShotClassifier
+from pyg_graphadapter.data import load_images
+
+classifier = FewShotClassifier.fit("builtin", model="builtin", shots=4)
+
+# The class feature: what each neighbour added to it
+print(classifier.explain(class_name=classifier.class_names[0]))
+
+# One image: what its logit is the sum of
+image = load_images("builtin")["test"][0]["image"]
+print(classifier.explain(image))

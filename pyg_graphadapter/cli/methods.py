@@ -1,0 +1,142 @@
+"""Commands that train: ``compare`` and ``fit``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyg_graphadapter.adapters import GraphAdapterConfig, ZeroShot, adapter_class
+from pyg_graphadapter.classifier import FewShotClassifier
+from pyg_graphadapter.classifier_file import check_output
+from pyg_graphadapter.cli.arguments import (
+    METHODS,
+    Data,
+    LogitScale,
+    Model,
+    Select,
+    Templates,
+    as_usage_error,
+    method_names,
+    numbers,
+    one_sentence,
+    show_skipped,
+    take,
+    take_encoding,
+)
+from pyg_graphadapter.cli.settings import with_settings
+from pyg_graphadapter.encoding import EncodingConfig
+from pyg_graphadapter.engine import TrainConfig
+from pyg_graphadapter.evaluation import evaluate
+from pyg_graphadapter.experiment import SELECTION_GRIDS, plan, run_all
+from pyg_graphadapter.report import markdown_table, summarize
+from pyg_graphadapter.selection import select as select_settings
+from pyg_graphadapter.sources import ImageSource, open_source
+from pyg_graphadapter.task import FewShotTask
+
+
+@one_sentence
+@with_settings(
+    "seed", "templates", Training=TrainConfig, GraphAdapter=GraphAdapterConfig,
+    Images=EncodingConfig,
+)  # fmt: skip
+def compare(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the result files, one a run.")],
+    model: Model = None,
+    methods: Annotated[
+        str, typer.Option(help=f"Methods, with commas between them: {METHODS}.")
+    ] = "graph_adapter,zero_shot",
+    shots: Annotated[str, typer.Option(help="Images a class.")] = "1,2,4,8,16",
+    seeds: Annotated[str, typer.Option(help="Seeds of draw and training.")] = "1,2,3",
+    logit_scale: LogitScale = None,
+    select: Select = False,
+    template: Templates = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Compare methods over shots and seeds, on the test split of a feature file or of images.
+
+    Prints a table (mean ± standard deviation over seeds, mean training time, trained parameters)
+    and writes one JSON file a run. Runs whose file is there already are not done again.
+
+    Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
+    """
+    settings = settings or {}
+    encoding, training = take_encoding(settings, template), take(TrainConfig, settings)
+    names, counts, drawn = (
+        method_names(methods),
+        numbers(shots, "--shots"),
+        numbers(seeds, "--seeds"),
+    )
+    with as_usage_error():
+        runs = plan(names, counts, drawn, training, settings, selects=select)
+    source = open_source(data, model, encoding, device=training.device, logit_scale=logit_scale)
+    features = source.features()
+    show_skipped(source)
+    typer.echo(markdown_table(summarize(run_all(runs, features, source.origin(), out))))
+
+
+@one_sentence
+@with_settings(
+    "seed", "templates", Training=TrainConfig, GraphAdapter=GraphAdapterConfig,
+    Images=EncodingConfig,
+)  # fmt: skip
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
+    model: Model = None,
+    shots: Annotated[int, typer.Option(help="Images a class.")] = 16,
+    method: Annotated[str, typer.Option(help=f"Method: {METHODS}.")] = "graph_adapter",
+    seed: Annotated[int, typer.Option(help="Seed of draw and training.")] = 1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the classifier in the folder.")
+    ] = False,
+    logit_scale: LogitScale = None,
+    select: Select = False,
+    template: Templates = None,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Fit a classifier to a few images a class, and save it.
+
+    Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
+    """
+    chosen = settings or {}
+    encoding = take_encoding(chosen, template)
+    config = take(TrainConfig, chosen, seed=seed)
+    [name] = method_names(method)
+    with as_usage_error():
+        plan([name], [shots], [seed], config, chosen)  # refuses what the method cannot be given
+    source = open_source(data, model, encoding, device=config.device, logit_scale=logit_scale)
+    check_output(out, overwrite=overwrite)
+    task = source.task(shots, seed)
+    if select and name in SELECTION_GRIDS:
+        chosen |= _selected(name, task, config, chosen)
+    classifier = FewShotClassifier.fit(task, shots, seed, name, config, **chosen)
+    if isinstance(source, ImageSource):
+        classifier.use_encoder(source.encode.encoder, encoding)
+    test = source.test()
+    show_skipped(source)
+    if test is not None and len(test):
+        classifier.measured = {
+            "test accuracy (%)": round(evaluate(classifier.adapter, test).accuracy, 2),
+            "zero-shot accuracy (%)": round(evaluate(ZeroShot.from_task(task), test).accuracy, 2),
+            "test images": len(test),
+        }
+    classifier.save(out, overwrite=overwrite)
+    typer.echo(f"Saved {name} for {len(task.class_names)} classes to {out}.")
+    if classifier.measured:
+        accuracy, zero_shot, count = classifier.measured.values()
+        typer.echo(f"Test accuracy {accuracy:.2f} % (zero-shot {zero_shot:.2f} %), {count} images.")
+
+
+def _selected(
+    name: str, task: FewShotTask, config: TrainConfig, chosen: dict[str, Any]
+) -> dict[str, Any]:
+    found = select_settings(
+        adapter_class(name),
+        task,
+        {key: grid for key, grid in SELECTION_GRIDS[name].items() if key not in chosen},
+        config,
+        **chosen,
+    )
+    typer.echo("Selected " + ", ".join(f"{k} = {v}" for k, v in found.settings.items()) + ".")
+    return found.settings

@@ -1,0 +1,102 @@
+"""Zero-shot against GraphAdapter on the images that ship with the package."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pyg_graphadapter.adapters import ZeroShot
+from pyg_graphadapter.builtin import BUILTIN
+from pyg_graphadapter.classifier import FewShotClassifier
+from pyg_graphadapter.data import decode_image
+from pyg_graphadapter.encoder import Encoder
+from pyg_graphadapter.encoding import EncodingConfig
+from pyg_graphadapter.engine import TrainConfig
+from pyg_graphadapter.evaluation import predict_logits
+from pyg_graphadapter.experiment import plan, run_all
+from pyg_graphadapter.figures import accuracy_curve, picture_grid
+from pyg_graphadapter.report import Row, summarize
+from pyg_graphadapter.sources import ImageSource
+from pyg_graphadapter.storage import prepare_folder
+
+METHODS = ("zero_shot", "graph_adapter")
+SHOTS = (1, 2, 4, 8, 16)
+SEEDS = (1, 2, 3)
+TEMPLATES = ("a photo of a {}.", "a drawing of a {}.", "clip art of a {}.", "{}")
+PICTURES = 12
+RESULTS, CURVE, EXAMPLES = "results", "accuracy.png", "predictions.png"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What :func:`run_demo` did.
+
+    Args:
+        rows (list of Row): The results, a row a method and number of shots.
+        class_names (tuple of str): The classes.
+        num_images (int): The number of test images.
+        curve (Path): The picture of accuracy over shots.
+        examples (Path): Some test images with their predictions.
+    """
+
+    rows: list[Row]
+    class_names: tuple[str, ...]
+    num_images: int
+    curve: Path
+    examples: Path
+
+
+def run_demo(
+    out: Path, seeds: Sequence[int] = SEEDS, config: TrainConfig | None = None, **encoding: object
+) -> Demo:
+    """Measures both methods on the built-in images, and draws what came out.
+
+    Args:
+        out (Path): The folder for result files and pictures.
+        seeds (sequence of int, optional): Seeds of draw and training. (default: :obj:`(1, 2, 3)`)
+        config (TrainConfig, optional): How to train. (default: :obj:`None`)
+        **encoding (optional): Fields of :class:`EncodingConfig`.
+
+    Raises:
+        ValueError: If the folder holds something else.
+    """
+    prepare_folder(out, lambda path: path.name in (RESULTS, CURVE, EXAMPLES))
+    config = config or TrainConfig()
+    encoder = Encoder.from_pretrained(BUILTIN, device=config.device)
+    settings = EncodingConfig(templates=TEMPLATES, **encoding)  # type: ignore[arg-type]
+    source = ImageSource(BUILTIN, encoder, settings)
+    data = source.features()
+    runs = plan(METHODS, SHOTS, seeds, config, {})
+    rows = summarize(run_all(runs, data, source.origin(), out / RESULTS))
+    accuracy_curve(rows, out / CURVE, f"{len(data.class_names)} classes of drawings")
+    task = source.task(max(SHOTS), seeds[0])
+    classifier = FewShotClassifier.fit(task, config=config, progress=False)
+    zero_shot = ZeroShot.from_task(task)
+    assert data.test is not None
+    x = data.test.mean_views()
+    predicted = [predict_logits(adapter, x) for adapter in (zero_shot, classifier.adapter)]
+    shown = _examples(len(x), seeds[0])
+    picture_grid(
+        [decode_image(source.splits["test"][i]["image"]) for i in shown],
+        [
+            _caption(data.class_names, int(data.test.y[i]), *(p[i] for p in predicted))
+            for i in shown
+        ],
+        out / EXAMPLES,
+    )
+    return Demo(rows, data.class_names, len(x), out / CURVE, out / EXAMPLES)
+
+
+def _examples(count: int, seed: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(count, generator=generator)[:PICTURES].tolist()
+
+
+def _caption(names: Sequence[str], label: int, zero_shot: Tensor, adapted: Tensor) -> str:
+    lines = [f"{names[label]}"]
+    for method, logits in (("zero-shot", zero_shot), ("GraphAdapter", adapted)):
+        best = int(logits.argmax())
+        lines.append(f"{method}: {names[best]} {'✓' if best == label else '✗'}")
+    return "\n".join(lines)

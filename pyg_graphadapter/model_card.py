@@ -1,0 +1,58 @@
+"""The page that stands beside a classifier on the Hugging Face hub."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData
+
+SHOWN_CLASSES = 50
+
+
+def model_card(
+    class_names: Sequence[str],
+    method: str,
+    training: Mapping[str, Any],
+    encoding: Mapping[str, Any],
+    measured: Mapping[str, Any],
+) -> ModelCard:
+    """What a classifier is, how it was made, and what was measured; names are escaped.
+
+    Args:
+        class_names (sequence of str): The names of its classes.
+        method (str): The method's name.
+        training (dict): How it was trained.
+        encoding (dict): What its features came from; empty if that is not known.
+        measured (dict): What was measured.
+    """
+    data = ModelCardData(
+        library_name="pyg_graphadapter",
+        pipeline_tag="image-classification",
+        tags=["few-shot", "clip", method.replace("_", "-")],
+        base_model=encoding.get("model"),
+    )
+    model = f"`{_escaped(encoding['model'])}`" if encoding else "a frozen dual encoder"
+    shown = ", ".join(_escaped(name) for name in class_names[:SHOWN_CLASSES])
+    more = f", and {len(class_names) - SHOWN_CLASSES} more" * (len(class_names) > SHOWN_CLASSES)
+    sections = [
+        f"# {len(class_names)} classes by {_escaped(method)}",
+        f"A few-shot classifier: {_escaped(method)} on features of {model}.",
+        "```python\nfrom pyg_graphadapter import FewShotClassifier\n\n"
+        'classifier = FewShotClassifier.from_pretrained("…")\n'
+        'classifier.predict(["image.jpg"])\n```',
+        f"## Classes\n\n{shown}{more}",
+        "## Measured\n\n" + (_table(measured) if measured else "Nothing was measured."),
+        "## Training\n\n" + _table({**training, **encoding}),
+    ]
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    rows = [f"| {_escaped(str(key))} | {_escaped(str(value))} |" for key, value in values.items()]
+    return "\n".join(["| what | value |", "|---|---|", *rows])
+
+
+def _escaped(text: str) -> str:
+    """Text that neither HTML nor Markdown reads as its own."""
+    plain = html.escape(" ".join(text.split()), quote=False)
+    return "".join("\\" + sign if sign in "\\`*[]|#<>!" else sign for sign in plain)
