@@ -71,8 +71,8 @@ class FewShotClassifier(ModelHubMixin):
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """The hub's mixin keeps no configuration: ``classifier.json`` is it."""
-        self._hub_mixin_config = None
+        """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
+        self._hub_mixin_config = {"library_name": "pyg_graphadapter"}
         self._encoder: Encoder | None = None
 
     @classmethod

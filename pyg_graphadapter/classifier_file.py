@@ -13,7 +13,7 @@ from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_ato
 
 WEIGHTS = "classifier.safetensors"
 CARD = "classifier.json"
-README = "README.md"
+OF_THE_HUB = ("README.md", "config.json")
 FORMAT = "pyg_graphadapter/classifier/1"
 FIELDS = ("class_names", "method", "training", "encoding", "measured")
 
@@ -24,7 +24,7 @@ def check_output(folder: Path, *, overwrite: bool = False) -> None:
     Raises:
         ValueError: If it holds something else, or a classifier and not ``overwrite``.
     """
-    prepare_folder(folder, lambda path: path.name in (WEIGHTS, CARD, README))
+    prepare_folder(folder, lambda path: path.name in (WEIGHTS, CARD, *OF_THE_HUB))
     if (folder / CARD).exists() and not overwrite:
         raise ValueError(
             f"The output folder {folder} holds a classifier already: choose another folder, or "

@@ -1,8 +1,12 @@
 """Public fakes for tests and examples."""
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features
@@ -59,3 +63,36 @@ def fake_features(
         train=images(shots, views),
         test=images(tests, 1),
     )
+
+
+def fake_images(
+    folder: Path,
+    num_classes: int = 3,
+    per_class: int = 4,
+    splits: Mapping[str, int] | None = None,
+    size: tuple[int, int] = (40, 32),
+    seed: int = 0,
+) -> Path:
+    """Writes noisy images into a folder of class folders, each class in a colour of its own.
+
+    Args:
+        folder (Path): The folder; made if it is not there.
+        num_classes (int, optional): The number of classes. (default: :obj:`3`)
+        per_class (int, optional): Images a class. (default: :obj:`4`)
+        splits (dict, optional): Images a class of every split, as ``{"train": 4, "test": 2}``, each
+            in a folder of its own. (default: :obj:`None`)
+        size (tuple of int, optional): Width and height in pixels. (default: :obj:`(40, 32)`)
+        seed (int, optional): The seed. (default: :obj:`0`)
+    """
+    generator = np.random.default_rng(seed)
+    colours = np.random.default_rng(0).integers(40, 216, (num_classes, 3))
+    parts = {folder / split: count for split, count in (splits or {}).items()}
+    for part, count in (parts or {folder: per_class}).items():
+        for c in range(num_classes):
+            (part / f"class_{c}").mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                noise = generator.integers(-40, 41, (size[1], size[0], 3))
+                pixels = (colours[c] + noise).astype(np.uint8)
+                suffix = "png" if i % 2 else "jpg"
+                Image.fromarray(pixels).save(part / f"class_{c}" / f"{i}.{suffix}")
+    return folder

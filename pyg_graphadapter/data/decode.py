@@ -51,6 +51,11 @@ def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             return _to_rgb(ImageOps.exif_transpose(opened))
     except UnreadableImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(
+            f"The image {name} has too many pixels ({error}), and {max_pixels:,} are allowed: make "
+            f"it smaller."
+        ) from error
     except (OSError, ValueError, TypeError, SyntaxError, OverflowError, MemoryError) as error:
         reason = "no image of a known format" if isinstance(error, UnidentifiedImageError) \
             else str(error).rstrip(".") or type(error).__name__  # fmt: skip

@@ -66,6 +66,7 @@ def load_images(
         return _load_folder(Path(source))
     elif Path(source).is_file() and Path(source).suffix in TABLE_SUFFIXES:
         found = load_table(Path(source), image_column, label_column)
+        image_column = label_column = None  # they are renamed there
     elif Path(source).exists():
         raise ValueError(
             f"{source} is no list of images: give a folder, or a {', '.join(TABLE_SUFFIXES)} file."

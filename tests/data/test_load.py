@@ -1,0 +1,252 @@
+import json
+import os
+
+import datasets
+import pytest
+from PIL import Image
+
+from pyg_graphadapter.data import decode_image, list_images, load_images
+from pyg_graphadapter.testing import fake_images
+
+
+def labels_of(split):
+    names = split.features["label"].names
+    return [names[y] for y in split["label"]]
+
+
+def add_image(path, size=(4, 4)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size).save(path)
+    return path
+
+
+def check(found, **counts):
+    assert {split: len(part) for split, part in found.items()} == counts
+    for part in found.values():
+        assert part.column_names == ["image", "label"]
+        assert not part.features["image"].decode
+        assert decode_image(part[0]["image"]).mode == "RGB"
+
+
+def test_a_folder_of_class_folders(tmp_path):
+    found = load_images(fake_images(tmp_path, num_classes=3, per_class=2))
+    check(found, train=6)
+    assert found["train"].features["label"].names == ["class_0", "class_1", "class_2"]
+    assert labels_of(found["train"]) == ["class_0"] * 2 + ["class_1"] * 2 + ["class_2"] * 2
+
+
+def test_a_folder_of_splits(tmp_path):
+    fake_images(tmp_path, splits={"train": 3, "validation": 1, "Test": 2})
+    check(load_images(str(tmp_path)), train=9, val=3, test=6)
+
+
+def test_classes_that_are_named_as_splits_are_classes(tmp_path):
+    for name in ("train", "bus"):
+        add_image(tmp_path / name / "1.png")
+    assert load_images(tmp_path)["train"].features["label"].names == ["bus", "train"]
+
+
+def test_images_lie_at_any_depth_and_other_files_do_not_matter(tmp_path, caplog):
+    add_image(tmp_path / "a" / "deep" / "1.PNG")
+    add_image(tmp_path / "b" / "2.png")
+    for name in (".DS_Store", "Thumbs.db", "notes.txt", "._1.png"):
+        (tmp_path / "a" / name).write_text("")
+    add_image(tmp_path / "__MACOSX" / "3.png")
+    add_image(tmp_path / ".hidden" / "4.png")
+    os.symlink(tmp_path / "a", tmp_path / "a" / "loop")
+    with caplog.at_level("INFO"):
+        found = load_images(tmp_path)
+    check(found, train=2)
+    assert "1 files in" in caplog.text
+
+
+def test_file_names_of_any_bytes(tmp_path):
+    add_image(tmp_path / "b" / "1.png")
+    path = os.fsencode(tmp_path / "a") + b"/\xff\xfe.png"
+    os.mkdir(tmp_path / "a")
+    with open(path, "wb") as file:
+        file.write((tmp_path / "b" / "1.png").read_bytes())
+    add_image(tmp_path / "a" / ("ü" * 60 + ".png"))
+    check(load_images(tmp_path), train=3)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "no class folders: put the images"),
+        (["cat"], "one class, 'cat': at least two"),
+        (["Golden_Retriever", "golden retriever"], "two classes of one name, 'Golden_Retriever'"),
+        (["a-b", "a_b"], "two classes of one name"),
+    ],
+)
+def test_classes_that_cannot_be(tmp_path, names, message):
+    for name in names:
+        add_image(tmp_path / name / "1.png")
+    with pytest.raises(ValueError, match=message):
+        load_images(tmp_path)
+
+
+def test_a_class_without_images(tmp_path):
+    add_image(tmp_path / "a" / "1.png")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.fits").write_text("")
+    with pytest.raises(ValueError, match="b holds no image"):
+        load_images(tmp_path)
+
+
+def test_a_class_of_the_test_split_alone(tmp_path):
+    fake_images(tmp_path, splits={"train": 2, "test": 1})
+    add_image(tmp_path / "test" / "stranger" / "1.png")
+    with pytest.raises(ValueError, match="The class 'stranger' of .* is not in"):
+        load_images(tmp_path)
+
+
+def test_a_class_that_has_no_test_image_is_fine(tmp_path):
+    fake_images(tmp_path, splits={"train": 2, "test": 1})
+    for path in (tmp_path / "test" / "class_1").iterdir():
+        path.unlink()
+    (tmp_path / "test" / "class_1").rmdir()
+    found = load_images(tmp_path)
+    assert labels_of(found["test"]) == ["class_0", "class_2"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
+def test_lists(tmp_path, suffix):
+    rows = [
+        {"file_name": "x/1.png", "class_name": "übel", "split": "train"},
+        {"file_name": "2.png", "class_name": "cat", "split": "train"},
+        {"file_name": "3.png", "class_name": "cat", "split": "test"},
+    ]
+    for row in rows:
+        add_image(tmp_path / row["file_name"])
+    path = tmp_path / f"list.{suffix}"
+    if suffix == "csv":
+        lines = ["file_name,class_name,split", *(",".join(row.values()) for row in rows)]
+        path.write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
+    elif suffix == "json":
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    else:
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = load_images(path)
+    check(found, train=2, test=1)
+    assert found["test"].features["label"].names == ["cat", "übel"]
+    assert labels_of(found["train"]) == ["übel", "cat"]
+
+
+def write_list(folder, text):
+    for name in ("1.png", "2.png"):
+        add_image(folder / name)
+    (folder / "list.csv").write_text(text)
+    return folder / "list.csv"
+
+
+def test_whole_numbers_as_labels_are_sorted_as_numbers(tmp_path):
+    found = load_images(write_list(tmp_path, "path,label\n1.png,10\n2.png,9\n"))
+    assert found["train"].features["label"].names == ["9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("path,label\n1.png,a\ngone.png,b\n", FileNotFoundError, r"lists the image .*gone\.png"),
+        ("path,kind\n1.png,a\n", ValueError, r"no column for the labels \(it has path, kind\)"),
+        ("name,label\n1.png,a\n", ValueError, "no column for the images"),
+        ("path,label\n1.png,a\n2.png,\n", ValueError, "no label in row 2"),
+        ("path,label\n1.png,0.5\n2.png,1.5\n", ValueError, "class names or whole numbers"),
+        ("path,label\n1.png,a\n2.png,a\n", ValueError, "one class"),
+        ("path,label,split\n1.png,a,x\n2.png,b,x\n", ValueError, "no split train, val or test"),
+        ("", ValueError, "cannot be read as a list"),
+    ],
+)
+def test_lists_that_cannot_be(tmp_path, text, error, message):
+    with pytest.raises(error, match=message):
+        load_images(write_list(tmp_path, text))
+
+
+def test_columns_can_be_named(tmp_path):
+    path = write_list(tmp_path, "where,what\n1.png,a\n2.png,b\n")
+    check(load_images(path, image_column="where", label_column="what"), train=2)
+    with pytest.raises(ValueError, match="no column 'which'"):
+        load_images(path, image_column="where", label_column="which")
+
+
+def test_a_file_of_another_kind(tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(ValueError, match="no list of images"):
+        load_images(tmp_path / "a.txt")
+
+
+def in_memory(names=("a", "b"), **columns):
+    image = Image.new("RGB", (3, 3))
+    content = {"image": [image] * 4, "label": [0, 1, 1, 0], **columns}
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(names))}
+    )
+    return datasets.Dataset.from_dict(content, features=features)
+
+
+def test_data_sets_in_memory():
+    check(load_images(in_memory()), train=4)
+    both = datasets.DatasetDict(train=in_memory(), valid=in_memory(), unsupervised=in_memory())
+    check(load_images(both), train=4, val=4)
+
+
+def test_columns_are_found_by_their_type():
+    odd = in_memory().rename_columns({"image": "pixels", "label": "what"})
+    odd = odd.add_column("note", ["x"] * 4)
+    check(load_images(odd), train=4)
+
+
+def test_splits_with_different_classes():
+    parts = datasets.DatasetDict(train=in_memory(), test=in_memory(("a", "c")))
+    with pytest.raises(ValueError, match="different classes"):
+        load_images(parts)
+
+
+def test_text_labels_of_a_data_set_in_memory():
+    part = in_memory().remove_columns("label").add_column("class", ["x", "y", "y", "x"])
+    assert load_images(part)["train"].features["label"].names == ["x", "y"]
+
+
+def test_the_hub_is_asked_for_what_is_not_here(monkeypatch):
+    asked = {}
+
+    def load_dataset(name, **settings):
+        asked.update(name=name, **settings)
+        return datasets.DatasetDict(train=in_memory(), test=in_memory())
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    check(load_images("me/pets", revision="abc"), train=4, test=4)
+    assert asked == {"name": "me/pets", "revision": "abc", "token": None}
+
+
+def test_what_is_neither_here_nor_there_is_told_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ValueError, match="no folder, list or data set 'no/such'") as found:
+        load_images("no/such")
+    assert "\n" not in str(found.value)
+
+
+def test_the_built_in_images():
+    found = load_images("builtin")
+    names = found["train"].features["label"].names
+    assert len(names) == 15
+    for split, fewest in (("train", 16), ("test", 16)):
+        counts = [found[split]["label"].count(c) for c in range(15)]
+        assert min(counts) >= fewest
+    assert decode_image(found["test"][0]["image"]).size == (192, 192)
+
+
+def test_listing_images(tmp_path):
+    fake_images(tmp_path / "a", num_classes=2, per_class=2)
+    single = add_image(tmp_path / "b.png")
+    found = list_images([single, str(tmp_path / "a")])
+    assert found[0] == single
+    assert len(found) == 5
+    assert found[1:] == sorted(found[1:])
+    with pytest.raises(FileNotFoundError, match="no image or folder"):
+        list_images([tmp_path / "gone"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="There is no image in"):
+        list_images([tmp_path / "empty"])

@@ -1,0 +1,30 @@
+import pytest
+
+from pyg_graphadapter.data import IMAGENET_TEMPLATES, TEMPLATES, check_templates, fill, prompts
+
+
+def test_prompts_of_every_class():
+    found = prompts(["golden_retriever", " red\npanda "], ["a {}.", "{}"])
+    assert found == [["a golden retriever.", "golden retriever"], ["a red panda.", "red panda"]]
+    assert prompts(["x"]) == [["a photo of a x."]]
+    assert len(prompts(["x"], IMAGENET_TEMPLATES)[0]) == 7
+
+
+@pytest.mark.parametrize("name", ["{}", "{0}", "a{b}c", "../../x", "🐈", "%s"])
+def test_names_are_taken_as_they_are(name):
+    assert fill("a photo of {}.", name) == f"a photo of {name}."
+
+
+@pytest.mark.parametrize("template", ["a photo", "{} and {}", ""])
+def test_a_template_needs_one_place(template):
+    with pytest.raises(ValueError, match="needs one {} for the class name") as found:
+        prompts(["cat"], [template])
+    assert repr(template) in str(found.value)
+
+
+def test_there_must_be_a_template_and_a_name():
+    with pytest.raises(ValueError, match="at least one template"):
+        check_templates([])
+    for name in ("", "  ", "_"):
+        with pytest.raises(ValueError, match="class name is empty"):
+            fill(TEMPLATES[0], name)
