@@ -18,6 +18,9 @@ linear. Hence an adapted class feature, before it is normalised, is exactly
 with one part :math:`\mathbf{m}_i` a neighbour, self-loop and bias of either side; and the component
 of :math:`\mathbf{t}^{*}_c` along any direction is a sum of contributions. With several sub-graphs
 (:obj:`groups`) a neighbour is in one of them; the contributions of self-loops and biases add up.
+
+In a complete graph of many classes every one of them contributes a little; a GraphAdapter with few
+neighbours (:obj:`k`) has explanations that are short.
 """
 
 from collections.abc import Sequence

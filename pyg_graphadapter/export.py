@@ -1,6 +1,5 @@
 """A classifier of images as one ONNX file: image tower and class weights, without PyTorch."""
 
-import importlib.util
 import json
 import logging
 import warnings
@@ -60,17 +59,11 @@ def export_onnx(
         - **outputs of the graph:** ``logits`` and ``probabilities`` :math:`(N, C)`
 
     Raises:
-        ValueError: If the extra ``onnx`` is not installed, the weights fit neither the names nor
-            the encoder, the encoder takes something else than :math:`(N, 3, H, W)` pixels or is in
-            half precision, or the graph is larger than an ONNX file can be.
+        ValueError: If the extra ``onnx`` is not installed or too old, the weights fit neither the
+            names nor the encoder, the encoder takes something else than :math:`(N, 3, H, W)` pixels
+            or is in half precision, or the graph is larger than an ONNX file can be.
         OSError: If the file cannot be written.
     """
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f"The export needs the extra [onnx] ({' and '.join(missing)} cannot be imported): pip "
-            f"install 'pyg-graphadapter[onnx]'."
-        )
     check_features(class_weights, "class_weights")
     if len(class_names) != len(class_weights):
         raise ValueError(f"{len(class_names)} class names for {len(class_weights)} classes.")
@@ -89,7 +82,12 @@ def export_onnx(
         "class_names": json.dumps(list(class_names), ensure_ascii=False),
         "preprocessing": encoder.processor.to_json_string(),
     }
-    content = _graph_of(classifier, pixels, metadata)
+    try:
+        content = _graph_of(classifier, pixels, metadata)
+    except ImportError as error:
+        raise ValueError(
+            f"The export needs the extra [onnx]: pip install 'pyg-graphadapter[onnx]' ({error})."
+        ) from error
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content)

@@ -64,7 +64,7 @@ def only(explanation, **wanted):
 def check_sums(adapter, x):
     class_names = names(adapter.num_classes)
     logits, weights = adapter(x.unsqueeze(0))[0].detach(), adapter.class_weights().detach()
-    for c in range(adapter.num_classes):
+    for c in {0, adapter.num_classes // 2}:
         image = explain_image(adapter, class_names, x, c)
         assert image.total == pytest.approx(float(logits[c]), abs=1e-4)
         assert total_of(image) == pytest.approx(image.total, abs=1e-4)

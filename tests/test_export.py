@@ -3,16 +3,19 @@
 import importlib.util
 import json
 import logging
-from types import SimpleNamespace
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModel
+from transformers import AutoModel
 
 from pyg_graphadapter import export
+from pyg_graphadapter.encoder import Encoder
 from pyg_graphadapter.export import export_onnx
 from tests.checkpoints import save_checkpoint
 
@@ -20,15 +23,7 @@ NAMES, SCALE = ("cat", "apple pie", 'a "dog"\n', "Müßiggang", "cat_2"), 30.0
 
 
 def load(family, folder):
-    """What an encoder holds."""
-    save_checkpoint(family, folder)
-    model = AutoModel.from_pretrained(folder).eval().requires_grad_(False)
-    return SimpleNamespace(model=model, processor=AutoImageProcessor.from_pretrained(folder))
-
-
-def width_of(encoder):
-    pixels = torch.zeros(1, 3, 32, 32)
-    return encoder.model.get_image_features(pixel_values=pixels).pooler_output.size(1)
+    return Encoder.from_pretrained(save_checkpoint(family, folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +33,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(clip):
-    return F.normalize(torch.randn(len(NAMES), width_of(clip)), dim=1)
+    return F.normalize(torch.randn(len(NAMES), clip.num_channels), dim=1)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +68,7 @@ def test_equals_pytorch(exported, clip, weights):
 def test_other_families_equal_pytorch(family, tmp_path):
     pytest.importorskip("onnxscript")
     encoder = load(family, tmp_path)
-    weights = F.normalize(torch.randn(len(NAMES), width_of(encoder)), dim=1)
+    weights = F.normalize(torch.randn(len(NAMES), encoder.num_channels), dim=1)
     export_onnx(encoder, weights.requires_grad_(), SCALE, str(tmp_path / "c.onnx"), NAMES)
     check_equal(tmp_path / "c.onnx", encoder, weights.detach())
 
@@ -139,7 +134,6 @@ def test_a_failed_export_leaves_the_old_file(clip, weights, tmp_path, monkeypatc
         raise RuntimeError("no such operator")
 
     monkeypatch.setattr(torch.onnx, "export", fail)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(RuntimeError, match="no such operator"):
         export_onnx(clip, weights, SCALE, path, NAMES)
     assert path.read_bytes() == b"old"
@@ -149,13 +143,6 @@ def test_a_failed_export_leaves_the_old_file(clip, weights, tmp_path, monkeypatc
 # Errors --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _with_extra(monkeypatch):
-    """What is checked before the export is checked without the extra as well."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-
-
-@pytest.mark.usefixtures("_with_extra")
 def test_siglip2_of_any_resolution_is_refused(tmp_path):
     encoder = load("siglip2", tmp_path)
     with pytest.raises(ValueError, match=r"'pixel_values' of shape \[2, 16, 192\] .*naflex"):
@@ -163,7 +150,6 @@ def test_siglip2_of_any_resolution_is_refused(tmp_path):
     assert not (tmp_path / "c.onnx").exists()
 
 
-@pytest.mark.usefixtures("_with_extra")
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -178,11 +164,9 @@ def test_weights_that_do_not_fit(clip, weights, message, tmp_path):
         export_onnx(clip, weights, SCALE, tmp_path / "c.onnx", NAMES)
 
 
-@pytest.mark.usefixtures("_with_extra")
 def test_half_precision_is_refused(clip, weights, tmp_path):
-    half = SimpleNamespace(
-        model=AutoModel.from_config(clip.model.config).half(), processor=clip.processor
-    )
+    model = AutoModel.from_config(clip.model.config)
+    half = Encoder(model, clip.processor, clip.tokenizer, device="cpu", dtype="float16")
     with pytest.raises(ValueError, match="Only float32 can be exported"):
         export_onnx(half, weights, SCALE, tmp_path / "c.onnx", NAMES)
 
@@ -194,9 +178,30 @@ def test_what_does_not_fit_into_one_file(clip, weights, tmp_path, monkeypatch):
         export_onnx(clip, weights, SCALE, tmp_path / "c.onnx", NAMES)
 
 
-@pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
-def test_without_the_extra(clip, weights, missing, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else name)
-    message = rf"needs the extra \[onnx\] \({missing} cannot .*pip install 'pyg-graphadapter\[onnx"
+@pytest.mark.parametrize("missing", ["onnxscript", "onnxscript._framework_apis.torch_2_11"])
+def test_without_the_extra_or_of_an_old_one(clip, weights, missing, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ModuleNotFoundError(f"No module named {missing!r}")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    message = rf"needs the extra \[onnx\]: pip install 'pyg-graphadapter\[onnx\]' \(.*'{missing}'"
     with pytest.raises(ValueError, match=message):
         export_onnx(clip, weights, SCALE, tmp_path / "c.onnx", NAMES)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_extra_is_really_needed(clip, weights, tmp_path):
+    program = f"""
+        import sys
+        sys.modules["onnxscript"] = None  # as if it were not installed
+        import torch
+        from pyg_graphadapter.encoder import Encoder
+        from pyg_graphadapter.export import export_onnx
+        encoder = Encoder.from_pretrained({str(clip.name)!r}, device="cpu")
+        export_onnx(encoder, torch.ones(1, {weights.size(1)}), 1.0, "c.onnx", ["cat"])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False
+    )
+    assert "ValueError: The export needs the extra [onnx]" in run.stderr
