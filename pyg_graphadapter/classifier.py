@@ -31,6 +31,7 @@ from pyg_graphadapter.export import export_onnx
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.model_card import model_card
+from pyg_graphadapter.selection import select_defaults
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.sources import ImageSource, load_encoder
 from pyg_graphadapter.storage import write_atomic
@@ -86,6 +87,7 @@ class FewShotClassifier(ModelHubMixin):
         *,
         model: str | Path | Encoder | None = None,
         encoding: EncodingConfig | None = None,
+        select: bool = True,
         progress: bool = True,
         **settings: Any,
     ) -> Self:
@@ -103,6 +105,9 @@ class FewShotClassifier(ModelHubMixin):
             model (str, Path or Encoder, optional): The encoder of images; see
                 :meth:`Encoder.from_pretrained`. (default: :obj:`None`)
             encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
+            select (bool, optional): Select what the settings leave open inside the few shots
+                (:func:`pyg_graphadapter.selection.select_defaults`), instead of the method's
+                defaults. (default: :obj:`True`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
             **settings (optional): The method's settings.
 
@@ -118,6 +123,8 @@ class FewShotClassifier(ModelHubMixin):
         elif not isinstance(data, FewShotTask):
             encoder = load_encoder(model, encoding or EncodingConfig(), config.device)
             data = ImageSource(data, encoder, encoding, progress=progress).task(shots, seed)
+        if select:
+            settings |= select_defaults(method, data, config, settings, progress=progress)
         adapter = build.from_task(data, **settings)
         train(adapter, data, config, progress=progress)
         training = {"shots": shots, "draw_seed": seed, **asdict(config)}

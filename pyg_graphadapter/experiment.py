@@ -12,15 +12,10 @@ from pyg_graphadapter.engine import TrainConfig, train
 from pyg_graphadapter.evaluation import evaluate
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.report import RESULT_FORMAT, is_result, read_result
-from pyg_graphadapter.selection import select
+from pyg_graphadapter.selection import SELECTION_GRIDS, select_defaults
 from pyg_graphadapter.sources import Origin
 from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
 from pyg_graphadapter.task import EvaluationTask
-
-# The values that are tried on request, the default of each first:
-SELECTION_GRIDS: dict[str, dict[str, list[Any]]] = {
-    "graph_adapter": {"alpha": [0.9, 0.8, 0.95], "beta": [0.7, 0.5, 0.3]},
-}
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,7 @@ class Run:
         seed (int): The seed of the draw and of the training.
         training (TrainConfig): How to train.
         settings (dict): The method's settings that differ from its defaults.
-        selects (bool): Whether settings are selected inside the few shots.
+        selects (bool): Whether settings that are left open are selected inside the few shots.
     """
 
     method: str
@@ -56,7 +51,7 @@ def plan(
     training: TrainConfig,
     settings: Mapping[str, Any],
     *,
-    selects: bool = False,
+    selects: bool = True,
 ) -> list[Run]:
     """The runs of a grid; each method gets those of the settings that it has.
 
@@ -81,7 +76,7 @@ def plan(
             seed,
             replace(training, seed=seed),
             chosen[method],
-            selects and method in SELECTION_GRIDS,
+            selects and not SELECTION_GRIDS.get(method, {}).keys() <= chosen[method].keys(),
         )
         for method in methods
         for k in shots
@@ -128,9 +123,9 @@ def do(run: Run, evaluation: EvaluationTask, *, progress: bool = True) -> dict[s
     selected_on = "support" if task.validation is None else "validation"
     select_start = time.perf_counter()
     if run.selects:
-        grid = SELECTION_GRIDS[run.method]
-        chosen = select(method, task, grid, training, progress=progress, **settings)
-        settings = {**settings, **chosen.settings}
+        settings = settings | select_defaults(
+            run.method, task, training, settings, progress=progress
+        )
     fit_start = time.perf_counter()
     adapter = method.from_task(task, **settings)
     history = train(adapter, task, training, progress=progress)

@@ -8,16 +8,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
-from pyg_graphadapter.adapters import Adapter
+from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.engine import TrainConfig, train
-from pyg_graphadapter.evaluation import evaluate
+from pyg_graphadapter.evaluation import predict_logits
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import FewShotTask
 
 logger = logging.getLogger(__name__)
+
+# The values that are tried of what a method's settings leave open, the most careful first: of
+# GraphAdapter, how much the graphs may change the text features.
+SELECTION_GRIDS: dict[str, dict[str, list[Any]]] = {
+    "graph_adapter": {"alpha": [0.9, 0.7, 0.5]},
+}
+MANY_SHOTS = 1000  # from here on, half of the shots tell enough of the other half
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,13 @@ def select(
 
     With a validation split, every candidate is trained on the shots and measured there. Without
     one, the shots are cut into at most :obj:`folds` folds, as many as the rarest class has images,
-    and every candidate is trained on all folds but one and measured on that one, in turn. At one
-    shot nothing can be left out: the first value of every setting is returned, unmeasured. Of equal
-    candidates the first wins; so the first value of each setting should be its default.
+    and every candidate is trained on all folds but one and measured on that one, in turn; of more
+    than 1000 shots, it is trained on one half and measured on the other. At one shot nothing can be
+    left out: the first value of every setting is returned, unmeasured.
+
+    The one-standard-error rule (Breiman et al., 1984) chooses: the first candidate that is at most
+    one standard error (of the paired difference) less accurate than the best. So the first value of
+    each setting should be its most careful: it stays until the shots speak against it.
 
     Args:
         method (type): The adapter's class.
@@ -78,10 +90,10 @@ def select(
     candidates = list(product(*grid.values()))
     splits = _validation_splits(task, folds, config.seed)
     if not splits:
-        logger.warning("Nothing to select on at one shot: the first value of every setting stays.")
+        logger.info("Nothing to select on at one shot: the first value of every setting stays.")
         return Selection(dict(zip(grid, candidates[0], strict=True)), {})
 
-    accuracy: dict[tuple[Any, ...], float] = {}
+    is_right: dict[tuple[Any, ...], NDArray[np.float64]] = {}
     for candidate in tqdm(candidates, unit="candidate", disable=None if progress else True):
         chosen = dict(zip(grid, candidate, strict=True))
         in_training = {name: value for name, value in chosen.items() if name in training}
@@ -90,10 +102,46 @@ def select(
         for part, held_out in splits:
             adapter = method.from_task(part, **{**settings, **in_method})
             train(adapter, part, replace(config, **in_training), progress=False)
-            scores.append(evaluate(adapter, held_out).accuracy)
-        accuracy[candidate] = float(np.mean(scores))
-    best = max(accuracy, key=lambda candidate: accuracy[candidate])
-    return Selection(dict(zip(grid, best, strict=True)), accuracy)
+            predicted = predict_logits(adapter, held_out.mean_views()).argmax(dim=1)
+            scores.append((predicted == held_out.y).double().numpy())
+        is_right[candidate] = np.concatenate(scores)
+    accuracy = {candidate: 100 * float(right.mean()) for candidate, right in is_right.items()}
+    return Selection(dict(zip(grid, _first_of_the_best(is_right), strict=True)), accuracy)
+
+
+def select_defaults(
+    name: str,
+    task: FewShotTask,
+    config: TrainConfig,
+    settings: Mapping[str, Any],
+    *,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """What is selected of a method's settings unless it is given: those of
+    :obj:`SELECTION_GRIDS`.
+
+    Args:
+        name (str): The method's name.
+        task (FewShotTask): The task.
+        config (TrainConfig): The training settings.
+        settings (dict): The method's settings that are given.
+        progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
+    """
+    grid = {key: values for key, values in SELECTION_GRIDS.get(name, {}).items()
+            if key not in settings}  # fmt: skip
+    if not grid:
+        return {}
+    return select(adapter_class(name), task, grid, config, progress=progress, **settings).settings
+
+
+def _first_of_the_best(is_right: Mapping[tuple[Any, ...], NDArray[np.float64]]) -> tuple[Any, ...]:
+    best = max(is_right.values(), key=lambda right: float(right.mean()))
+    for candidate, right in is_right.items():
+        behind = best - right
+        error = behind.std(ddof=1) / np.sqrt(len(behind)) if len(behind) > 1 else 0.0
+        if behind.mean() <= error:
+            return candidate
+    raise AssertionError("the best is not behind itself")
 
 
 def _validation_splits(
@@ -106,11 +154,14 @@ def _validation_splits(
     folds = min(folds, int(np.bincount(y, minlength=task.num_classes).min(initial=len(y))))
     if folds < 2:
         return []
+    if len(y) > MANY_SHOTS:
+        folds = 2
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
-    return [
+    splits = [
         (
             task.with_support(torch.from_numpy(rest)),
             task.support.select(torch.from_numpy(held_out)),
         )
         for rest, held_out in splitter.split(np.zeros(len(y)), y)
     ]
+    return splits[:1] if len(y) > MANY_SHOTS else splits

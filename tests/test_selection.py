@@ -1,9 +1,11 @@
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from pyg_graphadapter import EvaluationTask, Features, GraphAdapter, select
+from pyg_graphadapter import EvaluationTask, Features, GraphAdapter, TrainConfig, select
+from pyg_graphadapter.selection import _first_of_the_best, _validation_splits, select_defaults
 from pyg_graphadapter.testing import fake_features
 
 
@@ -39,7 +41,7 @@ def test_select_measures_on_a_validation_split_where_there_is_one(evaluation):
 
 def test_at_one_shot_nothing_can_be_selected(caplog):
     evaluation = EvaluationTask.from_file(fake_features(), shots=1, seed=1)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         found = select(GraphAdapter, evaluation.task, {"alpha": [0.8, 0.9]}, progress=False)
     assert found.settings == {"alpha": 0.8}
     assert found.accuracy == {}
@@ -56,3 +58,30 @@ def test_at_one_shot_nothing_can_be_selected(caplog):
 def test_grids_that_cannot_be_searched(evaluation, grid, message):
     with pytest.raises(ValueError, match=message):
         select(GraphAdapter, evaluation.task, grid)
+
+
+def test_the_first_candidate_stays_until_the_shots_speak_against_it():
+    right = [1.0] * 60 + [0.0] * 40
+    clearly, barely = right.copy(), right.copy()
+    clearly[60:80] = [1.0] * 20  # 20 more of 100
+    barely[60], barely[61], barely[0] = 1.0, 1.0, 0.0  # one more, of three that differ
+    cases = [(clearly, ("b",)), (barely, ("a",)), (right, ("a",))]
+    for other, expected in cases:
+        found = _first_of_the_best({("a",): np.array(right), ("b",): np.array(other)})
+        assert found == expected
+    one = {("a",): np.array([0.0]), ("b",): np.array([1.0])}
+    assert _first_of_the_best(one) == ("b",)
+
+
+def test_of_many_shots_one_half_is_measured_on(monkeypatch, evaluation):
+    monkeypatch.setattr("pyg_graphadapter.selection.MANY_SHOTS", 10)
+    [(part, held_out)] = _validation_splits(evaluation.task, 4, seed=1)
+    assert len(part.support) == len(held_out) == 12
+
+
+def test_what_is_given_is_not_selected(evaluation):
+    config = TrainConfig(epochs=2)
+    task = evaluation.task
+    assert select_defaults("graph_adapter", task, config, {"alpha": 0.3}) == {}
+    assert select_defaults("zero_shot", task, config, {}) == {}
+    assert select_defaults("graph_adapter", task, config, {"beta": 0.3}).keys() == {"alpha"}

@@ -51,7 +51,10 @@ LogitScale = Annotated[
 ]
 Select = Annotated[
     bool,
-    typer.Option("--select", help="Choose alpha and beta by cross-validation in the few shots."),
+    typer.Option(
+        "--select/--no-select",
+        help="Choose alpha inside the few shots, by cross-validation, unless it is given.",
+    ),
 ]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyg_graphadapter.adapters import GraphAdapterConfig, ZeroShot, adapter_class
+from pyg_graphadapter.adapters import GraphAdapterConfig, ZeroShot
 from pyg_graphadapter.classifier import FewShotClassifier
 from pyg_graphadapter.classifier_file import check_output
 from pyg_graphadapter.cli.arguments import (
@@ -27,11 +27,10 @@ from pyg_graphadapter.cli.settings import with_settings
 from pyg_graphadapter.encoding import EncodingConfig
 from pyg_graphadapter.engine import TrainConfig
 from pyg_graphadapter.evaluation import evaluate
-from pyg_graphadapter.experiment import SELECTION_GRIDS, plan, run_all
+from pyg_graphadapter.experiment import plan, run_all
 from pyg_graphadapter.report import markdown_table, summarize
-from pyg_graphadapter.selection import select as select_settings
+from pyg_graphadapter.selection import select_defaults
 from pyg_graphadapter.sources import ImageSource, open_source
-from pyg_graphadapter.task import FewShotTask
 
 
 @one_sentence
@@ -49,7 +48,7 @@ def compare(
     shots: Annotated[str, typer.Option(help="Images a class.")] = "1,2,4,8,16",
     seeds: Annotated[str, typer.Option(help="Seeds of draw and training.")] = "1,2,3",
     logit_scale: LogitScale = None,
-    select: Select = False,
+    select: Select = True,
     template: Templates = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
@@ -91,7 +90,7 @@ def fit(
         bool, typer.Option("--overwrite", help="Replace the classifier in the folder.")
     ] = False,
     logit_scale: LogitScale = None,
-    select: Select = False,
+    select: Select = True,
     template: Templates = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
@@ -108,9 +107,12 @@ def fit(
     source = open_source(data, model, encoding, device=config.device, logit_scale=logit_scale)
     check_output(out, overwrite=overwrite)
     task = source.task(shots, seed)
-    if select and name in SELECTION_GRIDS:
-        chosen |= _selected(name, task, config, chosen)
-    classifier = FewShotClassifier.fit(task, shots, seed, name, config, **chosen)
+    if select:
+        selected = select_defaults(name, task, config, chosen)
+        chosen |= selected
+        if selected and shots > 1:
+            typer.echo("Selected " + ", ".join(f"{k} = {v}" for k, v in selected.items()) + ".")
+    classifier = FewShotClassifier.fit(task, shots, seed, name, config, select=False, **chosen)
     if isinstance(source, ImageSource):
         classifier.use_encoder(source.encode.encoder, encoding)
     test = source.test()
@@ -126,17 +128,3 @@ def fit(
     if classifier.measured:
         accuracy, zero_shot, count = classifier.measured.values()
         typer.echo(f"Test accuracy {accuracy:.2f} % (zero-shot {zero_shot:.2f} %), {count} images.")
-
-
-def _selected(
-    name: str, task: FewShotTask, config: TrainConfig, chosen: dict[str, Any]
-) -> dict[str, Any]:
-    found = select_settings(
-        adapter_class(name),
-        task,
-        {key: grid for key, grid in SELECTION_GRIDS[name].items() if key not in chosen},
-        config,
-        **chosen,
-    )
-    typer.echo("Selected " + ", ".join(f"{k} = {v}" for k, v in found.settings.items()) + ".")
-    return found.settings
