@@ -1,0 +1,145 @@
+"""The commands that take images, with a tiny encoder."""
+
+import json
+import warnings
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from pyg_graphadapter import FeatureFile, cli
+from pyg_graphadapter.testing import fake_images
+from tests.checkpoints import save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_checkpoint("clip", tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYG_GRAPHADAPTER_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def images(tmp_path):
+    return fake_images(tmp_path / "images", splits={"train": 3, "test": 2})
+
+
+def run(*arguments, code=0):
+    with warnings.catch_warnings():
+        result = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "200"})
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_encode_writes_a_feature_file(images, model, tmp_path):
+    out = tmp_path / "f.safetensors"
+    result = run(
+        "encode", images, "--model", model, "--views", 3, "--out", out,
+        "--template", "a {}", "--template", "the {}.",
+    )  # fmt: skip
+    assert "3 classes, images: 9 train, 6 test" in result.stdout
+    assert "15 images: 15 encoded, 0 from the cache" in result.stderr
+    file = FeatureFile.load(out)
+    assert file.train.x.shape == (9, 3, 24)
+    assert file.test.x.shape == (6, 1, 24)
+    assert file.class_names == ("class_0", "class_1", "class_2")
+    again = run("encode", images, "--model", model, "--views", 3, "--out", tmp_path / "g.npz")
+    assert "0 encoded, 15 from the cache" in again.stderr
+
+
+def test_what_encode_refuses(images, model, tmp_path):
+    (tmp_path / "f.npz").write_text("mine")
+    cases = [
+        (["--out", tmp_path / "f.npz", "--model", model], 1, "There is a file"),
+        (["--out", tmp_path / "f.pt", "--model", model], 1, "end with .npz or .safetensors"),
+        (["--out", tmp_path / "g.npz"], 1, "Images need an encoder"),
+        (["--out", tmp_path / "g.npz", "--model", tmp_path / "no"], 1, "cannot be loaded"),
+        (["--out", tmp_path / "g.npz", "--model", model, "--views", 0], 2, "'views'"),
+        (["--out", tmp_path / "g.npz", "--model", model, "--template", "x"], 2, "one {}"),
+    ]
+    for options, code, message in cases:
+        result = run("encode", images, *options, code=code)
+        assert message in " ".join(result.output.split())
+    assert (tmp_path / "f.npz").read_text() == "mine"
+    run("encode", images, "--out", tmp_path / "f.npz", "--model", model, "--overwrite")
+    refused = run("encode", tmp_path / "f.npz", "--out", tmp_path / "h.npz", code=1)
+    assert "is a feature file already" in refused.stderr
+
+
+def test_fit_then_predict_images(images, model, tmp_path):
+    fitted = run("fit", images, "--model", model, "--shots", 2, "--out", tmp_path / "c")
+    assert "Selected alpha = " in fitted.stdout
+    assert "Saved graph_adapter for 3 classes" in fitted.stdout
+    assert "zero-shot" in fitted.stdout
+    card = json.loads((tmp_path / "c" / "classifier.json").read_text())
+    assert card["measured"]["test images"] == 6
+
+    files = sorted((images / "test").rglob("*.png"))
+    plain = run("predict", tmp_path / "c", *files)
+    lines = [line.split("\t") for line in plain.stdout.splitlines()]
+    assert [line[0] for line in lines] == [str(path) for path in files]
+    assert all(line[2] == f"class_{line[1]}" for line in lines)
+    found = json.loads(run("predict", tmp_path / "c", images / "test", "--json").stdout)
+    assert len(found) == 6
+    assert found[0]["image"].endswith("0.jpg")
+
+
+def test_images_that_cannot_be_decoded(images, model, tmp_path):
+    bad = images / "test" / "class_0" / "bad.jpg"
+    bad.write_bytes(b"no image")
+    fitted = run("fit", images, "--model", model, "--shots", 1, "--out", tmp_path / "c")
+    assert "bad.jpg cannot be decoded" in fitted.stderr
+    assert "1 skipped" in fitted.stderr
+    assert "6 images" in fitted.stdout
+    strict = ("--shots", 1, "--out", tmp_path / "d", "--strict")
+    stopped = run("fit", images, "--model", model, *strict, code=1)
+    assert "bad.jpg cannot be decoded" in stopped.stderr
+    assert not (tmp_path / "d" / "classifier.json").exists()
+
+    seen = run("predict", tmp_path / "c", images / "test")
+    assert len(seen.stdout.splitlines()) == 6
+    assert "bad.jpg" in seen.stderr
+    run("predict", tmp_path / "c", images / "test", "--strict", code=1)
+    only = run("predict", tmp_path / "c", bad)
+    assert only.stdout == ""
+
+
+def test_compare_on_images(images, model, tmp_path):
+    options = ("--model", model, "--shots", "1,2", "--seeds", 1, "--no-select", "--epochs", 2)
+    result = run("compare", images, *options, "--out", tmp_path / "out")
+    assert result.stdout.startswith("| method")
+    files = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")]
+    assert len(files) == 4
+    assert files[0]["features"]["model"] == str(model)
+    again = run("compare", images, *options, "--out", tmp_path / "out")
+    assert again.stdout == result.stdout
+    Image.new("RGB", (9, 9)).save(images / "train" / "class_0" / "new.png")
+    more = run("compare", images, *options, "--out", tmp_path / "out")
+    assert "1 encoded, 15 from the cache" in more.stderr
+    assert len(list((tmp_path / "out").glob("*.json"))) == 8
+
+
+def test_without_a_cache_nothing_is_kept(images, model, tmp_path):
+    fit = ("fit", images, "--model", model, "--shots", 1, "--overwrite", "--out", tmp_path / "c")
+    run(*fit, "--no-cache")
+    assert not (tmp_path / "cache").exists()
+    run(*fit, "--cache-dir", tmp_path / "elsewhere")
+    assert list((tmp_path / "elsewhere").iterdir())
+
+
+def test_predict_takes_one_feature_file_or_images(images, model, tmp_path):
+    run("fit", images, "--model", model, "--shots", 1, "--out", tmp_path / "c")
+    refused = run("predict", tmp_path / "c", "a.npz", "b.npz", code=1)
+    assert "Give one feature file" in refused.stderr
+    gone = run("predict", tmp_path / "c", tmp_path / "gone.jpg", code=1)
+    assert "no image or folder" in gone.stderr
+
+
+def test_the_models_noise_is_kept_from_the_user(images, model, tmp_path):
+    result = run("fit", images, "--model", model, "--shots", 1, "--out", tmp_path / "c")
+    assert "torchvision" not in result.output
+    assert "Loading weights" not in result.output

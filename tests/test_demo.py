@@ -1,0 +1,35 @@
+import json
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from pyg_graphadapter import cli
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYG_GRAPHADAPTER_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        result = CliRunner().invoke(cli.app, ["demo", "--out", "out"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return result.stdout, folder / "out"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_few_images_bring_what_the_readme_says(shown):
+    results = [json.loads(path.read_text()) for path in (shown[1] / "results").iterdir()]
+    accuracy = {}
+    for each in results:
+        accuracy.setdefault((each["method"], each["shots"]), []).append(each["accuracy"])
+    mean = {key: sum(values) / len(values) for key, values in accuracy.items()}
+    assert all(len(values) == 3 for values in accuracy.values())
+    zero_shot = mean["zero_shot", 1]
+    adapted = [mean["graph_adapter", shots] for shots in (1, 2, 4, 8, 16)]
+    assert zero_shot >= 4 * 100 / 15  # four times chance
+    assert adapted[0] > zero_shot
+    assert adapted == sorted(adapted)
+    assert adapted[-1] >= zero_shot + 25
