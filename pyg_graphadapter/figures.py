@@ -59,5 +59,5 @@ def picture_grid(images: Sequence[Image.Image], captions: Sequence[str], path: P
     with matplotlib.rc_context({"text.parse_math": False}):  # class names are no formulas
         for axes, image, caption in zip(grid, images, captions, strict=False):
             axes.imshow(image)
-            axes.set_title(caption, fontsize=9, y=-0.02, verticalalignment="top")
+            axes.set_title(caption, fontsize=8, y=-0.02, verticalalignment="top")
         figure.savefig(path)

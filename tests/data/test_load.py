@@ -53,7 +53,7 @@ def test_images_lie_at_any_depth_and_other_files_do_not_matter(tmp_path, caplog)
         (tmp_path / "a" / name).write_text("")
     add_image(tmp_path / "__MACOSX" / "3.png")
     add_image(tmp_path / ".hidden" / "4.png")
-    os.symlink(tmp_path / "a", tmp_path / "a" / "loop")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
     with caplog.at_level("INFO"):
         found = load_images(tmp_path)
     check(found, train=2)
@@ -62,10 +62,9 @@ def test_images_lie_at_any_depth_and_other_files_do_not_matter(tmp_path, caplog)
 
 def test_file_names_of_any_bytes(tmp_path):
     add_image(tmp_path / "b" / "1.png")
-    path = os.fsencode(tmp_path / "a") + b"/\xff\xfe.png"
-    os.mkdir(tmp_path / "a")
-    with open(path, "wb") as file:
-        file.write((tmp_path / "b" / "1.png").read_bytes())
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / os.fsdecode(b"\xff\xfe.png")
+    path.write_bytes((tmp_path / "b" / "1.png").read_bytes())
     add_image(tmp_path / "a" / ("ü" * 60 + ".png"))
     check(load_images(tmp_path), train=3)
 
@@ -97,7 +96,7 @@ def test_a_class_without_images(tmp_path):
 def test_a_class_of_the_test_split_alone(tmp_path):
     fake_images(tmp_path, splits={"train": 2, "test": 1})
     add_image(tmp_path / "test" / "stranger" / "1.png")
-    with pytest.raises(ValueError, match="The class 'stranger' of .* is not in"):
+    with pytest.raises(ValueError, match=r"The class 'stranger' of .* is not in"):
         load_images(tmp_path)
 
 

@@ -17,7 +17,7 @@ def test_names_are_taken_as_they_are(name):
 
 @pytest.mark.parametrize("template", ["a photo", "{} and {}", ""])
 def test_a_template_needs_one_place(template):
-    with pytest.raises(ValueError, match="needs one {} for the class name") as found:
+    with pytest.raises(ValueError, match=r"needs one {} for the class name") as found:
         prompts(["cat"], [template])
     assert repr(template) in str(found.value)
 
