@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
 from pyg_graphadapter.builtin import BUILTIN, MODEL_FOLDER
@@ -59,11 +60,13 @@ def load_pretrained(
             source,
             config=config,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are reported below
             output_loading_info=True,
             dtype=torch.float32,
             **where,
         )
-        wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+        misshaped = [str(found[0]) for found in report["mismatched_keys"]]
+        wrong = sorted([*report["missing_keys"], *misshaped])
         if wrong:
             raise ValueError(f"{len(wrong)} of its weights are missing or misshaped, as {wrong[0]}")
         processor = AutoImageProcessor.from_pretrained(source, **where)  # type: ignore[no-untyped-call]
@@ -90,7 +93,9 @@ def _in_one_sentence(name: str) -> Iterator[None]:
     """What the libraries say in paragraphs: what failed, and what to do."""
     try:
         yield
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
+    except (
+        OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError, SafetensorError
+    ) as error:  # fmt: skip
         if str(error).startswith("The model "):
             raise
         # The first sentence, which says what failed:

@@ -16,6 +16,8 @@ from transformers import BatchFeature
 
 from pyg_graphadapter.storage import sha256
 
+# Both change pixels from one version to the next:
+LIBRARIES = {"pillow": PIL.__version__, "transformers": transformers.__version__}
 CROP_SCALE = (0.5, 1.0)  # of the image's area, as Tip-Adapter crops
 CROP_RATIO = (3 / 4, 4 / 3)  # width over height
 # Beyond this ratio of the sides, what lies outside of the middle is cut off before resizing: the
@@ -84,8 +86,7 @@ class Views:
             "processor": type(self.processor).__name__,
             "processor_settings": sha256(json.dumps(settings, sort_keys=True).encode()),
             "processor_backend": getattr(self.processor, "backend", ""),
-            "pillow": PIL.__version__,
-            "transformers": transformers.__version__,
+            **LIBRARIES,
             "views": self.views,
         }
         if self.views > 1:

@@ -11,7 +11,9 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
-def test_its_python_runs_and_prints_what_it_says(code, capsys):
+def test_its_python_runs_and_prints_what_it_says(code, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYG_GRAPHADAPTER_CACHE", str(tmp_path / "cache"))
     exec(compile(code, "README.md", "exec"), {})
     printed = [float(line) for line in capsys.readouterr().out.splitlines()]
     said = [float(value) for value in re.findall(r"print\(.*\)  # ([\d.]+)", code)]

@@ -1,0 +1,97 @@
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+from pyg_graphadapter.views import Views
+
+DIGEST = hashlib.sha256(b"image").digest()
+
+
+@pytest.fixture
+def image():
+    pixels = np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def processor(name="CLIPImageProcessorPil", **settings):
+    sizes = {
+        "CLIPImageProcessorPil": {
+            "size": {"shortest_edge": 32},
+            "crop_size": {"height": 32, "width": 32},
+        },
+        "SiglipImageProcessorPil": {"size": {"height": 32, "width": 32}},
+        "ViTImageProcessorPil": {"size": {"height": 32, "width": 32}},
+        "EfficientNetImageProcessorPil": {
+            "size": {"height": 32, "width": 32},
+            "crop_size": {"height": 32, "width": 32},
+        },
+        "Siglip2ImageProcessorPil": {"patch_size": 8, "max_num_patches": 16},
+    }
+    return getattr(transformers, name)(**{**sizes[name], **settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "are_bytes"),
+    [
+        ("CLIPImageProcessorPil", True),
+        ("SiglipImageProcessorPil", True),
+        ("ViTImageProcessorPil", True),
+        ("EfficientNetImageProcessorPil", False),  # normalises twice
+        ("Siglip2ImageProcessorPil", False),  # patches of any shape
+    ],
+)
+def test_the_first_view_is_the_processors(name, are_bytes, image):
+    views = Views(processor(name), views=3)
+    inputs = views(image, DIGEST)
+    assert (inputs["pixel_values"].dtype == torch.uint8) == are_bytes
+    finished = views.finish(inputs, torch.float32)
+    plain = processor(name)(images=[image], return_tensors="pt")
+    for key, value in plain.items():
+        assert len(finished[key]) == 3
+        torch.testing.assert_close(finished[key][:1], value, atol=1e-5, rtol=0)
+
+
+def test_views_depend_on_seed_and_content_alone(image):
+    def drawn(seed, digest, views=3):
+        return Views(processor(), views, seed)(image, digest)["pixel_values"]
+
+    assert torch.equal(drawn(1, DIGEST), drawn(1, DIGEST))
+    assert torch.equal(drawn(1, DIGEST), drawn(1, DIGEST, views=5)[:3])
+    for other in (drawn(2, DIGEST), drawn(1, DIGEST[::-1])):
+        assert torch.equal(other[0], drawn(1, DIGEST)[0])
+        assert not torch.equal(other[1], drawn(1, DIGEST)[1])
+    assert not torch.equal(*drawn(1, DIGEST)[1:])
+
+
+@pytest.mark.parametrize("name", ["CLIPImageProcessorPil", "Siglip2ImageProcessorPil"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 10000), (10000, 1), (3, 2)])
+def test_odd_sizes_give_finite_pixels(name, size):
+    views = Views(processor(name), views=4)
+    finished = views.finish(views(Image.new("RGB", size, "red"), DIGEST), torch.float32)
+    assert finished["pixel_values"].isfinite().all()
+
+
+def test_floating_point_types(image):
+    views = Views(processor())
+    assert views.finish(views(image, DIGEST), torch.float16)["pixel_values"].dtype == torch.float16
+
+
+def test_what_pixels_depend_on_is_described():
+    def described(views=1, seed=0, **settings):
+        return Views(processor(**settings), views, seed).describe()
+
+    assert described() == described(seed=5)  # of one view nothing is drawn
+    assert described(2, seed=0) != described(2, seed=1)
+    assert described() != described(2)
+    assert described() != described(image_mean=[0.1, 0.2, 0.3])
+    assert described() != described(resample=2)
+    assert {"pillow", "transformers", "processor"} <= described().keys()
+
+
+def test_there_must_be_a_view():
+    with pytest.raises(ValueError, match="'views' must be at least 1"):
+        Views(processor(), 0)
