@@ -27,7 +27,7 @@ class EncodingConfig:
     views: int = setting(1, "Views a training image: as it is, then augmented ones", low=1)
     view_seed: int = setting(0, "Seeds the augmented views")
     encode_batch_size: int | None = setting(
-        None, "Views at once in the encoder; 32 on a CPU, 256 on a GPU", low=1
+        None, "Views at once in the encoder; 8 on a CPU, 256 on a GPU", low=1
     )
     workers: int | None = setting(None, "Processes that decode images", low=0)
     cache: bool = setting(True, "Keep the features of training images and use them again")

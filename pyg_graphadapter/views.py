@@ -125,7 +125,9 @@ class Views:
 
 def _rescaled(pixels: Tensor, rescale: tuple[Tensor, Tensor]) -> Tensor:
     factor, shift = (each.to(pixels.device) for each in rescale)
-    return torch.addcmul(shift, pixels.float(), factor)
+    # The tower's weights are channels last, too:
+    pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
+    return torch.addcmul(shift, pixels, factor)
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -167,7 +167,7 @@ def test_out_of_memory_halves_the_batch(checkpoints, files, monkeypatch, caplog)
 
     monkeypatch.setattr(encoder.model, "get_image_features", limited)
     torch.testing.assert_close(encode(encoder, files).x, expected, atol=5e-6, rtol=0)
-    assert "Out of memory with 12 views at once: going on with 6" in caplog.text
+    assert "Out of memory with 8 views at once: going on with 4" in caplog.text
     assert encoder.batch_size <= 4
 
     def never(pixel_values):
