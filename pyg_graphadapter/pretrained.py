@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
 from pyg_graphadapter.builtin import BUILTIN, MODEL_FOLDER
+from pyg_graphadapter.hub import is_reachable
 
 # Those whose image and text features are projected into one space, each of them tested:
 MODEL_TYPES = (
@@ -51,6 +52,8 @@ def load_pretrained(
         ValueError: If there is no such model, it is of another kind, or its weights do not fit.
     """
     source = str(MODEL_FOLDER) if name == BUILTIN else name
+    if not Path(source).is_dir():
+        local_files_only = local_files_only or not is_reachable()
     where = {"revision": revision, "token": token, "local_files_only": local_files_only}
     where = {key: value for key, value in where.items() if value}
     with _in_one_sentence(name):

@@ -12,6 +12,7 @@ from pyarrow import parquet
 from pyg_graphadapter.builtin import BUILTIN, IMAGES_FOLDER
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.table import find_column, load_table, with_class_labels
+from pyg_graphadapter.hub import is_reachable
 
 SPLIT_NAMES = {
     "train": "train",
@@ -202,7 +203,10 @@ def _check_names(names: Sequence[str], where: Path | str) -> None:
 
 
 def _load_from_hub(name: str, revision: str | None, token: str | bool | None) -> Any:
+    was_offline = datasets.config.HF_HUB_OFFLINE
     try:
+        # Without a network, what was fetched before is taken, and nothing is tried again:
+        datasets.config.HF_HUB_OFFLINE = was_offline or not is_reachable()
         return datasets.load_dataset(name, revision=revision, token=token)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else ""
@@ -210,6 +214,8 @@ def _load_from_hub(name: str, revision: str | None, token: str | bool | None) ->
             f"There is no folder, list or data set {name!r} ({reason}): check the path, or the id "
             f"on the Hugging Face hub and the network."
         ) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = was_offline
 
 
 def _as_splits(found: Any, image_column: str | None, label_column: str | None) -> Any:

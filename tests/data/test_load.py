@@ -215,13 +215,13 @@ def test_the_hub_is_asked_for_what_is_not_here(monkeypatch):
         return datasets.DatasetDict(train=in_memory(), test=in_memory())
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("pyg_graphadapter.data.load.is_reachable", lambda: True)
     check(load_images("me/pets", revision="abc"), train=4, test=4)
     assert asked == {"name": "me/pets", "revision": "abc", "token": None}
 
 
 def test_what_is_neither_here_nor_there_is_told_in_a_sentence(monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("pyg_graphadapter.data.load.is_reachable", lambda: False)
     with pytest.raises(ValueError, match="no folder, list or data set 'no/such'") as found:
         load_images("no/such")
     assert "\n" not in str(found.value)
