@@ -17,7 +17,8 @@ def evaluation():
 
 
 def test_select_by_cross_validation():
-    task = EvaluationTask.from_file(fake_features(text_noise=3.0), shots=8, seed=1).task
+    data = fake_features(num_classes=20, text_noise=3.0)
+    task = EvaluationTask.from_file(data, shots=16, seed=1).task
     found = select(GraphAdapter, task, {"alpha": [1.0, 0.9], "lr": [1e-3]}, progress=False)
     assert found.settings == {"alpha": 0.9, "lr": 1e-3}  # alpha 1 is zero-shot
     assert found.accuracy[0.9, 1e-3] > found.accuracy[1.0, 1e-3]
