@@ -3,7 +3,7 @@
 Command:  python examples/image_folder.py
           python examples/image_folder.py FOLDER --model openai/clip-vit-base-patch16
 Time:     half a minute; a second time the features come from the cache
-Output:   8 shots of 4 classes of drawings: zero-shot 58.0 %, GraphAdapter 90.0 %
+Output:   8 shots of 4 classes of drawings: zero-shot 77.1 %, GraphAdapter 85.5 %
 """
 
 import argparse

@@ -99,6 +99,8 @@ class Encoder:
             raise ValueError(f"Unknown 'dtype' {dtype!r}. Choose from {', '.join(DTYPES)}.")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"'batch_size' must be at least 1 (got {batch_size}).")
+        if workers is not None and workers < 0:
+            raise ValueError(f"'workers' must be at least 0 (got {workers}).")
         self.device = resolve_device(device)
         self.dtype = DTYPES[dtype]
         # Convolutions are two to three times as fast channels last; other layers do not care:
@@ -242,23 +244,29 @@ class Encoder:
 
     @torch.inference_mode()
     def _image_features(self, inputs: dict[str, Tensor], transform: Views) -> Tensor:
-        """Features of length one ``[B, D]``, in halves where memory does not suffice."""
+        """Features of length one ``[B, D]``; where memory does not suffice, and ever after, of
+        half as many views at once."""
         size = len(next(iter(inputs.values())))
-        try:
-            moved = {key: value.to(self.device, non_blocking=True) for key, value in inputs.items()}
-            found = self.model.get_image_features(**transform.finish(moved, self.dtype))
-            return self._checked(found.pooler_output)
-        except torch.OutOfMemoryError:
-            if size == 1:
-                raise
-        self.batch_size = (size + 1) // 2
-        logger.warning("Out of memory with %d views at once: going on with %d.",
-                       size, self.batch_size)  # fmt: skip
-        halves = [
-            {key: value[part] for key, value in inputs.items()}
-            for part in (slice(self.batch_size), slice(self.batch_size, None))
-        ]
-        return torch.cat([self._image_features(half, transform) for half in halves])
+        parts: list[Tensor] = []
+        begin = 0
+        while begin < size:
+            end = min(begin + self.batch_size, size)
+            part = {key: value[begin:end] for key, value in inputs.items()}
+            try:
+                parts.append(self._features_of(part, transform))
+                begin = end
+            except torch.OutOfMemoryError:
+                if end - begin == 1:
+                    raise
+                self.batch_size = (end - begin + 1) // 2
+                logger.warning("Out of memory with %d views at once: going on with %d.",
+                               end - begin, self.batch_size)  # fmt: skip
+        return torch.cat(parts)
+
+    def _features_of(self, inputs: dict[str, Tensor], transform: Views) -> Tensor:
+        moved = {key: value.to(self.device, non_blocking=True) for key, value in inputs.items()}
+        found = self.model.get_image_features(**transform.finish(moved, self.dtype))
+        return self._checked(found.pooler_output)
 
     def _checked(self, features: Tensor) -> Tensor:
         if not features.isfinite().all():
@@ -294,7 +302,9 @@ class Encoder:
         """Features of length one ``[P, D]`` of texts."""
         parts = [
             self._checked(self.model.get_text_features(**self.tokenize(batch)).pooler_output)
-            for batch in (texts[i : i + 256] for i in range(0, len(texts), 256))
+            for batch in (
+                texts[i : i + TEXT_BATCH_SIZE] for i in range(0, len(texts), TEXT_BATCH_SIZE)
+            )
         ]
         # Cloned, for tensors made in inference mode cannot be trained on:
         return torch.cat(parts) if parts else torch.zeros(0, self.num_channels)

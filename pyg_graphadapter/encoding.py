@@ -75,24 +75,28 @@ class Summary:
 
     Args:
         num_images (int): How many were asked for.
-        num_encoded (int): How many went through the encoder; the others were cached.
+        num_encoded (int): How many went through the encoder; the others were cached, or equal to
+            one that did.
+        num_skipped (int): How many could not be decoded, each time that it was asked for.
         skipped (dict): The name of every image that was skipped, with the reason.
     """
 
     num_images: int = 0
     num_encoded: int = 0
+    num_skipped: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
 
     def add(self, images: Sequence[Any], found: EncodedImages) -> None:
         """Counts what :meth:`Encoder.encode_images` made of images."""
         self.num_images += len(images)
         self.num_encoded += found.num_encoded
+        self.num_skipped += len(found.skipped)
         self.skipped |= {image_name(images[i]): reason for i, reason in found.skipped.items()}
 
     def __str__(self) -> str:
-        cached = self.num_images - self.num_encoded - len(self.skipped)
+        cached = self.num_images - self.num_encoded - self.num_skipped
         text = f"{self.num_images} images: {self.num_encoded} encoded, {cached} from the cache"
-        return text + (f", {len(self.skipped)} skipped" if self.skipped else "")
+        return text + (f", {self.num_skipped} skipped" if self.num_skipped else "")
 
 
 class DatasetEncoder:

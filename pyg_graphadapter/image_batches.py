@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from pyg_graphadapter.data import UnreadableImageError, decode_image, image_bytes
+from pyg_graphadapter.data import UnreadableImageError, decode_image, image_bytes, image_name
 from pyg_graphadapter.views import Views
 
 SHARD_IMAGES = 1024  # a shard is full after so many images,
@@ -35,9 +37,21 @@ class ImageInputs(Dataset[tuple[int, dict[str, Tensor] | str]]):
     def __getitem__(self, position: int) -> tuple[int, dict[str, Tensor] | str]:
         i = self.todo[position]
         try:
-            return i, self.transform(decode_image(self.images[i]), self.digests[i])
+            return i, self.transform(_decoded(self.images[i], self.digests[i]), self.digests[i])
         except UnreadableImageError as error:
             return i, str(error)
+
+
+def _decoded(image: Any, digest: bytes) -> Image.Image:
+    """An image, unless its file is another one than that which the digest is of."""
+    if isinstance(image, str | Path | dict):
+        name, content = image_name(image), image_bytes(image)
+        if hashlib.sha256(content).digest() != digest:
+            raise UnreadableImageError(
+                f"The image {name} changed while images were encoded: encode it again."
+            )
+        image = {"bytes": content, "path": name}
+    return decode_image(image)
 
 
 def collate(

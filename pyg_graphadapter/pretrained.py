@@ -56,6 +56,7 @@ def load_pretrained(
         local_files_only = local_files_only or not is_reachable()
     where = {"revision": revision, "token": token, "local_files_only": local_files_only}
     where = {key: value for key, value in where.items() if value}
+    where["trust_remote_code"] = False  # left out, transformers asks on the terminal
     with _in_one_sentence(name):
         config = AutoConfig.from_pretrained(source, **where)
         check_model_type(name, config)
@@ -103,7 +104,11 @@ def _in_one_sentence(name: str) -> Iterator[None]:
             raise
         # The first sentence, which says what failed:
         reason = re.split(r"(?<=\w\w)\.\s|\n", str(error).strip())[0].rstrip(". ")
-        if Path(name).is_dir():
+        if "custom code" in reason:
+            advice = (
+                "no code that comes with a model is run; use one that transformers itself knows"
+            )
+        elif Path(name).is_dir():
             advice = "its folder must hold config.json, model.safetensors, tokenizer and processor"
         else:
             advice = f"check the name, or fetch it where there is a network: hf download {name}"

@@ -1,5 +1,6 @@
 """An image and its augmented views as the pixels that a vision tower takes."""
 
+import importlib.metadata
 import json
 import math
 import random
@@ -89,6 +90,8 @@ class Views:
             **LIBRARIES,
             "views": self.views,
         }
+        if found["processor_backend"] == "torchvision":
+            found["torchvision"] = importlib.metadata.version("torchvision")
         if self.views > 1:
             found |= {"seed": self.seed, "crop_scale": CROP_SCALE, "crop_ratio": CROP_RATIO}
         return found

@@ -1,5 +1,7 @@
 """Fixtures of all tests."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,18 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"there is no {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Callable[[str], Path]:
+    """The folder of a family's tiny checkpoint, written once; a test that changes it copies it."""
+    from tests.checkpoints import save_checkpoint
+
+    root = tmp_path_factory.mktemp("checkpoints")
+
+    @functools.cache
+    def folder(family: str) -> Path:
+        with torch.random.fork_rng():
+            return save_checkpoint(family, root / family)
+
+    return folder

@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -32,3 +34,21 @@ def test_a_few_images_bring_what_the_readme_says(shown):
     assert adapted[0] > zero_shot
     assert adapted == sorted(adapted)
     assert adapted[-1] >= zero_shot + 25
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_table_is_the_readmes(shown):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+    def table(text):
+        rows = re.findall(r"^\| (\w+) +\| +(\d+) \| +3 \| +([\d.]+) ± ", text, flags=re.MULTILINE)
+        return {(method, int(shots)): float(accuracy) for method, shots, accuracy in rows}
+
+    said, printed = table(readme), table(shown[0])
+    assert len(printed) == 10
+    assert said.keys() == printed.keys()
+    for key, accuracy in printed.items():
+        assert accuracy == pytest.approx(said[key], abs=1.5)
+    for name in ("accuracy.png", "predictions.png"):
+        assert (shown[1] / name).stat().st_size > 10_000

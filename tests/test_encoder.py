@@ -1,6 +1,7 @@
 import logging
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -13,23 +14,17 @@ import pytest
 import torch
 from PIL import Image
 
-from pyg_graphadapter import Encoder, image_batches, views
+from pyg_graphadapter import Encoder, views
 from pyg_graphadapter.builtin import MODEL_FOLDER
-from pyg_graphadapter.data import UnreadableImageError, decode_image, load_images
+from pyg_graphadapter.data import decode_image, load_images
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.testing import fake_images
-from tests.checkpoints import FAMILIES, save_checkpoint
+from tests.checkpoints import FAMILIES
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
-    return {family: save_checkpoint(family, folder / family) for family in FAMILIES}
-
-
-@pytest.fixture(scope="module")
-def encoders(checkpoints):
-    return {family: Encoder.from_pretrained(path) for family, path in checkpoints.items()}
+def encoders(checkpoint):
+    return {family: Encoder.from_pretrained(checkpoint(family)) for family in FAMILIES}
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +69,29 @@ def test_text_features_are_those_of_transformers(family, encoders):
         expected = unit(encoder.model.get_text_features(**inputs).pooler_output)
     torch.testing.assert_close(encoder.encode_prompts(texts), expected, atol=1e-5, rtol=0)
     assert encoder.logit_scale == pytest.approx(np.exp(3.0), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_siglip_alone_has_a_bias(family, checkpoint):
+    encoder = Encoder.from_pretrained(checkpoint(family))
     has_bias = family in ("siglip", "siglip2")
-    assert (encoder.logit_bias != 0.0) <= has_bias
+    assert hasattr(encoder.model, "logit_bias") == has_bias
+    if has_bias:
+        encoder.model.logit_bias.data.fill_(-12.5)
+    assert encoder.logit_bias == (-12.5 if has_bias else 0.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1), (3, 2), (2, 3)])
+def test_odd_sizes_give_finite_features_and_take_no_memory(family, size, encoders, tmp_path):
+    Image.effect_noise(size, 90).save(tmp_path / "odd.png")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = encode(encoders[family], [tmp_path / "odd.png"], 3).x
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # in kB
+    assert found.shape == (1, 3, encoders[family].num_channels)
+    assert found.isfinite().all()
+    torch.testing.assert_close(found.norm(dim=2), torch.ones(1, 3))
+    assert grown < 50_000
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -115,18 +131,45 @@ def test_long_texts_are_cut_with_a_warning(clip, caplog):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_other_floating_point_types(checkpoints, clip, files, dtype):
-    encoder = Encoder.from_pretrained(checkpoints["clip"], dtype=dtype)
+def test_other_floating_point_types(checkpoint, clip, files, dtype):
+    encoder = Encoder.from_pretrained(checkpoint("clip"), dtype=dtype)
     found = encode(encoder, files).x
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, encode(clip, files).x, atol=0.05, rtol=0)
+    text = encoder.encode_text(["cat", "dog"])
+    assert text.dtype == torch.float32
+    torch.testing.assert_close(text, clip.encode_text(["cat", "dog"]), atol=0.05, rtol=0)
 
 
-def test_what_an_encoder_cannot_be_given(checkpoints):
-    for settings in ({"dtype": "int8"}, {"batch_size": 0}, {"device": "tpu"}):
-        with pytest.raises(ValueError, match=r"dtype|batch_size|device"):
-            Encoder.from_pretrained(checkpoints["clip"], **settings)
-    assert "clip" in repr(Encoder.from_pretrained(checkpoints["clip"]))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dtype": "int8"}, "Unknown 'dtype' 'int8'. Choose from float32, float16, bfloat16."),
+        ({"batch_size": 0}, "'batch_size' must be at least 1 (got 0)."),
+        ({"workers": -1}, "'workers' must be at least 0 (got -1)."),
+        ({"device": "tpu"}, "There is no device 'tpu' here. Choose from auto, cpu"),
+    ],
+)
+def test_what_an_encoder_cannot_be_given(checkpoint, settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Encoder.from_pretrained(checkpoint("clip"), **settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.encode_images([], 0), "'views' must be at least 1"),
+        (lambda e: e.encode_text(["dog"], "a photo"), r"\{\}"),
+        (lambda e: e.encode_text(["dog", " "]), "name"),
+    ],
+)
+def test_what_cannot_be_encoded(clip, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(clip)
+
+
+def test_an_encoder_tells_its_name(checkpoint):
+    assert "clip" in repr(Encoder.from_pretrained(checkpoint("clip")))
 
 
 def test_the_model_that_is_built_in():
@@ -141,70 +184,6 @@ def test_the_model_that_is_built_in():
     assert sum(a == names[images[i]["label"]] for a, i in zip(right, index, strict=True)) >= 2
     size = sum(path.stat().st_size for path in MODEL_FOLDER.iterdir())
     assert size <= 16_000_000
-
-
-# Batches ##############################################################################
-
-
-def test_features_depend_neither_on_batches_nor_on_workers(checkpoints, files):
-    def found(**settings):
-        encoder = Encoder.from_pretrained(checkpoints["clip"], **settings)
-        return encode(encoder, files, 2).x
-
-    for settings in ({"batch_size": 1}, {"batch_size": 7}, {"workers": 2}):
-        torch.testing.assert_close(found(**settings), found(), atol=5e-6, rtol=0)
-
-
-def test_out_of_memory_halves_the_batch(checkpoints, files, monkeypatch, caplog):
-    encoder = Encoder.from_pretrained(checkpoints["clip"])
-    expected = encode(encoder, files).x
-    original = encoder.model.get_image_features
-
-    def limited(pixel_values):
-        if len(pixel_values) > 4:
-            raise torch.OutOfMemoryError
-        return original(pixel_values)
-
-    monkeypatch.setattr(encoder.model, "get_image_features", limited)
-    torch.testing.assert_close(encode(encoder, files).x, expected, atol=5e-6, rtol=0)
-    assert "Out of memory with 8 views at once: going on with 4" in caplog.text
-    assert encoder.batch_size <= 4
-
-    def never(pixel_values):
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(encoder.model, "get_image_features", never)
-    with pytest.raises(torch.OutOfMemoryError):
-        encode(encoder, files)
-
-
-def test_features_that_are_not_finite_are_refused(checkpoints, files):
-    encoder = Encoder.from_pretrained(checkpoints["clip"])
-    encoder.model.visual_projection.weight.data.fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"not finite in torch\.float32: use dtype='float32'"):
-        encode(encoder, files)
-
-
-def test_unreadable_images_are_skipped_with_the_reason(clip, files, tmp_path):
-    bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"no image")
-    given = [files[0], bad, files[1], tmp_path / "gone.png", bad]
-    found = encode(clip, given)
-    assert found.index.tolist() == [0, 2]
-    assert found.skipped.keys() == {1, 3, 4}
-    assert "bad.jpg" in found.skipped[1]
-    assert "gone.png" in found.skipped[3]
-    assert found.num_encoded == 2
-    with pytest.raises(UnreadableImageError, match=r"bad\.jpg"):
-        encode(clip, given, strict=True)
-    assert encode(clip, [bad]).x.shape == (0, 1, 24)
-    assert encode(clip, []).x.shape == (0, 1, 24)
-
-
-def test_equal_images_are_encoded_once(clip, files):
-    found = encode(clip, [files[0], files[1], files[0].read_bytes()])
-    assert found.num_encoded == 2
-    assert torch.equal(found.x[0], found.x[2])
 
 
 # The cache ############################################################################
@@ -295,17 +274,17 @@ def changed_type(encoder, monkeypatch):
         changed_type,
     ],
 )
-def test_each_part_of_the_key_makes_other_features(checkpoints, files, cache, change, monkeypatch):
+def test_each_part_of_the_key_makes_other_features(checkpoint, files, cache, change, monkeypatch):
     settings = {"name": "clip"}
-    encode(loaded(checkpoints, **settings), files, cache=cache)
-    assert encode(loaded(checkpoints, **settings), files, cache=cache).num_encoded == 0
-    other = loaded(checkpoints, **settings)
+    encode(loaded(checkpoint, **settings), files, cache=cache)
+    assert encode(loaded(checkpoint, **settings), files, cache=cache).num_encoded == 0
+    other = loaded(checkpoint, **settings)
     change(other, monkeypatch)
     assert encode(other, files, cache=cache).num_encoded == 12
 
 
-def loaded(checkpoints, name):
-    found = Encoder.from_pretrained(checkpoints["clip"])
+def loaded(checkpoint, name):
+    found = Encoder.from_pretrained(checkpoint("clip"))
     found.name = name
     return found
 
@@ -316,16 +295,6 @@ def test_views_and_their_seed_are_parts_of_the_key(clip, files, cache):
     assert encode(clip, files, 2, 1, cache=cache).num_encoded == 12
     assert encode(clip, files, 1, 0, cache=cache).num_encoded == 12
     assert encode(clip, files, 1, 1, cache=cache).num_encoded == 0  # of one view nothing is drawn
-
-
-def test_shards_are_written_while_it_encodes(clip, files, cache, monkeypatch):
-    monkeypatch.setattr(image_batches, "SHARD_IMAGES", 4)
-    monkeypatch.setattr(clip, "batch_size", 2)
-    encode(clip, files, cache=cache)
-    assert len(list(cache.rglob("*.safetensors"))) == 3
-    monkeypatch.setattr(image_batches, "SHARD_SECONDS", 0.0)
-    encode(clip, files, 2, cache=cache)
-    assert len(list(cache.rglob("*.safetensors"))) == 3 + 12
 
 
 PROGRAM = textwrap.dedent("""
@@ -356,9 +325,9 @@ def encoded_by(process):
     return int(re.search(r"encoded (\d+)", process.communicate(timeout=100)[0]).group(1))
 
 
-def test_killed_runs_go_on_where_they_stopped(checkpoints, many_images, tmp_path):
-    model, images = checkpoints["clip"], sorted(many_images.rglob("*.*g"))
-    for delay in (0.05, 0.3):
+def test_killed_runs_go_on_where_they_stopped(checkpoint, many_images, tmp_path):
+    model, images = checkpoint("clip"), sorted(many_images.rglob("*.*g"))
+    for delay in (0.05, 0.3, 0.15, 0.2):
         with start(model, many_images, tmp_path / "cache") as process:
             process.stdout.readline()
             time.sleep(delay)
@@ -374,8 +343,8 @@ def test_killed_runs_go_on_where_they_stopped(checkpoints, many_images, tmp_path
     assert torch.equal(resumed.x, whole.x)
 
 
-def test_two_processes_at_once_give_one_result(checkpoints, many_images, tmp_path):
-    model, images = checkpoints["clip"], sorted(many_images.rglob("*.*g"))
+def test_two_processes_at_once_give_one_result(checkpoint, many_images, tmp_path):
+    model, images = checkpoint("clip"), sorted(many_images.rglob("*.*g"))
     with (
         start(model, many_images, tmp_path / "cache") as first,
         start(model, many_images, tmp_path / "cache") as second,

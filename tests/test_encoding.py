@@ -6,22 +6,13 @@ import torch
 from pyg_graphadapter import Encoder, EncodingConfig
 from pyg_graphadapter.data import few_shot, load_images
 from pyg_graphadapter.encoding import DatasetEncoder, Summary
-from pyg_graphadapter.sources import (
-    FileSource,
-    ImageSource,
-    content_hash,
-    is_feature_file,
-    load_encoder,
-    open_source,
-)
 from pyg_graphadapter.task import draw_task
-from pyg_graphadapter.testing import fake_features, fake_images
-from tests.checkpoints import save_checkpoint
+from pyg_graphadapter.testing import fake_images
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return Encoder.from_pretrained(save_checkpoint("clip", tmp_path_factory.mktemp("clip")))
+def encoder(checkpoint):
+    return Encoder.from_pretrained(checkpoint("clip"))
 
 
 @pytest.fixture
@@ -101,43 +92,3 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 
 def test_counts():
     assert str(Summary(5, 2, {"a": "bad"})) == "5 images: 2 encoded, 2 from the cache, 1 skipped"
-
-
-def test_sources_are_told_apart_by_their_names(tmp_path, folder, encoder):
-    fake_features().save(tmp_path / "f.npz")
-    source = open_source(tmp_path / "f.npz", None, logit_scale=7)
-    assert isinstance(source, FileSource)
-    assert source.features().logit_scale == 7
-    assert source.task(2, 1).logit_scale == 7
-    assert len(source.test()) == 200
-    assert source.origin().name == "f.npz"
-    assert is_feature_file("a.pt")  # to be refused with the reason
-    with pytest.raises(ValueError, match="Images need an encoder"):
-        open_source(folder, None)
-    assert load_encoder(encoder, EncodingConfig()) is encoder
-
-
-def test_images_as_a_source(folder, encoder):
-    config = EncodingConfig(cache=False)
-    source = ImageSource(folder, encoder, config, logit_scale=9, progress=False)
-    assert source.task(1, 1).logit_scale == 9
-    assert source.features().logit_scale == 9
-    assert source.features() is source.features()
-    assert len(source.test()) == 6
-    origin = source.origin()
-    assert origin.name == "images"
-    assert origin.model == encoder.name
-    assert origin.skipped == 0
-    plain = ImageSource(load_images(folder), encoder, config, progress=False)
-    assert plain.task(1, 1).logit_scale == encoder.logit_scale
-    assert plain.origin().sha256 != origin.sha256  # of another scale
-    del plain.splits["test"]
-    assert plain.test() is None
-
-
-def test_the_hash_of_features_tells_contents_apart():
-    data = fake_features(num_classes=3)
-    hashes = {content_hash(data), content_hash(fake_features(num_classes=3, seed=1))}
-    hashes |= {content_hash(fake_features(num_classes=3, views=2))}
-    assert len(hashes) == 3
-    assert content_hash(fake_features(num_classes=3)) == content_hash(data)

@@ -10,9 +10,9 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(name, *arguments):
+def run(name, *arguments, timeout=100):
     command = [sys.executable, EXAMPLES / name, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -28,6 +28,21 @@ def test_offline_examples(name):
     printed = run(name).strip()
     assert re.sub(r"[\d.]+", "0", printed) == re.sub(r"[\d.]+", "0", said)
     assert numbers(printed) == pytest.approx(numbers(said), rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["image_folder.py", "custom_encoder.py", "explain.py"])
+def test_examples_on_the_built_in_images(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYG_GRAPHADAPTER_CACHE", str(tmp_path))
+    header = (EXAMPLES / name).read_text(encoding="utf-8").split('"""')[1]
+    said = re.sub(r"\n {10}", "\n", header.split("Output:   ")[1]).strip().removesuffix("\n…")
+    printed = run(name, timeout=280).strip()
+    if name == "explain.py":
+        printed = "\n".join(printed.splitlines()[: len(said.splitlines())])
+        assert re.sub(r"[\d.]+", "0", printed) == re.sub(r"[\d.]+", "0", said)
+    else:
+        assert numbers(printed) == pytest.approx(numbers(said), abs=3)
 
 
 @pytest.mark.slow
