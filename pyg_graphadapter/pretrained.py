@@ -24,6 +24,16 @@ MODEL_TYPES = (
     "siglip2",
     "vision-text-dual-encoder",
 )
+# What the libraries raise for a model that is not there, damaged, or of another kind:
+LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    ImportError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True)
@@ -97,9 +107,7 @@ def _in_one_sentence(name: str) -> Iterator[None]:
     """What the libraries say in paragraphs: what failed, and what to do."""
     try:
         yield
-    except (
-        OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError, SafetensorError
-    ) as error:  # fmt: skip
+    except LOADING_ERRORS as error:
         if str(error).startswith("The model "):
             raise
         # The first sentence, which says what failed:
@@ -109,7 +117,7 @@ def _in_one_sentence(name: str) -> Iterator[None]:
                 "no code that comes with a model is run; use one that transformers itself knows"
             )
         elif Path(name).is_dir():
-            advice = "its folder must hold config.json, model.safetensors, tokenizer and processor"
+            advice = "its folder must hold config.json, model.safetensors, tokenizer, processor"
         else:
             advice = f"check the name, or fetch it where there is a network: hf download {name}"
         raise ValueError(f"The model {name!r} cannot be loaded ({reason}): {advice}.") from error

@@ -62,8 +62,8 @@ def select(
     left out: the first value of every setting is returned, unmeasured.
 
     Of the candidates, the first is taken that is at most two standard errors (of the paired
-    difference) less accurate than the best: the one-standard-error rule (Breiman et al., 1984), with
-    two, since few shots mislead easily. So the first value of each setting should be its most
+    difference) less accurate than the best: the one-standard-error rule (Breiman et al., 1984),
+    with two, since few shots mislead easily. So the first value of each setting should be its most
     careful: it stays until the shots speak against it.
 
     Args:

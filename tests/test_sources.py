@@ -66,7 +66,8 @@ def test_files_that_hold_features_or_are_refused_with_the_reason(name):
     assert not is_feature_file(Path(name).with_suffix(""))
 
 
-def test_what_cannot_be_opened(tmp_path, folder, encoder):
+def test_what_cannot_be_opened(tmp_path, folder, encoder, monkeypatch):
+    monkeypatch.setattr("pyg_graphadapter.data.load.is_reachable", lambda: False)
     with pytest.raises(ValueError, match=r"Images need an encoder.*openai/clip.*builtin"):
         open_source(folder, None)
     with pytest.raises(FileNotFoundError, match=r"gone\.npz"):
