@@ -176,17 +176,19 @@ class DatasetEncoder:
     ) -> Features:
         y = _labels_of(split)
         names = class_names_of(split)
-        readable = torch.ones(len(y), dtype=torch.bool)
+        # Every image, by class, and within a class in the order in which more shots would draw it:
+        left = draw_shots(y, max(shots, len(y)), seed, len(names), names, allow_fewer=True)
         while True:
-            left = readable.nonzero().flatten()
-            drawn = left[
-                draw_shots(y[left], shots, seed, len(names), names, allow_fewer=allow_fewer)
-            ]
+            # Says which class has too few:
+            draw_shots(y[left], shots, seed, len(names), names, allow_fewer=allow_fewer)
+            count = torch.bincount(y[left], minlength=len(names))
+            first = count.cumsum(0) - count  # [C], where each class begins
+            drawn = left[torch.arange(len(left)) - first[y[left]] < shots]
             index, x = self._encode(split, drawn, views)
             if len(index) == len(drawn):
                 return Features(x, y[index])
-            readable[drawn] = False
-            readable[index] = True
+            unreadable = drawn[~torch.isin(drawn, index)]
+            left = left[~torch.isin(left, unreadable)]
 
     def _encode(self, split: datasets.Dataset, index: Tensor, views: int) -> tuple[Tensor, Tensor]:
         """Which of the images at ``index`` can be decoded, and their features ``[M, V, D]``."""

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from pyg_graphadapter import Encoder, image_batches
 from pyg_graphadapter import encoder as encoder_module
-from pyg_graphadapter.data import UnreadableImageError
+from pyg_graphadapter.data import UnreadableImageError, image_name
 from pyg_graphadapter.image_batches import ImageInputs, collate, digest_of
 from pyg_graphadapter.testing import fake_images
 from pyg_graphadapter.views import Views
@@ -84,7 +84,7 @@ def test_a_killed_worker_is_told_at_once_and_what_was_finished_is_kept(
     parent, original = os.getpid(), image_batches.decode_image
 
     def die(image):
-        if os.getpid() != parent and image["path"] == str(files[-1]):
+        if os.getpid() != parent and image_name(image) == str(files[-1]):
             time.sleep(1)
             os.kill(os.getpid(), signal.SIGKILL)
         return original(image)

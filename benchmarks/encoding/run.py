@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import random
-import signal
 import statistics
 import subprocess
 import sys
@@ -138,6 +137,8 @@ def memory(count: int, workers: int) -> dict:
                     pass
                 time.sleep(0.2)
             printed = process.stdout.read().split()
+        if process.returncode != 0:
+            raise SystemExit(f"The process that encodes ended with {process.returncode}.")
         return {
             "images": int(printed[1]),
             "workers": workers,
@@ -159,7 +160,7 @@ def kill(times: int, count: int) -> dict:
                 process.stdout.readline()
                 time.sleep(generator.uniform(0.0, 15.0))
                 survived += process.poll() is not None
-                os.kill(process.pid, signal.SIGKILL)
+                process.kill()  # nothing is sent to one that has ended
         shards = len(list(cache.rglob("*.safetensors")))
         encoder = Encoder.from_pretrained("builtin")
         files = sorted(images.iterdir())
@@ -196,6 +197,7 @@ def main() -> None:
             arguments.workers,
             arguments.repeats,
         )
+        name += "" if arguments.workers is None else f"-workers{arguments.workers}"
     elif arguments.what == "memory":
         name, found = "memory", memory(arguments.count or 10_000, arguments.workers or 0)
     else:
