@@ -1,10 +1,16 @@
 """Whether the Hugging Face hub can be asked."""
 
+import re
 import socket
 import urllib.request
 from urllib.parse import urlparse
 
 from huggingface_hub import constants
+
+
+def is_id(name: str) -> bool:
+    """Whether a name can be one of the hub, ``owner/name`` or ``name``, and not a path alone."""
+    return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) is not None
 
 
 def is_reachable() -> bool:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
 from pyg_graphadapter.builtin import BUILTIN, MODEL_FOLDER
-from pyg_graphadapter.hub import is_reachable
+from pyg_graphadapter.hub import is_id, is_reachable
 
 # Those whose image and text features are projected into one space, each of them tested:
 MODEL_TYPES = (
@@ -63,6 +63,8 @@ def load_pretrained(
     """
     source = str(MODEL_FOLDER) if name == BUILTIN else name
     if not Path(source).is_dir():
+        if not is_id(source):
+            raise ValueError(f"The model {name!r} cannot be loaded: there is no such folder.")
         local_files_only = local_files_only or not is_reachable()
     where = {"revision": revision, "token": token, "local_files_only": local_files_only}
     where = {key: value for key, value in where.items() if value}

@@ -29,3 +29,20 @@ def test_without_a_network_nothing_is_asked(monkeypatch):
 def test_in_offline_mode_nothing_is_asked(monkeypatch):
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
     assert not hub.is_reachable()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("openai/clip-vit-base-patch16", True),
+        ("cifar10", True),
+        ("/no/such", False),
+        ("./photos", False),
+        ("../photos", False),
+        ("a/b/c", False),
+        ("my photos", False),
+        ("", False),
+    ],
+)
+def test_paths_are_no_names_of_the_hub(name, expected):
+    assert hub.is_id(name) == expected

@@ -12,7 +12,7 @@ from pyarrow import parquet
 from pyg_graphadapter.builtin import BUILTIN, IMAGES_FOLDER
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.table import find_column, load_table, with_class_labels
-from pyg_graphadapter.hub import is_reachable
+from pyg_graphadapter.hub import is_id, is_reachable
 
 SPLIT_NAMES = {
     "train": "train",
@@ -203,6 +203,8 @@ def _check_names(names: Sequence[str], where: Path | str) -> None:
 
 
 def _load_from_hub(name: str, revision: str | None, token: str | bool | None) -> Any:
+    if not is_id(name):
+        raise FileNotFoundError(f"There is no folder or list of images {name}: check the path.")
     was_offline = datasets.config.HF_HUB_OFFLINE
     try:
         # Without a network, what was fetched before is taken, and nothing is tried again:

@@ -227,6 +227,11 @@ def test_what_is_neither_here_nor_there_is_told_in_a_sentence(monkeypatch):
     assert "\n" not in str(found.value)
 
 
+def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder or list of images"):
+        load_images(tmp_path / "gone")
+
+
 def test_the_built_in_images():
     found = load_images("builtin")
     names = found["train"].features["label"].names
