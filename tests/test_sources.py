@@ -77,8 +77,10 @@ def test_what_cannot_be_opened(tmp_path, folder, encoder, monkeypatch):
         open_source(tmp_path / "a.pt", None)
     with pytest.raises(ValueError, match="device 'tpu'"):
         open_source(folder, "builtin", device="tpu")
-    with pytest.raises(ValueError, match="gone"):
+    with pytest.raises(FileNotFoundError, match="no folder or list of images"):
         image_source(tmp_path / "gone", encoder)
+    with pytest.raises(ValueError, match="no folder, list or data set 'gone'"):
+        image_source("gone", encoder)
 
 
 def test_images_as_a_source(folder, encoder):
