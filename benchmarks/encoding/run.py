@@ -108,10 +108,9 @@ def speed(images: Path, kind: str, device: str, workers: int | None, repeats: in
 def write_images(folder: Path, count: int, side: int) -> None:
     """Photographs of noise, each another."""
     generator = np.random.default_rng(0)
-    base = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)
     for i in range(count):
-        Image.fromarray(np.roll(base, i, axis=1)).save(folder / f"{i:05}.jpg", quality=60)
-        base[i % side, i % 7] ^= 1
+        pixels = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:05}.jpg", quality=60)
 
 
 def start(images: Path, cache: Path, workers: int = 0) -> subprocess.Popen:
