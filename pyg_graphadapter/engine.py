@@ -18,6 +18,7 @@ from pyg_graphadapter.task import FewShotTask
 
 DEFAULT_EPOCHS = 30
 MIN_STEPS = 100  # so that ten classes are trained for as long as a hundred
+CHECK_STEPS = 10  # at least so many lie between two looks at whether all is finite
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def train(
         is.
 
     Raises:
-        TrainingDivergedError: If the loss is not finite; the adapter then holds the state before
-            the epoch in which that happened.
+        TrainingDivergedError: If the loss is not finite; the adapter then holds the state of the
+            last look, at most an epoch or ten steps earlier.
     """
     config = config or TrainConfig()
     device = resolve_device(config.device)
@@ -114,10 +115,10 @@ def train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_per_epoch)
 
     adapter.train()
-    history: list[float] = []
+    history: list[Tensor] = []
+    finite = _State(parameters)
     with tqdm(total=epochs, unit="epoch", disable=None if progress else True) as bar:
-        for _ in range(epochs):
-            finite = [p.detach().clone() for p in parameters]
+        for epoch in range(1, epochs + 1):
             losses = []
             for index, view in _batches(len(y), x.size(1), config.batch_size, generator, device):
                 logits = adapter(x[index, view]) / config.temperature  # [B, C]
@@ -127,13 +128,14 @@ def train(
                 optimizer.step()
                 schedule.step()
                 losses.append(loss.detach())
-            epoch_losses = torch.stack(losses).cpu()  # waits for the device once an epoch
-            _check_finite(epoch_losses, parameters, finite, len(history) * steps_per_epoch)
-            history.append(float(epoch_losses.mean()))
-            bar.set_postfix(loss=f"{history[-1]:.3f}", refresh=False)
-            bar.update()
+            history.append(torch.stack(losses).mean())
+            if (epoch - finite.epoch) * steps_per_epoch >= CHECK_STEPS or epoch == epochs:
+                finite.keep(epoch, history)  # waits for the device
+                bar.set_postfix(loss=f"{float(history[-1]):.3f}", refresh=False)
+                bar.update(epoch - bar.n)
     adapter.eval()
-    return History(tuple(history), time.perf_counter() - start, epochs * steps_per_epoch)
+    loss = tuple(torch.stack(history).tolist())
+    return History(loss, time.perf_counter() - start, epochs * steps_per_epoch)
 
 
 def _batches(
@@ -155,17 +157,30 @@ def _batches(
         yield index, chosen
 
 
-def _check_finite(
-    losses: Tensor, parameters: Sequence[Tensor], finite: Sequence[Tensor], steps: int
-) -> None:
-    is_finite = losses.isfinite()
-    if is_finite.all() and all(bool(p.isfinite().all()) for p in parameters):
-        return
-    with torch.no_grad():
-        for parameter, last in zip(parameters, finite, strict=True):
-            parameter.copy_(last)
-    step = steps + int(is_finite.int().argmin() if not is_finite.all() else len(losses)) + 1
-    raise TrainingDivergedError(
-        f"Training diverged: the loss is not finite at step {step}. The state before that epoch is "
-        f"kept; try a lower learning rate."
-    )
+class _State:
+    """The last state that was finite, to go back to."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = parameters
+        self.saved = [p.detach().clone() for p in parameters]
+        self.epoch = 0
+
+    @torch.no_grad()
+    def keep(self, epoch: int, losses: Sequence[Tensor]) -> None:
+        """Keeps the state at the end of an epoch, or goes back to the last one.
+
+        Raises:
+            TrainingDivergedError: If a loss since then, or the state, is not finite.
+        """
+        is_finite = torch.stack([*losses[self.epoch :], *torch._foreach_norm(self.parameters)])
+        is_finite = is_finite.isfinite().cpu()
+        if is_finite.all():
+            torch._foreach_copy_(self.saved, self.parameters)
+            self.epoch = epoch
+            return
+        torch._foreach_copy_(self.parameters, self.saved)
+        first = min(self.epoch + 1 + int(is_finite.int().argmin()), epoch)
+        raise TrainingDivergedError(
+            f"Training diverged: loss or weights are not finite in epoch {first}. The state after "
+            f"epoch {self.epoch} is kept; try a lower learning rate."
+        )
