@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from torch import Tensor
 
-from pyg_graphadapter.adapters import Adapter, adapter_class
+from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
 from pyg_graphadapter.classifier_file import (
     CARD,
     FIELDS,
@@ -254,7 +254,7 @@ class FewShotClassifier(ModelHubMixin):
 
     def export(self, path: str | Path | None = None) -> Tensor:
         """The class weights ``[C, D]``: logits are ``logit_scale`` times their product with image
-        features of length one.
+        features of length one, plus ``class_biases`` ``[C]`` where the method has any.
 
         Args:
             path (str or Path, optional): Writes them to a ``.safetensors`` file, or the image tower
@@ -263,17 +263,25 @@ class FewShotClassifier(ModelHubMixin):
         Raises:
             ValueError: If the method has no such weights, or the suffix is another.
         """
-        weights = self.adapter.class_weights().detach()
+        if not isinstance(self.adapter, LinearAdapter):
+            raise ValueError(
+                f"{type(self.adapter).__name__} compares an image with more than one weight a "
+                f"class, so there are none to export: save the classifier instead."
+            )
+        weights, biases = self.adapter.class_weights().detach(), self.adapter.class_biases()
         if path is None:
             return weights
         path = Path(path)
         if path.suffix == ".onnx":
-            export_onnx(self.encoder, weights, self.adapter.logit_scale, path, self.class_names)
+            scale = self.adapter.logit_scale
+            export_onnx(self.encoder, weights, scale, path, self.class_names, biases)
         elif path.suffix == ".safetensors":
             content = {
                 "class_weights": weights.contiguous(),
                 "logit_scale": torch.tensor(self.adapter.logit_scale),
             }
+            if biases is not None:
+                content["class_biases"] = biases.detach().contiguous()
             names = json.dumps(list(self.class_names), ensure_ascii=False)
             write_atomic(path, safetensors.torch.save(content, {"class_names": names}))
         else:

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,25 +22,49 @@ MIN_STEPS = 100  # so that ten classes are trained for as long as a hundred
 CHECK_STEPS = 10  # at least so many lie between two looks at whether all is finite
 
 
+WARMUP_LR = 1e-5
+MOMENTUM = 0.9
+OPTIMIZERS = ("adam", "sgd")
+# What a method's recipe leaves open:
+DEFAULTS: Mapping[str, Any] = {
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "batch_size": 256,
+    "temperature": 1.0,
+    "weight_decay": 0.0,
+    "eps": 1e-8,
+    "warmup_epochs": 0,
+}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """How an adapter is trained: Adam with cosine decay to zero, on cross-entropy.
+    """How an adapter is trained: by gradient steps with cosine decay to zero, on cross-entropy.
 
-    How the defaults were chosen is told at :class:`~pyg_graphadapter.GraphAdapter`.
+    What is not given is what the method's :obj:`~pyg_graphadapter.adapters.Adapter.recipe` says,
+    or else what :obj:`DEFAULTS` says. How GraphAdapter's recipe was chosen is told at
+    :class:`~pyg_graphadapter.GraphAdapter`.
     """
 
     epochs: int | None = setting(
         None,
-        f"passes over the few shots; if not given {DEFAULT_EPOCHS}, or as many as make "
-        f"{MIN_STEPS} steps",
+        f"passes over the few shots; if no recipe says otherwise {DEFAULT_EPOCHS}, or as many as "
+        f"make {MIN_STEPS} steps",
         low=0,
     )
-    lr: float = setting(1e-3, "learning rate of Adam at the start of the cosine decay", low=0)
-    batch_size: int = setting(256, "images a step", low=1)
-    temperature: float = setting(
-        2.0, "logits are divided by it while training, and only then", low=1e-6
+    optimizer: str | None = setting(None, "Adam, or SGD with momentum 0.9", choices=OPTIMIZERS)
+    lr: float | None = setting(None, "learning rate at the start of the cosine decay", low=0)
+    batch_size: int | None = setting(None, "images a step", low=1)
+    temperature: float | None = setting(
+        None, "logits are divided by it while training, and only then", low=1e-6
     )
-    weight_decay: float = setting(0.0, "decoupled weight decay (AdamW)", low=0)
+    weight_decay: float | None = setting(
+        None, "weight decay, decoupled where the optimizer is Adam", low=0
+    )
+    eps: float | None = setting(None, "what Adam adds to its denominator", low=0)
+    warmup_epochs: int | None = setting(
+        None, f"epochs at a learning rate of {WARMUP_LR:g} before the decay", low=0
+    )
     label_smoothing: float = setting(0.0, "label smoothing", low=0, high=1)
     seed: int = setting(1, "seed of the order of images and of the choice of views")
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, …; auto takes a GPU where there is one")
@@ -47,6 +72,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Checks every setting against its bounds."""
         check_settings(self)
+
+    def completed(self, method: type[Adapter]) -> Self:
+        """The configuration with what it leaves open filled in, by the method's recipe."""
+        recipe = {**DEFAULTS, **method.recipe}
+        return replace(
+            self, **{name: value for name, value in recipe.items() if getattr(self, name) is None}
+        )
 
 
 @dataclass(frozen=True)
@@ -95,10 +127,11 @@ def train(
         TrainingDivergedError: If the loss is not finite; the adapter then holds the state of the
             last look, at most an epoch or ten steps earlier.
     """
-    config = config or TrainConfig()
+    config = (config or TrainConfig()).completed(type(adapter))
     device = resolve_device(config.device)
     adapter.to(device)
-    parameters = [p for p in adapter.parameters() if p.requires_grad]
+    parameters: list[Tensor] = [p for p in adapter.parameters() if p.requires_grad]
+    assert config.batch_size is not None
     steps_per_epoch = math.ceil(len(task.support) / config.batch_size)
     epochs = config.epochs
     if epochs is None:
@@ -109,10 +142,8 @@ def train(
     start = time.perf_counter()
     x, y = unit(task.support.x).to(parameters[0]), task.support.y.to(device)  # [N, V, D], [N]
     generator = torch.Generator().manual_seed(config.seed)
-    optimizer = torch.optim.AdamW(
-        parameters, lr=config.lr, weight_decay=config.weight_decay, fused=device.type != "mps"
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_per_epoch)
+    optimizer = _optimizer(parameters, config)
+    schedule = _schedule(optimizer, config, steps_per_epoch, epochs)
 
     adapter.train()
     history: list[Tensor] = []
@@ -123,6 +154,8 @@ def train(
             for index, view in _batches(len(y), x.size(1), config.batch_size, generator, device):
                 logits = adapter(x[index, view]) / config.temperature  # [B, C]
                 loss = F.cross_entropy(logits, y[index], label_smoothing=config.label_smoothing)
+                penalty = adapter.penalty()
+                loss = loss if penalty is None else loss + penalty
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -134,8 +167,39 @@ def train(
                 bar.set_postfix(loss=f"{float(history[-1]):.3f}", refresh=False)
                 bar.update(epoch - bar.n)
     adapter.eval()
-    loss = tuple(torch.stack(history).tolist())
-    return History(loss, time.perf_counter() - start, epochs * steps_per_epoch)
+    epoch_losses = tuple(torch.stack(history).tolist())
+    return History(epoch_losses, time.perf_counter() - start, epochs * steps_per_epoch)
+
+
+def _optimizer(parameters: Sequence[Tensor], config: TrainConfig) -> torch.optim.Optimizer:
+    assert config.lr is not None
+    assert config.weight_decay is not None
+    assert config.eps is not None
+    fused = parameters[0].device.type != "mps"
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, config.lr, MOMENTUM, weight_decay=config.weight_decay, fused=fused
+        )
+    return torch.optim.AdamW(
+        parameters, config.lr, eps=config.eps, weight_decay=config.weight_decay, fused=fused
+    )
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int, epochs: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    assert config.lr is not None
+    assert config.warmup_epochs is not None
+    lr = config.lr
+    warmup = min(config.warmup_epochs, epochs - 1) * steps_per_epoch
+    steps = epochs * steps_per_epoch - warmup
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return min(1.0, WARMUP_LR / lr) if lr else 0.0
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / steps))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def _batches(
@@ -160,7 +224,7 @@ def _batches(
 class _State:
     """The last state that was finite, to go back to."""
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, parameters: list[Tensor]) -> None:
         self.parameters = parameters
         self.saved = [p.detach().clone() for p in parameters]
         self.epoch = 0

@@ -12,7 +12,7 @@ from pyg_graphadapter.engine import TrainConfig, train
 from pyg_graphadapter.evaluation import evaluate
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.report import RESULT_FORMAT, is_result, read_result
-from pyg_graphadapter.selection import SELECTION_GRIDS, select_defaults
+from pyg_graphadapter.selection import select_defaults
 from pyg_graphadapter.sources import Origin
 from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
 from pyg_graphadapter.task import EvaluationTask
@@ -74,9 +74,9 @@ def plan(
             method,
             k,
             seed,
-            replace(training, seed=seed),
+            replace(training, seed=seed).completed(adapter_class(method)),
             chosen[method],
-            selects and not SELECTION_GRIDS.get(method, {}).keys() <= chosen[method].keys(),
+            selects and not adapter_class(method).grid.keys() <= chosen[method].keys(),
         )
         for method in methods
         for k in shots

@@ -27,13 +27,15 @@ def export_onnx(
     logit_scale: float,
     path: str | Path,
     class_names: Sequence[str],
+    class_biases: Tensor | None = None,
 ) -> None:
     r"""Writes the image tower :math:`f` of an encoder, and a classifier over its features, as one
     ONNX graph.
 
     .. math::
         \textrm{logits} = s \cdot \frac{f(\textrm{pixels})}{{\Vert f(\textrm{pixels}) \Vert}_2}
-        \mathbf{W}^{\top}, \qquad \textrm{probabilities} = \textrm{softmax}(\textrm{logits})
+        \mathbf{W}^{\top} + \mathbf{b}, \qquad
+        \textrm{probabilities} = \textrm{softmax}(\textrm{logits})
 
     The file's metadata hold ``class_names`` (a JSON list) and ``preprocessing`` (the settings of
     the image processor, JSON), from which the pixels are to be made:
@@ -51,9 +53,11 @@ def export_onnx(
         logit_scale (float): The factor :math:`s`.
         path (str or Path): The file; one that is there is replaced.
         class_names (sequence of str): The names of the classes.
+        class_biases (torch.Tensor, optional): The biases :math:`\mathbf{b}`.
+            (default: :obj:`None`)
 
     Shapes:
-        - **class_weights:** :math:`(C, D)`
+        - **class_weights:** :math:`(C, D)`; **class_biases:** :math:`(C)`
         - **input of the graph:** ``pixel_values`` :math:`(N, 3, H, W)`, ``float32``, rescaled and
           normalised; any :math:`N`, and the :math:`H` and :math:`W` of the image processor
         - **outputs of the graph:** ``logits`` and ``probabilities`` :math:`(N, C)`
@@ -71,7 +75,7 @@ def export_onnx(
         raise ValueError(f"Only float32 can be exported (got {dtype}): use dtype='float32'.")
 
     pixels = _pixels(encoder.processor).to(encoder.model.device)
-    classifier = _ImageClassifier(encoder.model, class_weights, logit_scale).eval()
+    classifier = _ImageClassifier(encoder.model, class_weights, logit_scale, class_biases).eval()
     if (width := classifier.features(pixels).size(1)) != class_weights.size(1):
         raise ValueError(
             f"The class weights are {class_weights.size(1)} wide, but the features of the encoder "
@@ -97,11 +101,18 @@ class _ImageClassifier(torch.nn.Module):
     """Pixels in, logits and probabilities out."""
 
     class_weights: Tensor
+    class_biases: Tensor
 
-    def __init__(self, model: Any, class_weights: Tensor, logit_scale: float) -> None:
+    def __init__(
+        self, model: Any, class_weights: Tensor, logit_scale: float, class_biases: Tensor | None
+    ) -> None:
         super().__init__()
+        biases = (
+            class_weights.new_zeros(len(class_weights)) if class_biases is None else class_biases
+        )
         self.model = model
         self.register_buffer("class_weights", class_weights.detach().to(model.device).float())
+        self.register_buffer("class_biases", biases.detach().to(model.device).float())
         self.logit_scale = logit_scale
 
     @torch.no_grad()
@@ -111,6 +122,7 @@ class _ImageClassifier(torch.nn.Module):
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.logit_scale * (self.features(pixel_values) @ self.class_weights.t())
+        logits = logits + self.class_biases
         return logits, logits.softmax(dim=1)
 
 

@@ -14,17 +14,12 @@ from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.engine import TrainConfig, train
-from pyg_graphadapter.evaluation import predict_logits
+from pyg_graphadapter.evaluation import EVALUATION_BATCH, predict_logits
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import FewShotTask
 
 logger = logging.getLogger(__name__)
 
-# The values that are tried of what a method's settings leave open, the most careful first: of
-# GraphAdapter, how much the graphs may change the text features.
-SELECTION_GRIDS: dict[str, dict[str, list[Any]]] = {
-    "graph_adapter": {"alpha": [0.9, 0.7, 0.5]},
-}
 STANDARD_ERRORS = 2.0
 MANY_SHOTS = 1000  # from here on, half of the shots tell enough of the other half
 
@@ -95,20 +90,54 @@ def select(
         logger.info("Nothing to select on at one shot: the first value of every setting stays.")
         return Selection(dict(zip(grid, candidates[0], strict=True)), {})
 
-    is_right: dict[tuple[Any, ...], NDArray[np.float64]] = {}
-    for candidate in tqdm(candidates, unit="candidate", disable=None if progress else True):
-        chosen = dict(zip(grid, candidate, strict=True))
-        in_training = {name: value for name, value in chosen.items() if name in training}
-        in_method = {name: value for name, value in chosen.items() if name not in training}
-        scores = []
-        for part, held_out in splits:
-            adapter = method.from_task(part, **{**settings, **in_method})
-            train(adapter, part, replace(config, **in_training), progress=False)
-            predicted = predict_logits(adapter, held_out.mean_views()).argmax(dim=1)
-            scores.append((predicted == held_out.y).double().numpy())
-        is_right[candidate] = np.concatenate(scores)
+    is_right = _measure(method, grid, splits, config, settings, progress=progress)
     accuracy = {candidate: 100 * float(right.mean()) for candidate, right in is_right.items()}
     return Selection(dict(zip(grid, _first_of_the_best(is_right), strict=True)), accuracy)
+
+
+def _measure(
+    method: type[Adapter],
+    grid: Mapping[str, Sequence[Any]],
+    splits: Sequence[tuple[FewShotTask, Features]],
+    config: TrainConfig,
+    settings: Mapping[str, Any],
+    *,
+    progress: bool,
+) -> dict[tuple[Any, ...], NDArray[np.bool_]]:
+    """Of every candidate, which held-out images it classifies right."""
+    in_training = {each.name for each in fields(TrainConfig)}
+    later = {name: grid[name] for name in grid if name in method.prediction_settings}
+    fitted = {name: grid[name] for name in grid if name not in later}
+    found: dict[tuple[Any, ...], list[NDArray[np.bool_]]] = {}
+    for values in tqdm(
+        list(product(*fitted.values())), unit="candidate", disable=None if progress else True
+    ):
+        chosen = dict(zip(fitted, values, strict=True))
+        training = {name: value for name, value in chosen.items() if name in in_training}
+        own = {name: value for name, value in chosen.items() if name not in in_training}
+        for part, held_out in splits:
+            adapter = method.from_task(part, **{**settings, **own})
+            train(adapter, part, replace(config, **training), progress=False)
+            rights = _right_over(adapter, held_out, later)
+            for late, right in zip(product(*later.values()), rights, strict=True):
+                candidate = chosen | dict(zip(later, late, strict=True))
+                found.setdefault(tuple(candidate[name] for name in grid), []).append(right)
+    return {key: np.concatenate(found[key]) for key in product(*grid.values())}
+
+
+@torch.inference_mode()
+def _right_over(
+    adapter: Adapter, held_out: Features, grid: Mapping[str, Sequence[Any]]
+) -> list[NDArray[np.bool_]]:
+    """Which images are classified right, for every combination of prediction settings."""
+    if not grid:
+        predicted = predict_logits(adapter, held_out.mean_views()).argmax(dim=1)
+        return [(predicted == held_out.y).numpy()]
+    parts = [
+        torch.stack([each.argmax(dim=1) for each in adapter.logits_over(x.to(adapter.text), grid)])
+        for x in torch.split(held_out.mean_views(), EVALUATION_BATCH)
+    ]
+    return list((torch.cat(parts, dim=1).cpu() == held_out.y).numpy())
 
 
 def select_defaults(
@@ -119,8 +148,8 @@ def select_defaults(
     *,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """What is selected of a method's settings unless it is given: those of
-    :obj:`SELECTION_GRIDS`.
+    """What is selected of a method's settings unless it is given: what is in
+    its :obj:`~pyg_graphadapter.adapters.Adapter.grid`.
 
     Args:
         name (str): The method's name.
@@ -129,17 +158,17 @@ def select_defaults(
         settings (dict): The method's settings that are given.
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
     """
-    grid = {key: values for key, values in SELECTION_GRIDS.get(name, {}).items()
-            if key not in settings}  # fmt: skip
+    method = adapter_class(name)
+    grid = {key: values for key, values in method.grid.items() if key not in settings}
     if not grid:
         return {}
-    return select(adapter_class(name), task, grid, config, progress=progress, **settings).settings
+    return select(method, task, grid, config, progress=progress, **settings).settings
 
 
-def _first_of_the_best(is_right: Mapping[tuple[Any, ...], NDArray[np.float64]]) -> tuple[Any, ...]:
+def _first_of_the_best(is_right: Mapping[tuple[Any, ...], NDArray[np.bool_]]) -> tuple[Any, ...]:
     best = max(is_right.values(), key=lambda right: float(right.mean()))
     for candidate, right in is_right.items():
-        behind = best - right
+        behind = best.astype(float) - right
         error = behind.std(ddof=1) / np.sqrt(len(behind)) if len(behind) > 1 else 0.0
         if behind.mean() <= STANDARD_ERRORS * error:
             return candidate

@@ -28,12 +28,14 @@ def check_settings(config: Any) -> None:
     """
     for each in fields(config):
         value, meta = getattr(config, each.name), each.metadata
+        if value is None and each.default is None:
+            continue
         if meta["choices"] is not None and value not in meta["choices"]:
             raise ValueError(
                 f"Unknown {each.name!r}: {value!r}. Choose from {', '.join(meta['choices'])}."
             )
         low, high = meta["low"], meta["high"]
-        if (low is None and high is None) or (value is None and each.default is None):
+        if low is None and high is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{each.name!r} must be a number (got {value!r}).")

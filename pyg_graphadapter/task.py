@@ -1,6 +1,8 @@
 """What a method may see: a few labelled images. What it is measured on lies in another type."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from torch import Tensor
 
@@ -9,6 +11,20 @@ from pyg_graphadapter.features import Features, check_fits, check_text
 from pyg_graphadapter.graph import class_prototypes, unit
 
 MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images a class
+
+
+class TextEncoder(Protocol):
+    """What a method that learns prompts needs of an encoder
+    (:class:`~pyg_graphadapter.Encoder`)."""
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """What the text tower takes: ``input_ids`` ``[P, L]`` and more."""
+
+    def embed_tokens(self, input_ids: Tensor) -> Tensor:
+        """Token embeddings ``[P, L, W]``."""
+
+    def encode_embeddings(self, embeddings: Tensor, tokens: dict[str, Tensor]) -> Tensor:
+        """Features of length one ``[P, D]`` of prompts with other token embeddings."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,8 @@ class FewShotTask:
             (default: :obj:`None`)
         logit_scale (float, optional): The factor of the cosine, :math:`s`, about 100 for CLIP.
             (default: :obj:`100.0`)
+        text_encoder (TextEncoder, optional): The encoder of the text features, for methods that
+            learn prompts. (default: :obj:`None`)
 
     Shapes:
         - **text:** :math:`(C, D)`
@@ -37,6 +55,7 @@ class FewShotTask:
     support: Features
     validation: Features | None = None
     logit_scale: float = 100.0
+    text_encoder: TextEncoder | None = None
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""

@@ -73,7 +73,9 @@ def test_divergence_keeps_the_last_finite_state(evaluation):
     adapter = GraphAdapter.from_task(evaluation.task, activation="none")
     train(adapter, evaluation.task, TrainConfig(epochs=2), progress=False)
     before = {name: value.clone() for name, value in adapter.state_dict().items()}
-    with pytest.raises(TrainingDivergedError, match=r"not finite in epoch 1\..*lower learning rate"):
+    with pytest.raises(
+        TrainingDivergedError, match=r"not finite in epoch 1\..*lower learning rate"
+    ):
         train(adapter, evaluation.task, TrainConfig(epochs=1, lr=1e38, batch_size=5))
     for name, value in adapter.state_dict().items():
         assert torch.equal(value, before[name])

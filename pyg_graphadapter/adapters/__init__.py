@@ -1,6 +1,6 @@
 """All methods, behind one contract; a new one is a file here and a line in the table."""
 
-from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter
 from pyg_graphadapter.adapters.graph_adapter import GraphAdapter, GraphAdapterConfig
 from pyg_graphadapter.adapters.zero_shot import ZeroShot
 from pyg_graphadapter.settings import unknown
@@ -28,6 +28,7 @@ __all__ = [
     "AdapterConfig",
     "GraphAdapter",
     "GraphAdapterConfig",
+    "LinearAdapter",
     "ZeroShot",
     "adapter_class",
 ]

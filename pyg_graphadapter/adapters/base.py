@@ -1,7 +1,9 @@
 """The contract of all methods: built from a few-shot task, features in, logits out."""
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any, ClassVar, Self
 
 import torch
@@ -22,11 +24,15 @@ class AdapterConfig:
 
 
 class Adapter(torch.nn.Module, ABC):
-    r"""A classifier over frozen features. It holds class weights :math:`(C, D)`; how they came to
-    be is the method's business.
+    r"""A classifier over frozen features.
 
     A method names the tensors that it is built from in :obj:`inputs` and keeps them as buffers of
-    the same names, so that it can be saved and built again without the images.
+    the same names, so that it can be saved and built again without the images. What can be solved
+    in closed form is solved in :meth:`from_task`; what is left as parameters,
+    :func:`~pyg_graphadapter.train` trains, as :obj:`recipe` says.
+
+    A setting in :obj:`prediction_settings` has no part in the fit: of those, selection tries all
+    values on one fit (:meth:`logits_over`).
 
     Shapes:
         - **input:** image features :math:`(B, D)`, of any length
@@ -35,6 +41,11 @@ class Adapter(torch.nn.Module, ABC):
 
     Config: ClassVar[type[AdapterConfig]] = AdapterConfig
     inputs: ClassVar[tuple[str, ...]] = ("text",)
+    #: How the method is trained, where it differs from the defaults of ``TrainConfig``.
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    #: The values that selection tries of settings that are left open, the most careful first.
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    prediction_settings: ClassVar[tuple[str, ...]] = ()
 
     text: Tensor
 
@@ -80,10 +91,51 @@ class Adapter(torch.nn.Module, ABC):
         """The number of trained parameters."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss in training, if anything."""
+        return None
+
+    def logits_over(self, x: Tensor, grid: Mapping[str, Sequence[Any]]) -> Iterator[Tensor]:
+        """Logits ``[B, C]`` for every combination of values of :obj:`prediction_settings`, the
+        last varying fastest. A method overrides it where they share work.
+
+        Args:
+            x (torch.Tensor): Image features ``[B, D]``.
+            grid (dict): The values to try of each setting.
+        """
+        before = self.config
+        try:
+            for values in product(*grid.values()):
+                self.config = replace(before, **dict(zip(grid, values, strict=True)))
+                yield self(x)
+        finally:
+            self.config = before
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of image features ``[B, D]``."""
+
+
+class LinearAdapter(Adapter):
+    r"""A method whose classifier is linear in the image feature, so that it costs what zero-shot
+    CLIP costs, and can be exported.
+
+    .. math::
+        \textrm{logits}_c = s \cdot \frac{\mathbf{x}^{\top} \mathbf{w}_c}
+        {{\Vert \mathbf{x} \Vert}_2} + b_c
+    """
+
     @abstractmethod
     def class_weights(self) -> Tensor:
-        """What image features are compared with: ``[C, D]``, rows of length one."""
+        r"""The weights :math:`\mathbf{w}` ``[C, D]``, with rows of length one unless the
+        method says otherwise."""
+
+    def class_biases(self) -> Tensor | None:
+        """The biases :math:`b` ``[C]``, where the method has any."""
+        return None
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Logits :math:`s \cdot \cos(\mathbf{x}, \mathbf{w}_c)`."""
-        return self.logit_scale * (unit(x) @ self.class_weights().t())
+        """Logits ``[B, C]`` of image features ``[B, D]``."""
+        logits = self.logit_scale * (unit(x) @ self.class_weights().t())
+        biases = self.class_biases()
+        return logits if biases is None else logits + biases

@@ -1,5 +1,6 @@
 """GraphAdapter: class text features that collect knowledge from both sub-graphs."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.inits import zeros
 
-from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
 from pyg_graphadapter.graph import check_features, dual_knowledge_graph, unit
 from pyg_graphadapter.nn import DualKnowledgeConv
 from pyg_graphadapter.settings import setting
@@ -35,7 +36,7 @@ class GraphAdapterConfig(AdapterConfig):
     self_loop_weight: float = setting(2.0, "weight of a node's connection to itself", low=0)
 
 
-class GraphAdapter(Adapter):
+class GraphAdapter(LinearAdapter):
     r"""The adapter of the `"GraphAdapter: Tuning Vision-Language Models With Dual Knowledge Graph"
     <https://arxiv.org/abs/2309.13625>`_ paper.
 
@@ -99,6 +100,8 @@ class GraphAdapter(Adapter):
 
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "prototypes")
+    recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.9, 0.7, 0.5)}
 
     config: GraphAdapterConfig
     prototypes: Tensor

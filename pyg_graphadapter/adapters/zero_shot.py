@@ -4,12 +4,12 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
 from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.task import FewShotTask
 
 
-class ZeroShot(Adapter):
+class ZeroShot(LinearAdapter):
     r"""The zero-shot classifier of the `"Learning Transferable Visual Models From Natural Language
     Supervision" <https://arxiv.org/abs/2103.00020>`_ paper: the class text features themselves.
 
