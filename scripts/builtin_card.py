@@ -83,8 +83,8 @@ Zero-shot accuracy in per cent, on small samples: with so few images, difference
 mean nothing. *Teacher*: the map before distillation. *Photo*: one template, "a photo of a {}.";
 *templates*: five of them. The kernel was chosen on held-out names of ImageNet; its settings also
 with an eye on the photographs, paintings and textures below, which are therefore no clean test, and
-adjectives were added after a first student had failed on textures. Nothing was chosen on the
-drawings of `builtin/images` (`images/test`).
+adjectives, then participles of nouns ("cobwebbed"), were added to the phrases after two students
+had failed on textures. Nothing was chosen on the drawings of `builtin/images` (`images/test`).
 
 | Set | Classes | Images | Chance | Teacher | Photo | Templates |
 |---|---|---|---|---|---|---|
@@ -92,10 +92,10 @@ drawings of `builtin/images` (`images/test`).
 
 ## Limits
 
-Names of textures ("blotchy", "banded") were lost in distillation: there the text tower is at chance
-where its teacher is not. It knows what ImageNet's 1000 classes are like, and what is near them.
-People, scenes, actions, written words, sketches and small differences (models of cars) are beyond
-it. Its image tower has seen ImageNet and carries that data set's biases.
+It knows what ImageNet's 1000 classes are like, and what is near them. Names of textures
+("blotchy", "banded") it knows poorly. People, scenes, actions, written words, sketches and small
+differences (models of cars) are beyond it. Its image tower has seen ImageNet and carries that data
+set's biases.
 
 Licence: Apache-2.0; see LICENSE and NOTICE.
 """

@@ -14,6 +14,8 @@ import numpy as np
 # WordNet's files of nouns whose things can be seen (lexnames.5WN): animal, artifact, body, food,
 # object, person, plant, phenomenon, shape, substance.
 VISIBLE = (5, 6, 8, 13, 17, 18, 20, 19, 25, 27)
+# Those of artifacts, objects, shapes and substances, which a surface can have on it.
+SURFACE = (6, 17, 25, 27)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Synset:
         parents (tuple of int): Offsets of the hypernyms.
         is_name (bool): Whether it is one individual, as a town is.
         gloss (str): The definition.
+        related (tuple of int): Offsets of the nouns that a word of it is derived from.
     """
 
     file: int
@@ -33,6 +36,7 @@ class Synset:
     parents: tuple[int, ...]
     is_name: bool
     gloss: str
+    related: tuple[int, ...] = ()
 
 
 class WordNet:
@@ -76,7 +80,9 @@ def _synsets(path: Path) -> Iterable[tuple[int, Synset]]:
         pointers = [field[i : i + 4] for i in range(end + 1, end + 1 + 4 * int(field[end]), 4)]
         parents = tuple(int(p[1]) for p in pointers if p[0] in ("@", "@i") and p[2] == "n")
         is_name = any(p[0] == "@i" for p in pointers)
-        yield int(field[0]), Synset(int(field[1]), words, parents, is_name, gloss.strip())
+        related = tuple(int(p[1]) for p in pointers if p[0] == "+" and p[2] == "n")
+        synset = Synset(int(field[1]), words, parents, is_name, gloss.strip(), related)
+        yield int(field[0]), synset
 
 
 # Phrases ##############################################################################
@@ -101,6 +107,7 @@ def phrases(
 
     known = set(classes)
     kinds = set().union(*(wordnet.ancestors(offset) for offset in classes))
+    near = kinds | known
     for offset, synset in wordnet.nouns.items():
         for place, word in enumerate(synset.words):
             number = wordnet.count[word.lower(), "1"]
@@ -108,7 +115,9 @@ def phrases(
             value = math.sqrt(1 + number) * (1.0 if visible else 0.3)
             if visible and word in familiar:
                 value *= 3
-            if visible and kinds.intersection(synset.parents):  # beside what the tower knows
+            if visible and near.intersection(
+                synset.parents
+            ):  # below or beside what the tower knows
                 value *= 2
             if visible and place == 0 and word.isalpha():
                 value *= 2
@@ -122,14 +131,12 @@ def phrases(
                 add(word, value)
                 if visible and number:
                     add(plural(word), value / 2)
-    for synset in wordnet.adjectives.values():
-        for word in synset.words:
-            if word.isalpha():
-                # Participles, as "striped", say how a surface looks:
-                participle = word.endswith("ed")
-                add(word, 3.0 if participle else 0.7)
-                if participle:
-                    add(f"{word} texture", 1.0)
+    for word in _surface_nouns(wordnet):
+        add(participle(word), min(5.0, max(1.0, weight.get(word, 0.0))))
+    for word, value in _looks(wordnet).items():
+        add(word, value)
+        if value > 1:
+            add(f"{word} texture", value / 3)
     adjectives = _common(wordnet, wordnet.adjectives, "3")
     for word, value in adjectives.items():
         add(word, value)
@@ -152,6 +159,30 @@ def phrases(
     return dict(sorted(weight.items()))
 
 
+def _surface_nouns(wordnet: WordNet) -> list[str]:
+    """Words of things that a surface can have on it, as stripes and cobwebs."""
+    return sorted(
+        {
+            word
+            for synset in wordnet.nouns.values()
+            if synset.file in SURFACE and not synset.is_name
+            for word in synset.words
+            if word.isalpha() and word.islower()
+        }
+    )
+
+
+def _looks(wordnet: WordNet) -> dict[str, float]:
+    """Adjectives; most of all those that say how a surface looks, as "striped" and "bubbly"."""
+    weight: dict[str, float] = {}
+    for synset in wordnet.adjectives.values():
+        derived = any(wordnet.nouns[offset].file in VISIBLE for offset in synset.related)
+        for word in filter(str.isalpha, synset.words):
+            looks = derived or word.endswith(("ed", "y", "ous", "ine"))
+            weight[word] = max(weight.get(word, 0.0), 5.0 if looks else 1.0)
+    return weight
+
+
 def _common(wordnet: WordNet, synsets: dict[int, Synset], part: str) -> dict[str, float]:
     """The words that WordNet's texts use, with the root of how often."""
     words = {word.lower() for synset in synsets.values() for word in synset.words}
@@ -165,6 +196,17 @@ def _common(wordnet: WordNet, synsets: dict[int, Synset], part: str) -> dict[str
 def _draw(words: dict[str, float], generator: np.random.Generator, size: int = 8000) -> list[str]:
     share = np.array(list(words.values()))
     return list(generator.choice(list(words), size=size, p=share / share.sum()))
+
+
+def participle(word: str) -> str:
+    """The regular participle, as of a verb: what has a cobweb is cobwebbed."""
+    if word.endswith("e"):
+        return word + "d"
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return word[:-1] + "ied"
+    short = len(word) < 5 and word[-1] in "bdgmnprt"  # "dotted", but "patterned" and "cobwebbed"
+    doubled = (short or word[-1] == "b") and word[-2:-1] in "aeiou" and word[-3:-2] not in "aeiou"
+    return word + (word[-1] if doubled else "") + "ed"
 
 
 def plural(word: str) -> str:
