@@ -1,25 +1,26 @@
 """Zero-shot against GraphAdapter on the images that ship with the package."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyg_graphadapter.adapters import ZeroShot
+from pyg_graphadapter.adapters import Adapter, GraphAdapter, ZeroShot
 from pyg_graphadapter.builtin import BUILTIN
-from pyg_graphadapter.classifier import FewShotClassifier
 from pyg_graphadapter.data import decode_image
 from pyg_graphadapter.encoder import Encoder
 from pyg_graphadapter.encoding import EncodingConfig
-from pyg_graphadapter.engine import TrainConfig
+from pyg_graphadapter.engine import TrainConfig, train
 from pyg_graphadapter.evaluation import predict_logits
-from pyg_graphadapter.experiment import plan, run_all
+from pyg_graphadapter.experiment import Run, plan, run_all
 from pyg_graphadapter.figures import accuracy_curve, picture_grid
 from pyg_graphadapter.report import Row, summarize
 from pyg_graphadapter.sources import ImageSource
 from pyg_graphadapter.storage import prepare_folder
+from pyg_graphadapter.task import FewShotTask
 
 METHODS = ("zero_shot", "graph_adapter")
 SHOTS = (1, 2, 4, 8, 16)
@@ -69,14 +70,15 @@ def run_demo(
     source = ImageSource(BUILTIN, encoder, settings)
     data = source.features()
     runs = plan(METHODS, SHOTS, seeds, config, {})
-    rows = summarize(run_all(runs, data, source.origin(), out / RESULTS))
+    results = run_all(runs, data, source.origin(), out / RESULTS)
+    rows = summarize(results)
     accuracy_curve(rows, out / CURVE, f"{len(data.class_names)} classes of drawings")
     task = source.task(max(SHOTS), seeds[0])
-    classifier = FewShotClassifier.fit(task, config=config, progress=False)
+    adapter = _as_in(results, runs, task)
     zero_shot = ZeroShot.from_task(task)
     assert data.test is not None
     x = data.test.mean_views()
-    predicted = [predict_logits(adapter, x) for adapter in (zero_shot, classifier.adapter)]
+    predicted = [predict_logits(each, x) for each in (zero_shot, adapter)]
     shown = _examples(len(x), seeds[0])
     picture_grid(
         [decode_image(source.splits["test"][i]["image"]) for i in shown],
@@ -87,6 +89,18 @@ def run_demo(
         out / EXAMPLES,
     )
     return Demo(rows, data.class_names, len(x), out / CURVE, out / EXAMPLES)
+
+
+def _as_in(results: Sequence[dict[str, Any]], runs: Sequence[Run], task: FewShotTask) -> Adapter:
+    """The adapter of the first of the last runs, with the settings that were selected there."""
+    i = next(
+        i for i, run in enumerate(runs) if run.method == "graph_adapter" and run.shots == max(SHOTS)
+    )
+    names = {field.name for field in fields(GraphAdapter.Config)}
+    settings = {name: value for name, value in results[i]["settings"].items() if name in names}
+    adapter = GraphAdapter.from_task(task, **settings)
+    train(adapter, task, runs[i].training, progress=False)
+    return adapter
 
 
 def _examples(count: int, seed: int) -> list[int]:

@@ -1,21 +1,28 @@
 """A grid of methods × shots × seeds: one result file each, finished ones are skipped."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from pyg_graphadapter.adapters import adapter_class
+from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.engine import TrainConfig, train
 from pyg_graphadapter.evaluation import evaluate
 from pyg_graphadapter.feature_file import FeatureFile
+from pyg_graphadapter.parallel import map_parallel, num_workers
 from pyg_graphadapter.report import RESULT_FORMAT, is_result, read_result
 from pyg_graphadapter.selection import select_defaults
 from pyg_graphadapter.sources import Origin
 from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
 from pyg_graphadapter.task import EvaluationTask
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,35 +92,72 @@ def plan(
 
 
 def run_all(
-    runs: Sequence[Run], data: FeatureFile, origin: Origin, out: Path, *, progress: bool = True
+    runs: Sequence[Run],
+    data: FeatureFile,
+    origin: Origin,
+    out: Path,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Does the runs that have no result file in ``out`` yet, and returns the results of all.
+
+    A run that fails is recorded with its reason, does not stop the others, and is tried again the
+    next time.
 
     Args:
         runs (sequence of Run): What to do.
         data (FeatureFile): The features.
         origin (Origin): Where they came from; its hash is part of the result's name.
         out (Path): The folder of result files.
-        progress (bool, optional): Show a progress bar a run, on a terminal.
+        workers (int, optional): The number of processes; one a core on the CPU, or one on a GPU, if
+            not given. (default: :obj:`None`)
+        progress (bool, optional): Show a progress bar over the runs, on a terminal.
             (default: :obj:`True`)
 
     Raises:
-        ValueError: If ``out`` holds something else, or a run cannot be done.
+        ValueError: If ``out`` holds something else, or a draw cannot be made.
     """
     prepare_folder(out, is_result)
     tasks: dict[tuple[int, int], EvaluationTask] = {}
     for run in runs:  # before anything is trained, so that an impossible draw loses nothing
         key = (run.shots, run.seed)
         tasks[key] = tasks.get(key) or EvaluationTask.from_file(data, *key)
-    results = []
-    for run in runs:
-        path = out / run.file_name(origin.sha256)
-        if not path.exists():
-            result = do(run, tasks[run.shots, run.seed], progress=progress)
-            result["features"] = asdict(origin)
-            write_atomic(path, (json.dumps(result, indent=2) + "\n").encode())
-        results.append(read_result(path))
-    return results
+    paths = [out / run.file_name(origin.sha256) for run in runs]
+    pending = [(run, path) for run, path in zip(runs, paths, strict=True) if not _is_finished(path)]
+    if workers is None:
+        on_cpu = all(resolve_device(run.training.device).type == "cpu" for run, _ in pending)
+        workers = num_workers(len(pending)) if on_cpu else 1
+    done = map_parallel(_do_and_write, pending, (tasks, origin), workers)
+    for _ in tqdm(done, total=len(pending), unit="run", disable=None if progress else True):
+        pass
+    return [read_result(path) for path in paths]
+
+
+def _is_finished(path: Path) -> bool:
+    return path.exists() and "error" not in read_result(path)
+
+
+def _do_and_write(
+    shared: tuple[Mapping[tuple[int, int], EvaluationTask], Origin], piece: tuple[Run, Path]
+) -> None:
+    (tasks, origin), (run, path) = shared, piece
+    try:
+        result = do(run, tasks[run.shots, run.seed], progress=False)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        logger.debug("A run failed.", exc_info=True)
+        result = {**_identity(run), "error": str(error) or type(error).__name__}
+    result["features"] = asdict(origin)
+    write_atomic(path, (json.dumps(result, indent=2) + "\n").encode())
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    return {
+        "format": RESULT_FORMAT,
+        "method": run.method,
+        "shots": run.shots,
+        "seed": run.seed,
+    }
 
 
 def do(run: Run, evaluation: EvaluationTask, *, progress: bool = True) -> dict[str, Any]:
@@ -131,10 +175,7 @@ def do(run: Run, evaluation: EvaluationTask, *, progress: bool = True) -> dict[s
     history = train(adapter, task, training, progress=progress)
     end = time.perf_counter()
     return {
-        "format": RESULT_FORMAT,
-        "method": run.method,
-        "shots": run.shots,
-        "seed": run.seed,
+        **_identity(run),
         **asdict(evaluate(adapter, evaluation)),
         "fit_seconds": end - fit_start,
         "select_seconds": fit_start - select_start if run.selects else 0.0,

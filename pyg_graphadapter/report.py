@@ -58,9 +58,12 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def summarize(results: Sequence[dict[str, Any]]) -> list[Row]:
-    """One row a method and number of shots, in the order in which they first occur."""
+    """One row a method and number of shots, in the order in which they first occur; runs that
+    failed are left out."""
     cells: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for result in results:
+        if "error" in result:
+            continue
         cells.setdefault((result["method"], result["shots"]), []).append(result)
     return [
         Row(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -20,8 +20,8 @@ from pyg_graphadapter.task import FewShotTask
 
 logger = logging.getLogger(__name__)
 
-STANDARD_ERRORS = 2.0
-MANY_SHOTS = 1000  # from here on, half of the shots tell enough of the other half
+FEW_SHOTS = 100  # in all; where nothing can be left out, so few call for care
+MANY_SHOTS = 1000  # of so many, one half tells enough of the other, and the best is the best
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,13 @@ def select(
     one, the shots are cut into at most :obj:`folds` folds, as many as the rarest class has images,
     and every candidate is trained on all folds but one and measured on that one, in turn; of more
     than 1000 shots, it is trained on one half and measured on the other. At one shot nothing can be
-    left out: the first value of every setting is returned, unmeasured.
+    left out, so nothing is measured: a setting keeps its default, or takes its first value if there
+    are fewer than 100 shots in all or the default is not in the grid.
 
-    Of the candidates, the first is taken that is at most two standard errors (of the paired
-    difference) less accurate than the best: the one-standard-error rule (Breiman et al., 1984),
-    with two, since few shots mislead easily. So the first value of each setting should be its most
-    careful: it stays until the shots speak against it.
+    Of the candidates, the first is taken that is at most one standard error (of the paired
+    difference) less accurate than the best: the one-standard-error rule (Breiman et al., 1984).
+    So the first value of each setting should be its most careful: it stays until the shots speak
+    against it. Measured on 1000 images or more, the best is taken as it is.
 
     Args:
         method (type): The adapter's class.
@@ -84,11 +85,10 @@ def select(
         if len(values) == 0:
             raise ValueError(f"The grid has no value for {name!r}.")
 
-    candidates = list(product(*grid.values()))
     splits = _validation_splits(task, folds, config.seed)
     if not splits:
-        logger.info("Nothing to select on at one shot: the first value of every setting stays.")
-        return Selection(dict(zip(grid, candidates[0], strict=True)), {})
+        logger.info("Nothing to select on at one shot.")
+        return Selection(_unmeasured(method, grid, config, len(task.support)), {})
 
     is_right = _measure(method, grid, splits, config, settings, progress=progress)
     accuracy = {candidate: 100 * float(right.mean()) for candidate, right in is_right.items()}
@@ -169,10 +169,20 @@ def _first_of_the_best(is_right: Mapping[tuple[Any, ...], NDArray[np.bool_]]) ->
     best = max(is_right.values(), key=lambda right: float(right.mean()))
     for candidate, right in is_right.items():
         behind = best.astype(float) - right
-        error = behind.std(ddof=1) / np.sqrt(len(behind)) if len(behind) > 1 else 0.0
-        if behind.mean() <= STANDARD_ERRORS * error:
+        error = behind.std(ddof=1) / np.sqrt(len(behind)) if 1 < len(behind) < MANY_SHOTS else 0.0
+        if behind.mean() <= error:
             return candidate
     raise AssertionError("the best is not behind itself")
+
+
+def _unmeasured(
+    method: type[Adapter], grid: Mapping[str, Sequence[Any]], config: TrainConfig, shots: int
+) -> dict[str, Any]:
+    defaults = {**asdict(method.Config()), **asdict(config.completed(method))}
+    return {
+        name: defaults[name] if shots >= FEW_SHOTS and defaults[name] in values else values[0]
+        for name, values in grid.items()
+    }
 
 
 def _validation_splits(

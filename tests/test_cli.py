@@ -57,6 +57,9 @@ def test_every_setting_can_be_given(features, tmp_path):
         "epochs": 2,
         "lr": 0.01,
         "batch-size": 3,
+        "optimizer": "sgd",
+        "eps": 1e-6,
+        "warmup-epochs": 1,
         "temperature": 1.5,
         "weight-decay": 0.1,
         "label-smoothing": 0.2,
@@ -83,7 +86,7 @@ def test_help_shows_defaults_and_an_example(command):
     text = run(command, "--help").stdout
     assert f"Example: graphadapter {command}" in text
     if command != "predict":
-        for option in ("--alpha", "--self-loop-weight", "--temperature", "--epochs", "0.001"):
+        for option in ("--alpha", "--self-loop-weight", "--temperature", "--epochs", "0.7"):
             assert option in text
 
 

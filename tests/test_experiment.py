@@ -5,6 +5,7 @@ import pytest
 
 from pyg_graphadapter import TrainConfig
 from pyg_graphadapter.experiment import plan, run_all
+from pyg_graphadapter.report import summarize
 from pyg_graphadapter.sources import Origin
 from pyg_graphadapter.testing import fake_features
 
@@ -103,3 +104,25 @@ def test_grids_that_cannot_be_planned(changed, message):
 def test_a_folder_with_something_else(data, origin, tmp_path):
     with pytest.raises(ValueError, match=r"something else \(f.npz\)"):
         run_all(grid(), data, origin, tmp_path)
+
+
+def test_a_run_that_fails_is_recorded_and_tried_again(data, origin, tmp_path):
+    out = tmp_path / "out"
+    runs = grid(methods=["graph_adapter", "zero_shot"], shots=[1], seeds=[1])
+    [bad, good] = [replace(runs[0], training=replace(runs[0].training, lr=1e38)), runs[1]]
+    failed, done = run_all([bad, good], data, origin, out, workers=1)
+    assert "diverged" in failed["error"]
+    assert "accuracy" not in failed
+    assert done["accuracy"] > 0
+    assert [row.method for row in summarize([failed, done])] == ["zero_shot"]
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    run_all([bad, good], data, origin, out, workers=1)
+    again = {path.name for path in out.iterdir() if path.stat().st_mtime_ns != before[path]}
+    assert again == {bad.file_name(origin.sha256)}
+
+
+def test_runs_side_by_side_find_the_same(data, origin, tmp_path):
+    one = run_all(grid(), data, origin, tmp_path / "one", workers=1)
+    two = run_all(grid(), data, origin, tmp_path / "two", workers=2)
+    assert [each["accuracy"] for each in one] == [each["accuracy"] for each in two]
+    assert [each["seed"] for each in one] == [each["seed"] for each in two]

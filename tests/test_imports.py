@@ -17,7 +17,7 @@ MODULES = {
 }
 # Each may import those of the lines above it, and a part that is a folder its own files:
 ORDER = (
-    ("settings", "storage", "device", "builtin", "hub"),
+    ("settings", "storage", "device", "builtin", "hub", "parallel"),
     ("graph",),
     ("nn",),
     ("features",),

@@ -49,6 +49,14 @@ def test_at_one_shot_nothing_can_be_selected(caplog):
     assert "one shot" in caplog.text
 
 
+def test_of_many_classes_one_shot_keeps_the_default():
+    data = fake_features(num_classes=100, channels=8, shots=1)
+    task = EvaluationTask.from_file(data, shots=1, seed=1).task
+    grid = {"alpha": [0.95, 0.9], "beta": [0.1, 0.2], "lr": [1e-3]}
+    found = select(GraphAdapter, task, grid, progress=False)
+    assert found.settings == {"alpha": 0.9, "beta": 0.1, "lr": 1e-3}  # the default, if it is there
+
+
 @pytest.mark.parametrize(
     ("grid", "message"),
     [

@@ -101,7 +101,7 @@ class GraphAdapter(LinearAdapter):
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "prototypes")
     recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
-    grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.9, 0.7, 0.5)}
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.95, 0.9, 0.7, 0.5)}
 
     config: GraphAdapterConfig
     prototypes: Tensor

@@ -71,7 +71,14 @@ def compare(
     source = open_source(data, model, encoding, device=training.device, logit_scale=logit_scale)
     features = source.features()
     show_skipped(source)
-    typer.echo(markdown_table(summarize(run_all(runs, features, source.origin(), out))))
+    results = run_all(runs, features, source.origin(), out)
+    typer.echo(markdown_table(summarize(results)))
+    failed = [result for result in results if "error" in result]
+    for result in failed:
+        name = f"{result['method']}, {result['shots']} shots, seed {result['seed']}"
+        typer.echo(f"Failed: {name}: {result['error']}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @one_sentence
