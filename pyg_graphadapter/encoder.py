@@ -22,6 +22,7 @@ from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.image_batches import Encoded, ImageInputs, collate, digest_of, in_shards
 from pyg_graphadapter.pretrained import check_model_type, load_pretrained
+from pyg_graphadapter.prompt_tokens import prompts_around
 from pyg_graphadapter.views import Views
 
 logger = logging.getLogger(__name__)
@@ -332,6 +333,34 @@ class Encoder:
             return_tensors="pt",
         )
         return {key: value.to(self.device) for key, value in inputs.items()}
+
+    def token_ids(self, text: str) -> Tensor:
+        """The tokens of a text without special ones ``[L]``, on the device."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return torch.tensor(ids, dtype=torch.long, device=self.device)
+
+    def tokenize_around(
+        self, names: Sequence[str], length: int, position: str
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Prompts of ``length`` placeholders and a name, as CoOp fills them.
+
+        Args:
+            names (sequence of str): The class names.
+            length (int): The number of placeholders.
+            position (str): The name stands at the ``"end"``, in the ``"middle"`` or in ``"front"``.
+
+        Returns:
+            What the text tower takes, and where the placeholders are ``[P, length]``.
+
+        Raises:
+            ValueError: If a prompt is longer than the text tower takes, naming it.
+        """
+        padded = self.model.config.model_type in PADDED_TO_LENGTH
+        inputs, places = prompts_around(
+            self.tokenizer, names, length, position, self.max_tokens, padded=padded
+        )
+        tokens = {key: value.to(self.device) for key, value in inputs.items()}
+        return tokens, places.to(self.device)
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
         """The token embeddings ``[P, L, W]`` of ``input_ids`` ``[P, L]``, before positions."""

@@ -163,7 +163,7 @@ class DatasetEncoder:
             shots = min(shots, MAX_VALIDATION_SHOTS)
             validation = self._draw(data["val"], shots, seed, allow_fewer=True)
         text = self.encoder.encode_text(names, self.config.templates)
-        return FewShotTask(names, text, support, validation, self.encoder.logit_scale)
+        return FewShotTask(names, text, support, validation, self.encoder.logit_scale, self.encoder)
 
     def _draw(
         self,

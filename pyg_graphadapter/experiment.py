@@ -20,7 +20,7 @@ from pyg_graphadapter.report import RESULT_FORMAT, is_result, read_result
 from pyg_graphadapter.selection import select_defaults
 from pyg_graphadapter.sources import Origin
 from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
-from pyg_graphadapter.task import EvaluationTask
+from pyg_graphadapter.task import EvaluationTask, TextEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ def run_all(
     origin: Origin,
     out: Path,
     *,
+    text_encoder: TextEncoder | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -110,6 +111,8 @@ def run_all(
         data (FeatureFile): The features.
         origin (Origin): Where they came from; its hash is part of the result's name.
         out (Path): The folder of result files.
+        text_encoder (TextEncoder, optional): The encoder of the class names, for methods that learn
+            prompts. (default: :obj:`None`)
         workers (int, optional): The number of processes; one a core on the CPU, or one on a GPU, if
             not given. (default: :obj:`None`)
         progress (bool, optional): Show a progress bar over the runs, on a terminal.
@@ -122,7 +125,7 @@ def run_all(
     tasks: dict[tuple[int, int], EvaluationTask] = {}
     for run in runs:  # before anything is trained, so that an impossible draw loses nothing
         key = (run.shots, run.seed)
-        tasks[key] = tasks.get(key) or EvaluationTask.from_file(data, *key)
+        tasks[key] = tasks.get(key) or EvaluationTask.from_file(data, *key, text_encoder)
     paths = [out / run.file_name(origin.sha256) for run in runs]
     pending = [(run, path) for run, path in zip(runs, paths, strict=True) if not _is_finished(path)]
     if workers is None:

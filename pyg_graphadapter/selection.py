@@ -130,14 +130,18 @@ def _right_over(
     adapter: Adapter, held_out: Features, grid: Mapping[str, Sequence[Any]]
 ) -> list[NDArray[np.bool_]]:
     """Which images are classified right, for every combination of prediction settings."""
+    x, y = held_out.mean_views(), held_out.y
     if not grid:
-        predicted = predict_logits(adapter, held_out.mean_views()).argmax(dim=1)
-        return [(predicted == held_out.y).numpy()]
+        return [(predict_logits(adapter, x).argmax(dim=1) == y).numpy()]
     parts = [
-        torch.stack([each.argmax(dim=1) for each in adapter.logits_over(x.to(adapter.text), grid)])
-        for x in torch.split(held_out.mean_views(), EVALUATION_BATCH)
+        adapter.right_over(
+            x[i : i + EVALUATION_BATCH].to(adapter.text),
+            y[i : i + EVALUATION_BATCH].to(adapter.text.device),
+            grid,
+        )
+        for i in range(0, len(x), EVALUATION_BATCH)
     ]
-    return list((torch.cat(parts, dim=1).cpu() == held_out.y).numpy())
+    return list(torch.cat(parts, dim=1).cpu().numpy())
 
 
 def select_defaults(

@@ -51,6 +51,10 @@ class Source(Protocol):
     def origin(self) -> Origin:
         """What results say of it."""
 
+    @property
+    def text_encoder(self) -> Encoder | None:
+        """The encoder of its class names, where there is one."""
+
 
 class FileSource:
     """A feature file.
@@ -84,6 +88,11 @@ class FileSource:
     def origin(self) -> Origin:
         """What results say of it."""
         return Origin.of_file(self.path)
+
+    @property
+    def text_encoder(self) -> None:
+        """A file has none."""
+        return None
 
 
 class ImageSource:
@@ -140,6 +149,11 @@ class ImageSource:
             self.encode.encoder.name,
             len(self.encode.summary.skipped),
         )
+
+    @property
+    def text_encoder(self) -> Encoder:
+        """The encoder of its class names."""
+        return self.encode.encoder
 
 
 def open_source(

@@ -17,11 +17,16 @@ class TextEncoder(Protocol):
     """What a method that learns prompts needs of an encoder
     (:class:`~pyg_graphadapter.Encoder`)."""
 
-    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """What the text tower takes: ``input_ids`` ``[P, L]`` and more."""
+    def token_ids(self, text: str) -> Tensor:
+        """The tokens of a text without special ones ``[L]``."""
+
+    def tokenize_around(
+        self, names: Sequence[str], length: int, position: str
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Prompts with placeholders beside names, and where those are ``[P, length]``."""
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
-        """Token embeddings ``[P, L, W]``."""
+        """Token embeddings ``[..., W]``."""
 
     def encode_embeddings(self, embeddings: Tensor, tokens: dict[str, Tensor]) -> Tensor:
         """Features of length one ``[P, D]`` of prompts with other token embeddings."""
@@ -104,7 +109,9 @@ class EvaluationTask:
         check_fits(self.test, self.task.text, "test_features")
 
     @classmethod
-    def from_file(cls, file: FeatureFile, shots: int, seed: int) -> "EvaluationTask":
+    def from_file(
+        cls, file: FeatureFile, shots: int, seed: int, text_encoder: TextEncoder | None = None
+    ) -> "EvaluationTask":
         """Draws a task from a feature file (:func:`draw_task`), with the file's test split.
 
         Raises:
@@ -112,10 +119,12 @@ class EvaluationTask:
         """
         if file.test is None:
             raise ValueError("The feature file has no 'test_features' to evaluate on.")
-        return cls(draw_task(file, shots, seed), file.test)
+        return cls(draw_task(file, shots, seed, text_encoder), file.test)
 
 
-def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:
+def draw_task(
+    file: FeatureFile, shots: int, seed: int, text_encoder: TextEncoder | None = None
+) -> FewShotTask:
     r"""Draws :math:`K` training images a class and, where the file has a validation split,
     :math:`\min(K, 4)` validation images, without replacement (CoOp's protocol).
 
@@ -130,5 +139,10 @@ def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:
             file.val.draw(min(shots, MAX_VALIDATION_SHOTS), seed, allow_fewer=True)
         )
     return FewShotTask(
-        file.class_names, file.text, file.train.select(index), validation, file.logit_scale
+        file.class_names,
+        file.text,
+        file.train.select(index),
+        validation,
+        file.logit_scale,
+        text_encoder,
     )

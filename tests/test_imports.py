@@ -23,7 +23,7 @@ ORDER = (
     ("features",),
     ("data", "feature_file"),
     ("task",),
-    ("cache", "pretrained", "views"),
+    ("cache", "pretrained", "views", "prompt_tokens"),
     ("image_batches",),
     ("encoder",),
     ("adapters",),

@@ -1,13 +1,34 @@
 """All methods, behind one contract; a new one is a file here and a line in the table."""
 
 from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.clap import CLAP
+from pyg_graphadapter.adapters.clip_adapter import CLIPAdapter
+from pyg_graphadapter.adapters.coop import CoOp
+from pyg_graphadapter.adapters.cross_modal import CrossModal
+from pyg_graphadapter.adapters.gda import GDA
 from pyg_graphadapter.adapters.graph_adapter import GraphAdapter, GraphAdapterConfig
+from pyg_graphadapter.adapters.linear_probe import LinearProbe
+from pyg_graphadapter.adapters.lp_pp import LPPlusPlus
+from pyg_graphadapter.adapters.proker import ProKeR
+from pyg_graphadapter.adapters.task_res import TaskRes
+from pyg_graphadapter.adapters.tip_adapter import TipAdapter, TipAdapterF
 from pyg_graphadapter.adapters.zero_shot import ZeroShot
 from pyg_graphadapter.settings import unknown
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "graph_adapter": GraphAdapter,
     "zero_shot": ZeroShot,
+    "linear_probe": LinearProbe,
+    "coop": CoOp,
+    "clip_adapter": CLIPAdapter,
+    "tip_adapter": TipAdapter,
+    "tip_adapter_f": TipAdapterF,
+    "task_res": TaskRes,
+    "gda": GDA,
+    "lp_pp": LPPlusPlus,
+    "clap": CLAP,
+    "proker": ProKeR,
+    "cross_modal": CrossModal,
 }
 
 
@@ -24,11 +45,22 @@ def adapter_class(method: str) -> type[Adapter]:
 
 __all__ = [
     "ADAPTERS",
+    "CLAP",
+    "GDA",
     "Adapter",
     "AdapterConfig",
+    "CLIPAdapter",
+    "CoOp",
+    "CrossModal",
     "GraphAdapter",
     "GraphAdapterConfig",
+    "LPPlusPlus",
     "LinearAdapter",
+    "LinearProbe",
+    "ProKeR",
+    "TaskRes",
+    "TipAdapter",
+    "TipAdapterF",
     "ZeroShot",
     "adapter_class",
 ]

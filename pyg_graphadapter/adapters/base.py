@@ -1,7 +1,7 @@
 """The contract of all methods: built from a few-shot task, features in, logits out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, Self
@@ -26,13 +26,13 @@ class AdapterConfig:
 class Adapter(torch.nn.Module, ABC):
     r"""A classifier over frozen features.
 
-    A method names the tensors that it is built from in :obj:`inputs` and keeps them as buffers of
-    the same names, so that it can be saved and built again without the images. What can be solved
-    in closed form is solved in :meth:`from_task`; what is left as parameters,
+    A method names the tensors that it is built from in :obj:`inputs` and keeps them as buffers or
+    parameters of the same names, so that it can be saved and built again without the images. What
+    can be solved in closed form is solved in :meth:`from_task`; what is left as parameters,
     :func:`~pyg_graphadapter.train` trains, as :obj:`recipe` says.
 
     A setting in :obj:`prediction_settings` has no part in the fit: of those, selection tries all
-    values on one fit (:meth:`logits_over`).
+    values on one fit (:meth:`right_over`).
 
     Shapes:
         - **input:** image features :math:`(B, D)`, of any length
@@ -95,21 +95,25 @@ class Adapter(torch.nn.Module, ABC):
         """What is added to the loss in training, if anything."""
         return None
 
-    def logits_over(self, x: Tensor, grid: Mapping[str, Sequence[Any]]) -> Iterator[Tensor]:
-        """Logits ``[B, C]`` for every combination of values of :obj:`prediction_settings`, the
-        last varying fastest. A method overrides it where they share work.
+    def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
+        """Which images are classified right, for every combination of values of
+        :obj:`prediction_settings`, the last varying fastest: ``[G, B]``. A method overrides it
+        where they share work.
 
         Args:
             x (torch.Tensor): Image features ``[B, D]``.
+            y (torch.Tensor): Labels ``[B]``.
             grid (dict): The values to try of each setting.
         """
         before = self.config
+        rows = []
         try:
             for values in product(*grid.values()):
                 self.config = replace(before, **dict(zip(grid, values, strict=True)))
-                yield self(x)
+                rows.append(self(x).argmax(dim=1) == y)
         finally:
             self.config = before
+        return torch.stack(rows)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def compare(
     source = open_source(data, model, encoding, device=training.device, logit_scale=logit_scale)
     features = source.features()
     show_skipped(source)
-    results = run_all(runs, features, source.origin(), out)
+    results = run_all(runs, features, source.origin(), out, text_encoder=source.text_encoder)
     typer.echo(markdown_table(summarize(results)))
     failed = [result for result in results if "error" in result]
     for result in failed:

@@ -2,20 +2,45 @@
 
 import copy
 import pickle
+from dataclasses import fields, replace
+from itertools import product
 
 import pytest
 import torch
 
-from pyg_graphadapter.adapters import ADAPTERS, Adapter, AdapterConfig, adapter_class
+from pyg_graphadapter import Features, TrainConfig, train
+from pyg_graphadapter.adapters import ADAPTERS, Adapter, AdapterConfig, LinearAdapter, adapter_class
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.task import EvaluationTask
 from pyg_graphadapter.testing import fake_features
 
 methods = pytest.mark.parametrize("method", ADAPTERS.values(), ids=ADAPTERS.keys())
 
 
+class FakeTextEncoder:
+    """The mean of the token embeddings, for prompts of placeholders and one token a name."""
+
+    table = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
+
+    def token_ids(self, text):
+        return torch.zeros(len(text.split()), dtype=torch.long)
+
+    def tokenize_around(self, names, length, position):
+        ids = torch.zeros(len(names), length + 1, dtype=torch.long)
+        ids[:, -1] = torch.arange(1, len(names) + 1)
+        return {"input_ids": ids}, torch.arange(length).repeat(len(names), 1)
+
+    def embed_tokens(self, input_ids):
+        return self.table[input_ids]
+
+    def encode_embeddings(self, embeddings, tokens):
+        return unit(embeddings.mean(dim=1))
+
+
 @pytest.fixture
 def task():
-    return EvaluationTask.from_file(fake_features(num_classes=5, channels=8), shots=3, seed=1).task
+    file = fake_features(num_classes=5, channels=8)
+    return EvaluationTask.from_file(file, 3, 1, FakeTextEncoder()).task
 
 
 def randomized(adapter):
@@ -28,8 +53,8 @@ def test_adapter_class():
     for name, method in ADAPTERS.items():
         assert adapter_class(name) is method
     listed = ", ".join(ADAPTERS)
-    with pytest.raises(ValueError, match=f"Unknown method 'coop'. Choose from {listed}"):
-        adapter_class("coop")
+    with pytest.raises(ValueError, match=f"Unknown method 'dora'. Choose from {listed}"):
+        adapter_class("dora")
 
 
 def test_the_contract_cannot_be_built():
@@ -41,23 +66,24 @@ def test_the_contract_cannot_be_built():
 def test_features_in_logits_out(method, task):
     adapter = randomized(method.from_task(task))
     x = torch.randn(7, 8)
-    logits, weights = adapter(x), adapter.class_weights()
+    logits = adapter(x)
     assert logits.shape == (7, adapter.num_classes)
-    assert weights.shape == (5, 8)
-    torch.testing.assert_close(weights.norm(dim=1), torch.ones(5))
-    torch.testing.assert_close(
-        logits, task.logit_scale * (x / x.norm(dim=1)[:, None]) @ weights.t()
-    )
-    torch.testing.assert_close(adapter(10 * x), logits)  # of any length
+    assert logits.isfinite().all()
+    if isinstance(adapter, LinearAdapter):
+        weights, biases = adapter.class_weights(), adapter.class_biases()
+        assert weights.shape == (5, 8)
+        expected = task.logit_scale * (x / x.norm(dim=1)[:, None]) @ weights.t()
+        torch.testing.assert_close(logits, expected if biases is None else expected + biases)
+    torch.testing.assert_close(adapter(10 * x), logits, rtol=1e-4, atol=1e-3)  # of any length
     assert adapter(x[:0]).shape == (0, 5)
 
 
 @methods
-def test_inputs_are_buffers_of_the_same_name(method, task):
+def test_inputs_are_tensors_of_the_same_name(method, task):
     adapter = method.from_task(task)
-    buffers = dict(adapter.named_buffers())
+    tensors = {**dict(adapter.named_buffers()), **dict(adapter.named_parameters())}
     for name in method.inputs:
-        assert name in buffers
+        assert name in tensors
         assert name in adapter.state_dict()
 
 
@@ -93,7 +119,8 @@ def test_it_moves_and_changes_type_with_its_buffers(method, task):
     x = torch.randn(7, 8)
     expected = adapter(x)
     adapter = adapter.double()
-    assert {t.dtype for t in (*adapter.buffers(), *adapter.parameters())} == {torch.float64}
+    tensors = [t for t in (*adapter.buffers(), *adapter.parameters()) if t.is_floating_point()]
+    assert {t.dtype for t in tensors} == {torch.float64}
     torch.testing.assert_close(adapter(x.double()), expected.double(), rtol=1e-4, atol=1e-4)
     adapter = adapter.to("meta")
     assert {t.device.type for t in (*adapter.buffers(), *adapter.parameters())} == {"meta"}
@@ -122,7 +149,7 @@ def test_inputs_are_not_changed(method, task):
 def test_a_state_of_something_else_is_refused(method, task, change):
     state = dict(method.from_task(task).state_dict())
     change(state)
-    with pytest.raises(ValueError, match=r"tensors are not those of|one prototype|'text' must be"):
+    with pytest.raises(ValueError, match=r"tensors are not those of|one prototype|must be"):
         method.from_state(state, 100.0, {})
 
 
@@ -131,3 +158,52 @@ def test_a_setting_that_is_not_known_is_refused(method, task):
     state = method.from_task(task).state_dict()
     with pytest.raises(ValueError, match=f"not those of {method.__name__} .*'surplus'"):
         method.from_state(state, 100.0, {"surplus": 1})
+
+
+@methods
+def test_every_setting_of_the_grid_is_one(method):
+    known = {each.name for each in fields(method.Config)}
+    assert method.grid.keys() <= known
+    assert set(method.prediction_settings) <= known
+    for name, values in method.grid.items():
+        for value in values:
+            method.Config(**{name: value})
+
+
+@methods
+def test_prediction_settings_are_tried_on_one_fit(method, task):
+    if not method.prediction_settings:
+        return
+    adapter = randomized(method.from_task(task))
+    x, y = torch.randn(40, 8), torch.randint(5, (40,))
+    grid = {name: method.grid[name][::3] for name in method.prediction_settings}
+    found = adapter.right_over(x, y, grid)
+    for row, values in zip(found, product(*grid.values()), strict=True):
+        settings = adapter.settings() | dict(zip(grid, values, strict=True))
+        each = method.from_state(adapter.state_dict(), task.logit_scale, settings)
+        assert torch.equal(row, each(x).argmax(dim=1) == y)
+    assert found.float().std() > 0
+
+
+@methods
+@pytest.mark.parametrize(("num_classes", "shots"), [(1, 1), (1, 3), (2, 1), (2, 3), (9, 1)])
+def test_few_classes_and_shots(method, num_classes, shots):
+    file = fake_features(num_classes=num_classes, channels=8, shots=shots)
+    task = EvaluationTask.from_file(file, shots, 1, FakeTextEncoder()).task
+    adapter = method.from_task(task)
+    train(adapter, task, TrainConfig(epochs=2, device="cpu"), progress=False)
+    logits = adapter(task.support.mean_views())
+    assert logits.shape == (num_classes * shots, num_classes)
+    assert not logits.isnan().any()
+
+
+@methods
+def test_classes_with_more_shots_than_others_and_several_views(method, task):
+    x = torch.randn(8, 3, 8)
+    support = Features(x, torch.tensor([0, 0, 0, 1, 2, 3, 4, 4]))
+    uneven = replace(task, support=support)
+    adapter = method.from_task(uneven)
+    train(adapter, uneven, TrainConfig(epochs=2, device="cpu"), progress=False)
+    assert adapter(x[:, 0]).isfinite().all()
+    zero = replace(task, support=Features(torch.zeros(5, 8), torch.arange(5)))
+    assert not method.from_task(zero)(x[:, 0]).isnan().any()

@@ -1,0 +1,71 @@
+"""The cross-modal linear probe: texts are further shots."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.settings import setting
+from pyg_graphadapter.task import FewShotTask
+
+
+@dataclass(frozen=True)
+class CrossModalConfig(AdapterConfig):
+    """The settings of :class:`CrossModal`."""
+
+    text_weight: float = setting(
+        1.0, "what the loss on texts counts, that on images being 1", low=0
+    )
+
+
+class CrossModal(LinearAdapter):
+    r"""The cross-modal linear probe of the `"Multimodality Helps Unimodality: Cross-Modal Few-Shot
+    Learning with Multimodal Models" <https://arxiv.org/abs/2301.06267>`_ paper.
+
+    .. math::
+        \textrm{logits}_c = s \cdot \mathbf{x}^{\top} \mathbf{w}_c, \qquad
+        \mathcal{L} = \textrm{CE}(\textrm{images}) + \gamma \cdot \textrm{CE}(\textrm{texts})
+
+    The weights :math:`\mathbf{w}` start at the text features; the text feature of a class is one
+    more sample of it. Every step sees all texts (the published code draws as many as images).
+
+    Args:
+        text (torch.Tensor): The class text features.
+        logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
+        text_weight (float, optional): The weight :math:`\gamma`. (default: :obj:`1.0`)
+
+    Shapes:
+        - **text:** :math:`(C, D)`
+        - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
+    """
+
+    Config: ClassVar[type[AdapterConfig]] = CrossModalConfig
+    recipe: ClassVar[Mapping[str, Any]] = {"weight_decay": 0.01}
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {"text_weight": (10.0, 3.0, 1.0, 0.3)}
+
+    config: CrossModalConfig
+
+    def __init__(self, text: Tensor, logit_scale: float = 100.0, **settings: Any) -> None:
+        super().__init__(logit_scale, CrossModalConfig(**settings))
+        check_features(text, "text")
+        self.register_buffer("text", unit(text))
+        self.weight = torch.nn.Parameter(self.text.clone())
+
+    @classmethod
+    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
+        """Builds the probe from the task's texts."""
+        return cls(task.text, task.logit_scale, **settings)
+
+    def penalty(self) -> Tensor:
+        """The cross-entropy of the texts."""
+        y = torch.arange(self.num_classes, device=self.text.device)
+        return self.config.text_weight * F.cross_entropy(self(self.text), y)
+
+    def class_weights(self) -> Tensor:
+        """The weights ``[C, D]``, of any length."""
+        return self.weight

@@ -1,0 +1,129 @@
+"""GDA: Gaussian discriminant analysis beside zero-shot CLIP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.mixture import MixtureAdapter
+from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.settings import setting
+from pyg_graphadapter.task import FewShotTask
+
+
+@dataclass(frozen=True)
+class GDAConfig(AdapterConfig):
+    """The settings of :class:`GDA`."""
+
+    alpha: float = setting(1.0, "weight of the Gaussian classifier against zero-shot", low=0)
+
+
+class GDA(LinearAdapter, MixtureAdapter):
+    r"""The training-free classifier of the `"A Hard-to-Beat Baseline for Training-free CLIP-based
+    Adaptation" <https://arxiv.org/abs/2402.04087>`_ paper.
+
+    .. math::
+        \textrm{logits} = s \cdot \mathbf{x} \mathbf{T}^{\top} + \alpha \cdot
+        (\mathbf{x} \mathbf{W}^{\top} + \mathbf{b}), \qquad
+        \mathbf{w}_c = \mathbf{P} \boldsymbol{\mu}_c, \quad
+        b_c = \log \pi_c - \tfrac{1}{2} \boldsymbol{\mu}_c^{\top} \mathbf{P} \boldsymbol{\mu}_c
+
+    with class means :math:`\boldsymbol{\mu}`, class frequencies :math:`\pi` and the precision
+    :math:`\mathbf{P} = D \cdot (\mathbf{S} + \textrm{tr}(\mathbf{S}) / (N - 1) \cdot
+    \mathbf{I})^{-1}` of the scatter :math:`\mathbf{S}` of the shots around their class means.
+
+    One shot a class has no such scatter: there, the scatter of all shots around their common mean
+    takes its place. :math:`\alpha` is selected inside the shots; the published code selects it on
+    a validation split, or on the test split of ImageNet.
+
+    Args:
+        text (torch.Tensor): The class text features.
+        weight (torch.Tensor): The weights :math:`\mathbf{W}`.
+        bias (torch.Tensor): The biases :math:`\mathbf{b}`.
+        logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
+        alpha (float, optional): The weight :math:`\alpha`. (default: :obj:`1.0`)
+
+    Shapes:
+        - **text:** :math:`(C, D)`; **weight:** :math:`(C, D)`; **bias:** :math:`(C)`
+        - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
+    """
+
+    Config: ClassVar[type[AdapterConfig]] = GDAConfig
+    inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias")
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "alpha": tuple(float(f"{base * 10.0**power:g}")
+                       for power in range(-4, 3) for base in (1, 2, 5))[:-2]
+    }  # fmt: skip
+    prediction_settings: ClassVar[tuple[str, ...]] = ("alpha",)
+
+    config: GDAConfig
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        text: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        logit_scale: float = 100.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(logit_scale, GDAConfig(**settings))
+        check_features(text, "text")
+        if weight.shape != text.shape or bias.shape != text.shape[:1]:
+            raise ValueError(
+                f"Weights and biases must be {list(text.shape)} and [{len(text)}] (got "
+                f"{list(weight.shape)} and {list(bias.shape)})."
+            )
+        self.register_buffer("text", unit(text))
+        self.register_buffer("weight", weight.to(self.text))
+        self.register_buffer("bias", bias.to(self.text))
+
+    @classmethod
+    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
+        """Fits the Gaussians to the task's few shots.
+
+        Raises:
+            ValueError: If a class has no shot, naming it.
+        """
+        task.prototypes()  # refuses a class without a shot
+        x, y = task.support.mean_views().double(), task.support.y
+        count = torch.bincount(y, minlength=task.num_classes).double()
+        mean = x.new_zeros(task.num_classes, x.size(1)).index_add_(0, y, x) / count.unsqueeze(1)
+        precision = _precision(x, mean[y])
+        weight = mean @ precision
+        bias = (count / len(x)).log() - 0.5 * (weight * mean).sum(dim=1)
+        return cls(task.text, weight, bias, task.logit_scale, **settings)
+
+    def opinion(self, x: Tensor) -> Tensor:
+        """The logits of the Gaussian classifier for features of length one: ``[B, C]``."""
+        return x @ self.weight.t() + self.bias
+
+    def class_weights(self) -> Tensor:
+        """Text features and weights in one ``[C, D]``, of any length."""
+        return self.text + self.config.alpha / self.logit_scale * self.weight
+
+    def class_biases(self) -> Tensor:
+        """The biases ``[C]``, weighted."""
+        return self.config.alpha * self.bias
+
+    def num_parameters(self) -> int:
+        """The number of fitted weights and biases."""
+        return self.weight.numel() + self.bias.numel()
+
+
+def _precision(x: Tensor, centre: Tensor) -> Tensor:
+    """The regularised precision ``[D, D]`` of samples ``[N, D]`` around their class means."""
+    num, channels = x.shape
+    residual = x - centre
+    if not residual.square().sum() > 1e-12 * x.square().sum():
+        residual = x - x.mean(dim=0)
+    scatter = residual.t() @ residual
+    trace = scatter.trace() / max(1, num - 1)
+    if not trace > 0:  # all samples are one
+        return torch.eye(channels, dtype=x.dtype)
+    precision: Tensor = torch.linalg.inv(scatter + trace * torch.eye(channels, dtype=x.dtype))
+    return channels * precision

@@ -1,0 +1,117 @@
+"""The linear probe: logistic regression on image features."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.settings import setting
+from pyg_graphadapter.task import FewShotTask
+
+MAX_ITERATIONS = 100
+
+
+@dataclass(frozen=True)
+class LinearProbeConfig(AdapterConfig):
+    """The settings of :class:`LinearProbe`."""
+
+    strength: float = setting(
+        100.0, "inverse strength of the L2 penalty (C of scikit-learn)", low=1e-6
+    )
+
+
+class LinearProbe(LinearAdapter):
+    r"""The linear probe of the `"Learning Transferable Visual Models From Natural Language
+    Supervision" <https://arxiv.org/abs/2103.00020>`_ paper: scikit-learn's
+    :class:`~sklearn.linear_model.LogisticRegression` on image features of length one, a sample an
+    image (the mean of its views). The texts have no part in it.
+
+    .. math::
+        \textrm{logits}_c = \mathbf{x}^{\top} \mathbf{w}_c + b_c
+
+    It is fitted by at most 100 iterations of L-BFGS; with few shots more of them change
+    little. The strength of the penalty is selected inside the shots.
+
+    Args:
+        text (torch.Tensor): The class text features, carried along.
+        weight (torch.Tensor): The weights.
+        bias (torch.Tensor): The biases.
+        logit_scale (float, optional): Carried along. (default: :obj:`100.0`)
+        strength (float, optional): The inverse strength. (default: :obj:`100.0`)
+
+    Shapes:
+        - **text:** :math:`(C, D)`; **weight:** :math:`(C, D)`; **bias:** :math:`(C)`
+        - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
+    """
+
+    Config: ClassVar[type[AdapterConfig]] = LinearProbeConfig
+    inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias")
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (1.0, 10.0, 100.0, 1000.0)}
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        text: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        logit_scale: float = 100.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(logit_scale, LinearProbeConfig(**settings))
+        check_features(text, "text")
+        if weight.shape != text.shape or bias.shape != text.shape[:1]:
+            raise ValueError(
+                f"Weights and biases must be {list(text.shape)} and [{len(text)}] (got "
+                f"{list(weight.shape)} and {list(bias.shape)})."
+            )
+        self.register_buffer("text", unit(text))
+        self.register_buffer("weight", weight.to(self.text))
+        self.register_buffer("bias", bias.to(self.text))
+
+    @classmethod
+    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
+        """Fits the regression to the task's few shots; a class without any is never predicted."""
+        config = LinearProbeConfig(**settings)
+        x, y = task.support.mean_views().float().numpy(), task.support.y.numpy()
+        weight = np.zeros((task.num_classes, x.shape[1]), dtype=x.dtype)
+        bias = np.full(task.num_classes, -np.inf, dtype=x.dtype)
+        classes = np.unique(y)
+        bias[classes] = 0.0
+        if len(classes) > 1:
+            model = LogisticRegression(C=config.strength, max_iter=MAX_ITERATIONS)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(x, y)
+            coef, intercept = model.coef_, model.intercept_
+            if len(classes) == 2:  # scikit-learn keeps the second class alone
+                coef, intercept = np.vstack([-coef, coef]) / 2, np.r_[-intercept, intercept] / 2
+            weight[classes], bias[classes] = coef, intercept
+        return cls(
+            task.text,
+            torch.from_numpy(weight),
+            torch.from_numpy(bias),
+            task.logit_scale,
+            **settings,
+        )
+
+    def class_weights(self) -> Tensor:
+        """The weights ``[C, D]``, of any length."""
+        return self.weight / self.logit_scale
+
+    def class_biases(self) -> Tensor:
+        """The biases ``[C]``; minus infinity for a class without a shot."""
+        return self.bias
+
+    def num_parameters(self) -> int:
+        """The number of fitted weights and biases."""
+        return self.weight.numel() + self.bias.numel()

@@ -1,0 +1,129 @@
+"""Tip-Adapter: the few shots as a cache of keys and values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import scatter
+
+from pyg_graphadapter.adapters.base import AdapterConfig
+from pyg_graphadapter.adapters.mixture import MixtureAdapter
+from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.settings import setting
+from pyg_graphadapter.task import FewShotTask
+
+# The published search: 200 weights and 20 sharpnesses.
+GRID: Mapping[str, Sequence[float]] = {
+    "alpha": tuple(round(0.05 * i, 4) for i in range(1, 201)),
+    "beta": tuple(round(0.5 * i, 4) for i in range(1, 21)),
+}
+
+
+@dataclass(frozen=True)
+class TipAdapterConfig(AdapterConfig):
+    """The settings of :class:`TipAdapter` and :class:`TipAdapterF`."""
+
+    alpha: float = setting(1.17, "weight of what the cache says against zero-shot", low=0)
+    beta: float = setting(1.0, "sharpness of the cache's similarities", low=0)
+
+
+class TipAdapter(MixtureAdapter):
+    r"""The training-free adapter of the `"Tip-Adapter: Training-free Adaption of CLIP for Few-shot
+    Classification" <https://arxiv.org/abs/2207.09519>`_ paper.
+
+    .. math::
+        \textrm{logits} = s \cdot \mathbf{x} \mathbf{T}^{\top} + \alpha \cdot
+        \exp(-\beta (1 - \mathbf{x} \mathbf{F}^{\top})) \mathbf{L}
+
+    with the few-shot features :math:`\mathbf{F}` as keys (the mean over an image's views, of
+    length one) and their one-hot labels :math:`\mathbf{L}` as values. Selection tries the
+    published 200 × 20 values of :math:`\alpha` and :math:`\beta`, inside the shots; the
+    published code did so on the test split.
+
+    Args:
+        text (torch.Tensor): The class text features.
+        keys (torch.Tensor): The few-shot features.
+        labels (torch.Tensor): Their classes.
+        logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
+        alpha (float, optional): The weight :math:`\alpha`. (default: :obj:`1.17`)
+        beta (float, optional): The sharpness :math:`\beta`. (default: :obj:`1.0`)
+
+    Shapes:
+        - **text:** :math:`(C, D)`; **keys:** :math:`(N, D)`; **labels:** :math:`(N)`
+        - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
+
+    Raises:
+        ValueError: If a setting is out of bounds, or shapes do not fit.
+
+    Example:
+        >>> import torch
+        >>> adapter = TipAdapter(torch.eye(2), torch.eye(2), torch.tensor([1, 0]), alpha=1000.0)
+        >>> adapter(torch.eye(2)).argmax(dim=1)  # the cache has the last word
+        tensor([1, 0])
+    """
+
+    Config: ClassVar[type[AdapterConfig]] = TipAdapterConfig
+    inputs: ClassVar[tuple[str, ...]] = ("text", "keys", "labels")
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = GRID
+    prediction_settings: ClassVar[tuple[str, ...]] = ("alpha", "beta")
+
+    config: TipAdapterConfig
+    keys: Tensor
+    labels: Tensor
+
+    def __init__(
+        self,
+        text: Tensor,
+        keys: Tensor,
+        labels: Tensor,
+        logit_scale: float = 100.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(logit_scale, type(self).Config(**settings))
+        check_features(text, "text")
+        check_features(keys, "keys")
+        if keys.size(1) != text.size(1) or labels.shape != keys.shape[:1]:
+            raise ValueError(
+                f"Keys and labels must be [N, {text.size(1)}] and [N] (got {list(keys.shape)} and "
+                f"{list(labels.shape)})."
+            )
+        self.register_buffer("text", unit(text))
+        self._register_keys(unit(keys).to(self.text))
+        self.register_buffer("labels", labels.clone())
+
+    def _register_keys(self, keys: Tensor) -> None:
+        self.register_buffer("keys", keys)
+
+    @classmethod
+    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
+        """Builds the cache of the task's few shots."""
+        support = task.support
+        return cls(task.text, support.mean_views(), support.y, task.logit_scale, **settings)
+
+    def opinion(self, x: Tensor) -> Tensor:
+        """What the cache says of features of length one: ``[B, C]``."""
+        affinity = torch.exp(self.config.beta * (x @ self.keys.t() - 1))  # [B, N]
+        said: Tensor = scatter(affinity, self.labels, dim=1, dim_size=self.num_classes)
+        return said
+
+
+class TipAdapterF(TipAdapter):
+    r"""The fine-tuned adapter of the `"Tip-Adapter: Training-free Adaption of CLIP for Few-shot
+    Classification" <https://arxiv.org/abs/2207.09519>`_ paper: :class:`TipAdapter`, whose keys are
+    trained (:math:`N \cdot D` parameters).
+
+    The recipe is the paper's: AdamW with a learning rate of 1e-3 and an epsilon of 1e-4, 20 epochs.
+    :math:`\alpha` and :math:`\beta` are selected after training, inside the shots; the published
+    code selected them, and the best epoch, on the test split.
+
+    Shapes:
+        - **text:** :math:`(C, D)`; **keys:** :math:`(N, D)`; **labels:** :math:`(N)`
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("text", "keys", "labels")
+    recipe: ClassVar[Mapping[str, Any]] = {"epochs": 20, "eps": 1e-4, "weight_decay": 0.01}
+
+    def _register_keys(self, keys: Tensor) -> None:
+        self.keys = torch.nn.Parameter(keys)

@@ -1,0 +1,200 @@
+"""Each method against its formula, written out again in plain NumPy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from pyg_graphadapter import EvaluationTask, TrainConfig, train
+from pyg_graphadapter.adapters import (
+    CLAP,
+    GDA,
+    CLIPAdapter,
+    CrossModal,
+    LinearProbe,
+    LPPlusPlus,
+    ProKeR,
+    TaskRes,
+    TipAdapter,
+    TipAdapterF,
+)
+from pyg_graphadapter.testing import fake_features
+
+SCALE = 20.0
+
+
+def rows(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def task():
+    file = replace(fake_features(num_classes=4, channels=6), logit_scale=SCALE)
+    return EvaluationTask.from_file(file, shots=3, seed=1).task
+
+
+@pytest.fixture
+def parts(task):
+    """Text ``t``, shots ``x`` and labels ``y`` of the task, and queries ``q``."""
+    q = np.random.default_rng(0).normal(size=(7, 6))
+    t, x = (rows(each.double().numpy()) for each in (task.text, task.support.mean_views()))
+    return t, x, task.support.y.numpy(), q
+
+
+def assert_logits(adapter, q, expected, tolerance=1e-4):
+    found = adapter.double()(torch.from_numpy(q)).detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("method", [TipAdapter, TipAdapterF])
+def test_tip_adapter(task, parts, method):
+    t, x, y, q = parts
+    expected = SCALE * rows(q) @ t.T
+    for i, query in enumerate(rows(q)):
+        for key, label in zip(x, y, strict=True):
+            expected[i, label] += 3.0 * np.exp(-2.0 * (1 - query @ key))
+    assert_logits(method.from_task(task, alpha=3.0, beta=2.0), q, expected)
+
+
+def test_tip_adapter_f_trains_its_keys_alone(task):
+    adapter = TipAdapterF.from_task(task)
+    assert [name for name, _ in adapter.named_parameters()] == ["keys"]
+    assert adapter.num_parameters() == 12 * 6
+    before = adapter.keys.detach().clone()
+    history = train(adapter, task, TrainConfig(device="cpu"), progress=False)
+    assert history.steps == 20
+    assert not torch.equal(adapter.keys, before)
+
+
+def test_task_res(task, parts):
+    t, _, _, q = parts
+    adapter = TaskRes.from_task(task, scale=0.25)
+    assert_logits(adapter, q, SCALE * rows(q) @ t.T)  # it starts at zero-shot
+    with torch.no_grad():
+        adapter.residual.normal_()
+    residual = adapter.residual.detach().numpy()
+    assert_logits(adapter, q, SCALE * rows(q) @ rows(t + 0.25 * residual).T)
+
+
+@pytest.mark.parametrize("side", ["image", "text", "both"])
+def test_clip_adapter(task, parts, side):
+    t, _, _, q = parts
+    adapter = CLIPAdapter.from_task(task, ratio=0.3, side=side).double()
+    assert adapter.num_parameters() == (2 if side == "both" else 1) * 2 * 6 * 1
+
+    def adapted(value, name):
+        if name not in adapter.bottleneck:
+            return value
+        first, _, second, _ = adapter.bottleneck[name]
+        for layer in (first, second):
+            with torch.no_grad():
+                layer.weight.abs_()  # else so narrow a bottleneck may be dead
+        w1, w2 = (layer.weight.detach().numpy() for layer in (first, second))
+        bottleneck = np.maximum(np.maximum(value @ w1.T, 0) @ w2.T, 0)
+        return 0.3 * bottleneck + 0.7 * value
+
+    text, images = adapted(t, "text"), adapted(rows(q), "image")
+    assert_logits(adapter, q, SCALE * rows(images) @ rows(text).T)
+
+
+def test_clap(task, parts):
+    t, x, y, q = parts
+    adapter = CLAP.from_task(task)
+    assert_logits(adapter, q, SCALE * rows(q) @ t.T)  # it starts at zero-shot
+    probability = softmax(SCALE * x @ t.T, axis=1)[np.arange(len(y)), y]
+    trust = [probability[y == c].mean() for c in range(4)]
+    np.testing.assert_allclose(adapter.trust, trust, rtol=1e-5)
+    with torch.no_grad():
+        adapter.weight.normal_()
+    weight = adapter.weight.detach().numpy()
+    assert_logits(adapter, q, SCALE * rows(q) @ rows(weight).T)
+    expected = np.mean([trust[c] * ((weight[c] - t[c]) ** 2).sum() for c in range(4)])
+    assert adapter.penalty().item() == pytest.approx(expected, rel=1e-4)
+    assert CLAP.from_task(task, constraint="none").penalty() is None
+
+
+def test_the_constraint_holds_clap_to_the_texts(task):
+    config = TrainConfig(epochs=50, device="cpu")
+    moved = {}
+    for constraint in ("class", "none"):
+        adapter = CLAP.from_task(task, constraint=constraint)
+        train(adapter, task, config, progress=False)
+        moved[constraint] = (adapter.weight - adapter.text).norm().item()
+    assert 0 < moved["class"] < moved["none"]
+
+
+def test_gda(task, parts):
+    t, x, y, q = parts
+    mean = np.stack([x[y == c].mean(axis=0) for c in range(4)])
+    residual = x - mean[y]
+    sigma = residual.T @ residual / (len(x) - 1)
+    precision = 6 * np.linalg.pinv((len(x) - 1) * sigma + np.trace(sigma) * np.eye(6))
+    expected = SCALE * rows(q) @ t.T
+    for c in range(4):
+        bias = np.log((y == c).mean()) - 0.5 * mean[c] @ precision @ mean[c]
+        expected[:, c] += 0.7 * (rows(q) @ precision @ mean[c] + bias)
+    assert_logits(GDA.from_task(task, alpha=0.7), q, expected)
+
+
+def test_lp_pp(task, parts):
+    t, x, y, q = parts
+    num, one_hot, likeness = len(x), np.eye(4)[y], x @ t.T
+    mean = np.stack([rows(x[y == c].mean(axis=0, keepdims=True))[0] for c in range(4)])
+    a = np.full(4, np.mean([250 * mean[c] @ t[c] for c in range(4)]))
+    w, b, w_speed, b_speed = one_hot.T @ x, np.zeros(4), 0.0, 0.0
+    rate = 4 * num / np.linalg.eigvalsh(x.T @ x)[-1]
+    a_rate = num / (4 * (likeness**2).sum(axis=0).max())
+    for step in range(1, 301):
+        error = (softmax(x @ w.T + b + a * likeness, axis=1) - one_hot) / num
+        w_speed, b_speed = 0.9 * w_speed + error.T @ x, 0.9 * b_speed + error.sum(axis=0)
+        w, b = w - rate * w_speed, b - 4 * b_speed
+        if step % 10 == 0:
+            a = a - a_rate * (error * likeness).sum(axis=0)
+    expected = rows(q) @ w.T + b + a * (rows(q) @ t.T)
+    assert_logits(LPPlusPlus.from_task(task), q, expected, tolerance=2e-2)
+
+
+def test_proker(task, parts):
+    t, x, y, q = parts
+    kernel = np.exp(-3.0 * (1 - x @ x.T))
+    target = np.eye(4)[y] - softmax(SCALE * x @ t.T, axis=1)
+    coef = np.linalg.solve(kernel + 0.5 * np.eye(len(x)), target)
+    expected = softmax(SCALE * rows(q) @ t.T, axis=1) + np.exp(-3.0 * (1 - rows(q) @ x.T)) @ coef
+    assert_logits(ProKeR.from_task(task, beta=3.0, ridge=0.5), q, SCALE * expected, 1e-3)
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_linear_probe(num_classes):
+    file = fake_features(num_classes=num_classes, channels=6)
+    task = EvaluationTask.from_file(file, shots=3, seed=1).task
+    x, y = rows(task.support.mean_views().double().numpy()), task.support.y.numpy()
+    q = np.random.default_rng(0).normal(size=(7, 6))
+
+    def loss(flat):
+        w, b = flat[: num_classes * 6].reshape(num_classes, 6), flat[num_classes * 6 :]
+        # scikit-learn has one weight vector for two classes, which is the difference of ours:
+        norm = ((w[1] - w[0]) ** 2).sum() if num_classes == 2 else (w**2).sum()
+        fit = -log_softmax(x @ w.T + b, axis=1)[np.arange(len(y)), y].sum()
+        return 5.0 * fit + 0.5 * norm
+
+    found = minimize(loss, np.zeros(num_classes * 7), tol=1e-10).x
+    w, b = found[: num_classes * 6].reshape(num_classes, 6), found[num_classes * 6 :]
+    expected = softmax(rows(q) @ w.T + b, axis=1)
+    adapter = LinearProbe.from_task(task, strength=5.0)
+    logits = adapter(torch.from_numpy(q).float()).double().numpy()
+    np.testing.assert_allclose(softmax(logits, axis=1), expected, atol=5e-3)
+
+
+def test_cross_modal(task, parts):
+    t, _, _, q = parts
+    adapter = CrossModal.from_task(task, text_weight=0.5)
+    assert_logits(adapter, q, SCALE * rows(q) @ t.T)  # it starts at zero-shot
+    with torch.no_grad():
+        adapter.weight.normal_()
+    weight = adapter.weight.detach().numpy()
+    assert_logits(adapter, q, SCALE * rows(q) @ weight.T)
+    texts = -log_softmax(SCALE * t @ weight.T, axis=1).diagonal().mean()
+    assert adapter.penalty().item() == pytest.approx(0.5 * texts, rel=1e-4)
