@@ -21,7 +21,7 @@ from pyg_graphadapter.task import FewShotTask
 logger = logging.getLogger(__name__)
 
 FEW_SHOTS = 100  # in all; where nothing can be left out, so few call for care
-MANY_SHOTS = 1000  # of so many, one half tells enough of the other, and the best is the best
+MANY_SHOTS = 1000  # of so many, one fold tells enough, and the best is the best
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def select(
     With a validation split, every candidate is trained on the shots and measured there. Without
     one, the shots are cut into at most :obj:`folds` folds, as many as the rarest class has images,
     and every candidate is trained on all folds but one and measured on that one, in turn; of more
-    than 1000 shots, it is trained on one half and measured on the other. At one shot nothing can be
+    than 1000 shots, on one fold alone. At one shot nothing can be
     left out, so nothing is measured: a setting keeps its default, or takes its first value if there
     are fewer than 100 shots in all or the default is not in the grid.
 
@@ -199,8 +199,6 @@ def _validation_splits(
     folds = min(folds, int(np.bincount(y, minlength=task.num_classes).min(initial=len(y))))
     if folds < 2:
         return []
-    if len(y) > MANY_SHOTS:
-        folds = 2
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
     splits = [
         (

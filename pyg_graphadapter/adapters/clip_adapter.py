@@ -51,7 +51,7 @@ class CLIPAdapter(Adapter):
 
     Config: ClassVar[type[AdapterConfig]] = CLIPAdapterConfig
     recipe: ClassVar[Mapping[str, Any]] = {"epochs": 100}
-    grid: ClassVar[Mapping[str, Sequence[Any]]] = {"ratio": (0.1, 0.2, 0.4, 0.6)}
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {"ratio": (0.2, 0.4, 0.6)}
 
     config: CLIPAdapterConfig
 

@@ -18,7 +18,7 @@ from pyg_graphadapter.task import FewShotTask
 class GDAConfig(AdapterConfig):
     """The settings of :class:`GDA`."""
 
-    alpha: float = setting(1.0, "weight of the Gaussian classifier against zero-shot", low=0)
+    alpha: float = setting(0.05, "weight of the Gaussian classifier against zero-shot", low=0)
 
 
 class GDA(LinearAdapter, MixtureAdapter):
@@ -44,7 +44,7 @@ class GDA(LinearAdapter, MixtureAdapter):
         weight (torch.Tensor): The weights :math:`\mathbf{W}`.
         bias (torch.Tensor): The biases :math:`\mathbf{b}`.
         logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
-        alpha (float, optional): The weight :math:`\alpha`. (default: :obj:`1.0`)
+        alpha (float, optional): The weight :math:`\alpha`. (default: :obj:`0.05`)
 
     Shapes:
         - **text:** :math:`(C, D)`; **weight:** :math:`(C, D)`; **bias:** :math:`(C)`

@@ -166,6 +166,7 @@ def test_every_setting_of_the_grid_is_one(method):
     assert method.grid.keys() <= known
     assert set(method.prediction_settings) <= known
     for name, values in method.grid.items():
+        assert getattr(method.Config(), name) in values
         for value in values:
             method.Config(**{name: value})
 
