@@ -1,13 +1,16 @@
 """Public fakes for tests and examples."""
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from pyg_graphadapter.data import BENCHMARKS
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
@@ -91,8 +94,67 @@ def fake_images(
         for c in range(num_classes):
             (part / f"class_{c}").mkdir(parents=True, exist_ok=True)
             for i in range(count):
-                noise = generator.integers(-40, 41, (size[1], size[0], 3))
-                pixels = (colours[c] + noise).astype(np.uint8)
                 suffix = "png" if i % 2 else "jpg"
-                Image.fromarray(pixels).save(part / f"class_{c}" / f"{i}.{suffix}")
+                path = part / f"class_{c}" / f"{i}.{suffix}"
+                _noisy(colours[c], size, generator).save(path)
     return folder
+
+
+def fake_benchmarks(
+    root: Path, names: Sequence[str] = tuple(BENCHMARKS), num_classes: int = 4, per_class: int = 3
+) -> Path:
+    """Writes benchmarks of a few noisy images in their true layouts, each class in a colour of its
+    own, the same in all.
+
+    Args:
+        root (Path): The folder of all benchmarks.
+        names (sequence of str, optional): Which. (default: all)
+        num_classes (int, optional): The number of classes. (default: :obj:`4`)
+        per_class (int, optional): Images a class in every split. (default: :obj:`3`)
+    """
+    for number, name in enumerate(names):
+        found = BENCHMARKS[name]
+        folder = root / found.folder
+        images = folder / found.images
+        images.mkdir(parents=True, exist_ok=True)
+        generator = np.random.default_rng(number)
+        rows = {
+            split: [
+                (f"{split}_{c}_{i}.jpg", c) for c in range(num_classes) for i in range(per_class)
+            ]
+            for split in ("train", "val", "test")
+        }
+        classes = [f"class_{c}" for c in range(num_classes)]
+        ids = [f"n{c:08}" for c in range(num_classes)]
+        pairs = [f"{key} {label}" for key, label in zip(ids, classes, strict=True)]
+        if found.listing.endswith(".json"):
+            content = {s: [[path, c, classes[c]] for path, c in r] for s, r in rows.items()}
+            (folder / found.listing).write_text(json.dumps(content))
+            files = {images / path: c for r in rows.values() for path, c in r}
+        elif found.listing == "variants.txt":
+            (folder / found.listing).write_text("\n".join(classes) + "\n")
+            for split, r in rows.items():
+                lines = [f"{Path(path).stem} {classes[c]}\n" for path, c in r]
+                (folder / f"images_variant_{split}.txt").write_text("".join(lines))
+            files = {images / path: c for r in rows.values() for path, c in r}
+        elif name == "imagenet":
+            (folder / found.listing).write_text("\n".join(pairs) + "\n")
+            files = {images / "train" / ids[c] / path: c for path, c in rows["train"]}
+            files |= {images / "val" / ids[c] / path: c for path, c in rows["test"]}
+        else:
+            (folder / found.listing).write_text("\n".join(pairs) + "\n")
+            own = rows["test"] if name in ("imagenetv2", "imagenet_sketch") else rows["test"][3:]
+            keys = [str(c) for c in range(num_classes)] if name == "imagenetv2" else ids
+            files = {images / keys[c] / path: c for path, c in own}
+        for path, c in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _noisy(COLOURS[c % len(COLOURS)], (40, 32), generator).save(path)
+    return root
+
+
+COLOURS = np.random.default_rng(0).integers(40, 216, (100, 3))
+
+
+def _noisy(colour: Any, size: tuple[int, int], generator: np.random.Generator) -> Image.Image:
+    noise = generator.integers(-40, 41, (size[1], size[0], 3))
+    return Image.fromarray((colour + noise).astype(np.uint8))

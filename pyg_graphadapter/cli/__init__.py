@@ -9,6 +9,7 @@ import transformers
 import typer
 
 from pyg_graphadapter import __version__
+from pyg_graphadapter.cli import data
 from pyg_graphadapter.cli.arguments import debug_mode
 from pyg_graphadapter.cli.images import demo, encode
 from pyg_graphadapter.cli.methods import compare, fit
@@ -52,6 +53,7 @@ def options(
 
 for command in (demo, encode, compare, fit, predict):
     app.command()(command)
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

@@ -1,5 +1,11 @@
 """Images as data sets of Hugging Face: loaded, decoded, drawn from, and named in prompts."""
 
+from pyg_graphadapter.data.benchmarks import (
+    BENCHMARKS,
+    benchmark,
+    check_benchmarks,
+    load_benchmark,
+)
 from pyg_graphadapter.data.decode import (
     MAX_PIXELS,
     UnreadableImageError,
@@ -8,6 +14,7 @@ from pyg_graphadapter.data.decode import (
     image_name,
 )
 from pyg_graphadapter.data.draw import base_and_new, few_shot
+from pyg_graphadapter.data.draw_file import Draw, load_draw, make_draw, save_draw
 from pyg_graphadapter.data.load import list_images, load_images
 from pyg_graphadapter.data.prompts import (
     IMAGENET_TEMPLATES,
@@ -18,11 +25,15 @@ from pyg_graphadapter.data.prompts import (
 )
 
 __all__ = [
+    "BENCHMARKS",
     "IMAGENET_TEMPLATES",
     "MAX_PIXELS",
     "TEMPLATES",
+    "Draw",
     "UnreadableImageError",
     "base_and_new",
+    "benchmark",
+    "check_benchmarks",
     "check_templates",
     "decode_image",
     "few_shot",
@@ -30,6 +41,10 @@ __all__ = [
     "image_bytes",
     "image_name",
     "list_images",
+    "load_benchmark",
+    "load_draw",
     "load_images",
+    "make_draw",
     "prompts",
+    "save_draw",
 ]

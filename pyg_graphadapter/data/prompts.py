@@ -1,7 +1,9 @@
 """Class names put into prompts."""
 
+import re
 from collections.abc import Sequence
 
+WORDNET_ID = re.compile(r" \(n\d{8}\)$")  # behind the second of two classes of one name
 TEMPLATES = ("a photo of a {}.",)
 # The seven that CLIP's authors found to serve best on ImageNet:
 IMAGENET_TEMPLATES = (
@@ -42,7 +44,7 @@ def fill(template: str, class_name: str) -> str:
         'a photo of a apple pie.'
     """
     check_templates([template])
-    name = " ".join(class_name.replace("_", " ").split())
+    name = " ".join(WORDNET_ID.sub("", class_name).replace("_", " ").split())
     if not name:
         raise ValueError(f"A class name is empty (got {class_name!r}): give every class a name.")
     return template.replace("{}", name)
