@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from pyg_graphadapter.engine import TrainConfig, train
 from pyg_graphadapter.evaluation import predict_logits
 from pyg_graphadapter.experiment import Run, plan, run_all
 from pyg_graphadapter.figures import accuracy_curve, picture_grid
-from pyg_graphadapter.report import Row, summarize
-from pyg_graphadapter.sources import ImageSource
+from pyg_graphadapter.results import Row, summarize
+from pyg_graphadapter.sources import ImageSource, evaluation_tasks
 from pyg_graphadapter.storage import prepare_folder
 from pyg_graphadapter.task import FewShotTask
 
@@ -68,27 +69,24 @@ def run_demo(
     encoder = Encoder.from_pretrained(BUILTIN, device=config.device)
     settings = EncodingConfig(templates=TEMPLATES, **encoding)  # type: ignore[arg-type]
     source = ImageSource(BUILTIN, encoder, settings)
-    data = source.features()
     runs = plan(METHODS, SHOTS, seeds, config, {})
-    results = run_all(runs, data, source.origin(), out / RESULTS)
+    tasks = evaluation_tasks(source, product(SHOTS, seeds))
+    results = run_all(runs, tasks, source.origin(), out / RESULTS)
     rows = summarize(results)
-    accuracy_curve(rows, out / CURVE, f"{len(data.class_names)} classes of drawings")
-    task = source.task(max(SHOTS), seeds[0])
+    accuracy_curve(rows, out / CURVE, f"{len(source.class_names)} classes of drawings")
+    evaluation = tasks[max(SHOTS), seeds[0]]
+    task = evaluation.task
     adapter = _as_in(results, runs, task)
     zero_shot = ZeroShot.from_task(task)
-    assert data.test is not None
-    x = data.test.mean_views()
+    x, y = evaluation.test.mean_views(), evaluation.test.y
     predicted = [predict_logits(each, x) for each in (zero_shot, adapter)]
     shown = _examples(len(x), seeds[0])
     picture_grid(
         [decode_image(source.splits["test"][i]["image"]) for i in shown],
-        [
-            _caption(data.class_names, int(data.test.y[i]), *(p[i] for p in predicted))
-            for i in shown
-        ],
+        [_caption(task.class_names, int(y[i]), *(p[i] for p in predicted)) for i in shown],
         out / EXAMPLES,
     )
-    return Demo(rows, data.class_names, len(x), out / CURVE, out / EXAMPLES)
+    return Demo(rows, task.class_names, len(x), out / CURVE, out / EXAMPLES)
 
 
 def _as_in(results: Sequence[dict[str, Any]], runs: Sequence[Run], task: FewShotTask) -> Adapter:

@@ -114,6 +114,7 @@ class DatasetEncoder:
         self.encoder, self.config = encoder, config or EncodingConfig()
         self.progress = progress
         self.summary = Summary()
+        self._text: dict[tuple[str, ...], Tensor] = {}
 
     def encode(self, data: datasets.DatasetDict) -> FeatureFile:
         """The features of all images of a data set; training images have
@@ -130,11 +131,17 @@ class DatasetEncoder:
             for split in data
         }
         return FeatureFile(
-            text=self.encoder.encode_text(names, self.config.templates),
+            text=self.encode_text(names),
             class_names=names,
             logit_scale=self.encoder.logit_scale,
             **splits,
         )
+
+    def encode_text(self, class_names: tuple[str, ...]) -> Tensor:
+        """The text features of classes ``[C, D]``; asked for again, they are those of before."""
+        if class_names not in self._text:
+            self._text[class_names] = self.encoder.encode_text(class_names, self.config.templates)
+        return self._text[class_names]
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
         """The features of the images of a split that can be decoded."""
@@ -162,7 +169,7 @@ class DatasetEncoder:
         if "val" in data:
             shots = min(shots, MAX_VALIDATION_SHOTS)
             validation = self._draw(data["val"], shots, seed, allow_fewer=True)
-        text = self.encoder.encode_text(names, self.config.templates)
+        text = self.encode_text(names)
         return FewShotTask(names, text, support, validation, self.encoder.logit_scale, self.encoder)
 
     def _draw(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter
 from pyg_graphadapter.features import Features
-from pyg_graphadapter.task import EvaluationTask
+from pyg_graphadapter.task import EvaluationTask, NewClasses, ShiftedTest
 
 EVALUATION_BATCH = 4096
 CALIBRATION_BINS = 15
@@ -77,6 +77,28 @@ def evaluate(adapter: Adapter, data: EvaluationTask | Features) -> Evaluation:
         ece=100 * expected_calibration_error(probability, y),
         num_images=len(features),
     )
+
+
+def accuracy_on_shifted(adapter: Adapter, shifted: ShiftedTest) -> float:
+    """Accuracy in percent on a shifted test set, among its own classes."""
+    logits = predict_logits(adapter, shifted.test.mean_views())[:, shifted.classes]
+    return 100 * float(accuracy_score(shifted.test.y, logits.argmax(dim=1)))
+
+
+def accuracy_on_new(adapter: Adapter, new: NewClasses) -> float:
+    """Accuracy in percent on classes that the adapter does not have, among themselves.
+
+    Raises:
+        ValueError: If it cannot classify new classes.
+    """
+    extended = adapter.extend(new.text, class_names=new.class_names)
+    logits = predict_logits(extended.eval(), new.test.mean_views())[:, adapter.num_classes :]
+    return 100 * float(accuracy_score(new.test.y, logits.argmax(dim=1)))
+
+
+def harmonic_mean(first: float, second: float) -> float:
+    """The harmonic mean of two accuracies; zero if one of them is."""
+    return 2 * first * second / (first + second) if first and second else 0.0
 
 
 def expected_calibration_error(

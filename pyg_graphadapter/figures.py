@@ -1,46 +1,114 @@
 """Pictures of results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pyg_graphadapter.report import Row
+from pyg_graphadapter.published import Published
+from pyg_graphadapter.results import Row
+from pyg_graphadapter.tables import average
 
 COLUMNS = 6
+PANEL_COLUMNS = 4
+FEW_LINES = 4
+MARKERS = "osD^v"
 
 
-def accuracy_curve(rows: Sequence[Row], path: Path, title: str = "") -> None:
+def accuracy_curve(
+    rows: Sequence[Row], path: Path, title: str = "", published: Published | None = None
+) -> None:
     """Draws accuracy over the number of labelled images a class, one line a method, with the
-    standard deviation over the seeds.
+    standard deviation over the seeds; one panel a data set and, where there are several, one of
+    their average.
 
     Args:
         rows (sequence of Row): What to draw.
         path (Path): The picture, as its suffix says.
         title (str, optional): A title. (default: :obj:`""`)
+        published (Published, optional): Published numbers, drawn as dashed lines.
+            (default: :obj:`None`)
     """
-    figure = Figure(figsize=(5.5, 3.6), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    for method in dict.fromkeys(row.method for row in rows):
-        own = [row for row in rows if row.method == method]
+    panels = {
+        name: [row for row in rows if row.dataset == name]
+        for name in dict.fromkeys(row.dataset for row in rows)
+    }
+    if len(panels) > 1:
+        panels = {f"average of {len(panels)}": average(rows), **panels}
+    columns = min(len(panels), PANEL_COLUMNS)
+    lines = -(-len(panels) // columns)
+    labels = list(dict.fromkeys(row.label for row in rows))
+    colour = {label: f"C{i % 10}" for i, label in enumerate(labels)}
+    size = (5.5, 3.6) if len(panels) == 1 else (4.2 * columns, 3.3 * lines)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axes in grid:
+        axes.set_visible(False)
+    with matplotlib.rc_context({"text.parse_math": False}):  # names are no formulas
+        for axes, (name, own) in zip(grid, panels.items(), strict=False):
+            axes.set_visible(True)
+            _draw_panel(axes, own, colour)
+            if published is not None:
+                _draw_published(axes, published.accuracy.get(name, {}), colour)
+            axes.set_title(name if len(panels) > 1 else title)
+        handles, names = _legend(list(grid[: len(panels)]))
+        if len(names) <= FEW_LINES and len(panels) == 1:
+            grid[0].legend(handles, names)
+        else:
+            figure.legend(handles, names, loc="outside right upper", fontsize=8)
+        if len(panels) > 1:
+            figure.suptitle(title)
+        figure.savefig(path)
+
+
+def _draw_panel(axes: Axes, rows: Sequence[Row], colour: Mapping[str, str]) -> None:
+    labels = list(dict.fromkeys(row.label for row in rows))
+    for label in labels:
+        own = sorted((row for row in rows if row.label == label), key=lambda row: row.shots)
         axes.errorbar(
             [row.shots for row in own],
             [row.accuracy for row in own],
             [row.deviation for row in own],
-            marker="o",
-            capsize=3,
-            label=method.replace("_", " "),
+            marker=MARKERS[list(colour).index(label) // 10 % len(MARKERS)],
+            color=colour[label],
+            markersize=5 if len(colour) <= FEW_LINES else 3,
+            capsize=3 if len(colour) <= FEW_LINES else 0,
+            label=label.replace("_", " "),
         )
     shots = sorted({row.shots for row in rows})
     axes.set_xscale("log", base=2)
     axes.set_xticks(shots, [str(count) for count in shots])
     axes.minorticks_off()
-    axes.set(xlabel="labelled images a class", ylabel="test accuracy (%)", title=title)
+    axes.set(xlabel="labelled images a class", ylabel="test accuracy (%)")
     axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path)
+
+
+def _draw_published(
+    axes: Axes, accuracy: Mapping[str, Mapping[int, float]], colour: Mapping[str, str]
+) -> None:
+    for method, points in accuracy.items():
+        shown = sorted((shots, value) for shots, value in points.items() if shots > 0)
+        if shown:
+            axes.plot(
+                *zip(*shown, strict=True),
+                linestyle="--",
+                marker="." if len(shown) == 1 else "",
+                color=colour.get(method, "grey"),
+                label=f"{method.replace('_', ' ')}, published",
+            )
+
+
+def _legend(grid: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
+    """One entry a name, over all panels."""
+    entries: dict[str, Artist] = {}
+    for axes in grid:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    return list(entries.values()), list(entries)
 
 
 def picture_grid(images: Sequence[Image.Image], captions: Sequence[str], path: Path) -> None:

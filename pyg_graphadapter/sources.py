@@ -1,17 +1,23 @@
 """Where features come from: a feature file, or images and an encoder."""
 
-import hashlib
+import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pyg_graphadapter.data import load_images
+import datasets
+from torch import Tensor
+
+from pyg_graphadapter.data import base_and_new as halves_of_images
+from pyg_graphadapter.data import benchmark, load_benchmark, load_images
 from pyg_graphadapter.encoder import Encoder
-from pyg_graphadapter.encoding import DatasetEncoder, EncodingConfig
-from pyg_graphadapter.feature_file import FEATURE_SUFFIXES, PICKLE_SUFFIXES, SPLITS, FeatureFile
+from pyg_graphadapter.encoding import DatasetEncoder, EncodingConfig, class_names_of
+from pyg_graphadapter.feature_file import FEATURE_SUFFIXES, PICKLE_SUFFIXES, FeatureFile
 from pyg_graphadapter.features import Features
-from pyg_graphadapter.storage import sha256
-from pyg_graphadapter.task import FewShotTask, draw_task
+from pyg_graphadapter.task import EvaluationTask, FewShotTask, base_and_new, draw_task
+
+Draw = tuple[int, int]  # a number of shots and a seed
 
 
 @dataclass(frozen=True)
@@ -20,24 +26,30 @@ class Origin:
 
     Args:
         name (str): The name of the file or the data set.
-        sha256 (str): The SHA-256 of the file, or of the features.
         model (str, optional): The encoder, where it is known. (default: :obj:`None`)
         skipped (int, optional): How many images could not be decoded. (default: :obj:`0`)
     """
 
     name: str
-    sha256: str
     model: str | None = None
     skipped: int = 0
-
-    @classmethod
-    def of_file(cls, path: Path) -> "Origin":
-        """The origin of features that were read from a file."""
-        return cls(path.name, sha256(path.read_bytes()))
 
 
 class Source(Protocol):
     """What features can be had of."""
+
+    name: str
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+
+    @property
+    def text_encoder(self) -> Encoder | None:
+        """The encoder of its class names, where there is one."""
+
+    def text(self) -> Tensor:
+        """The text features of the classes ``[C, D]``."""
 
     def features(self) -> FeatureFile:
         """The features of all images."""
@@ -48,30 +60,58 @@ class Source(Protocol):
     def test(self) -> Features | None:
         """The features of the test split, where there is one."""
 
+    def test_or_all(self) -> Features:
+        """The features of the test split, or of all images where there is none."""
+
+    def base_and_new(self) -> tuple["Source", "Source"]:
+        """The first half of the classes, and the rest."""
+
     def origin(self) -> Origin:
         """What results say of it."""
 
-    @property
-    def text_encoder(self) -> Encoder | None:
-        """The encoder of its class names, where there is one."""
+
+def evaluation_tasks(source: Source, draws: Iterable[Draw]) -> dict[Draw, EvaluationTask]:
+    """The tasks of several draws, with the test split; of images, only those that are drawn are
+    encoded, and each once.
+
+    Raises:
+        ValueError: If a class has too few images, or there is no test split.
+    """
+    wanted = sorted(set(draws), reverse=True)
+    most: dict[int, FewShotTask] = {}  # by seed: fewer shots are the first of more
+    for shots, seed in wanted:
+        if seed not in most:
+            most[seed] = source.task(shots, seed)
+    test = source.test()
+    if test is None:
+        raise ValueError(f"{source.name} has no test split to evaluate on.")
+    return {(shots, seed): EvaluationTask(most[seed].fewer(shots), test) for shots, seed in wanted}
 
 
 class FileSource:
     """A feature file.
 
     Args:
-        path (Path): The file.
-        logit_scale (float, optional): Overrides the file's. (default: :obj:`None`)
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it cannot be read.
+        file (FeatureFile): Its content.
+        name (str): Its name.
     """
 
-    def __init__(self, path: Path, logit_scale: float | None = None) -> None:
-        self.path = path
-        file = FeatureFile.load(path)
-        self.file = file if logit_scale is None else replace(file, logit_scale=logit_scale)
+    def __init__(self, file: FeatureFile, name: str) -> None:
+        self.file, self.name = file, name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.file.class_names
+
+    @property
+    def text_encoder(self) -> None:
+        """A file has none."""
+        return None
+
+    def text(self) -> Tensor:
+        """The text features of the classes ``[C, D]``."""
+        return self.file.text
 
     def features(self) -> FeatureFile:
         """The features of all images."""
@@ -85,14 +125,18 @@ class FileSource:
         """The features of the test split, where there is one."""
         return self.file.test
 
+    def test_or_all(self) -> Features:
+        """The features of the test split, or of all images where there is none."""
+        return self.file.train if self.file.test is None else self.file.test
+
+    def base_and_new(self) -> tuple["FileSource", "FileSource"]:
+        """The first half of the classes, and the rest."""
+        base, new = base_and_new(self.file)
+        return FileSource(base, self.name), FileSource(new, self.name)
+
     def origin(self) -> Origin:
         """What results say of it."""
-        return Origin.of_file(self.path)
-
-    @property
-    def text_encoder(self) -> None:
-        """A file has none."""
-        return None
+        return Origin(self.name)
 
 
 class ImageSource:
@@ -104,6 +148,7 @@ class ImageSource:
         config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
         logit_scale (float, optional): Overrides the encoder's. (default: :obj:`None`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+        name (str, optional): What results call them. (default: the path)
 
     Raises:
         ValueError: If there are no such images.
@@ -117,20 +162,31 @@ class ImageSource:
         *,
         logit_scale: float | None = None,
         progress: bool = True,
+        name: str = "",
     ) -> None:
-        self.name = str(data) if isinstance(data, str | Path) else "images"
+        self.name = name or (Path(data).name if isinstance(data, str | Path) else "images")
         self.splits = load_images(data)
         self.encode = DatasetEncoder(encoder, config, progress=progress)
         self.logit_scale = logit_scale
-        self._features: FeatureFile | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return class_names_of(next(iter(self.splits.values())))
+
+    @property
+    def text_encoder(self) -> Encoder:
+        """The encoder of its class names."""
+        return self.encode.encoder
+
+    def text(self) -> Tensor:
+        """The text features of the classes ``[C, D]``."""
+        return self.encode.encode_text(self.class_names)
 
     def features(self) -> FeatureFile:
         """The features of all images."""
-        if self._features is None:
-            file = self.encode.encode(self.splits)
-            scale = self.logit_scale
-            self._features = file if scale is None else replace(file, logit_scale=scale)
-        return self._features
+        file = self.encode.encode(self.splits)
+        return file if self.logit_scale is None else replace(file, logit_scale=self.logit_scale)
 
     def task(self, shots: int, seed: int) -> FewShotTask:
         """A few shots of every class; no other image is encoded."""
@@ -141,19 +197,23 @@ class ImageSource:
         """The features of the test split, where there is one."""
         return self.encode.encode_split(self.splits["test"]) if "test" in self.splits else None
 
+    def test_or_all(self) -> Features:
+        """The features of the test split, or of all images where there is none."""
+        if "test" in self.splits:
+            return self.encode.encode_split(self.splits["test"])
+        return self.encode.encode_split(datasets.concatenate_datasets(list(self.splits.values())))
+
+    def base_and_new(self) -> tuple["ImageSource", "ImageSource"]:
+        """The first half of the classes, and the rest."""
+        base, new = copy.copy(self), copy.copy(self)
+        halves = {split: halves_of_images(images) for split, images in self.splits.items()}
+        base.splits = datasets.DatasetDict({split: half for split, (half, _) in halves.items()})
+        new.splits = datasets.DatasetDict({split: half for split, (_, half) in halves.items()})
+        return base, new
+
     def origin(self) -> Origin:
         """What results say of it."""
-        return Origin(
-            Path(self.name).name,
-            content_hash(self.features()),
-            self.encode.encoder.name,
-            len(self.encode.summary.skipped),
-        )
-
-    @property
-    def text_encoder(self) -> Encoder:
-        """The encoder of its class names."""
-        return self.encode.encoder
+        return Origin(self.name, self.encode.encoder.name, len(self.encode.summary.skipped))
 
 
 def open_source(
@@ -171,10 +231,33 @@ def open_source(
         ValueError: If it cannot be read, or there is no model for images.
     """
     if is_feature_file(data):
-        return FileSource(Path(data), logit_scale)
+        file = FeatureFile.load(data)
+        file = file if logit_scale is None else replace(file, logit_scale=logit_scale)
+        return FileSource(file, Path(data).name)
     config = config or EncodingConfig()
     encoder = load_encoder(model, config, device)
     return ImageSource(str(data), encoder, config, logit_scale=logit_scale)
+
+
+def open_benchmark(
+    name: str,
+    root: str | Path,
+    encoder: Encoder,
+    config: EncodingConfig,
+    *,
+    own_templates: bool = True,
+    logit_scale: float | None = None,
+) -> ImageSource:
+    """One of the benchmarks below a folder, with its own prompts or those of ``config``.
+
+    Raises:
+        FileNotFoundError: If something of it is not there.
+        ValueError: If there is no such benchmark.
+    """
+    if own_templates:
+        config = replace(config, templates=benchmark(name).templates)
+    images = load_benchmark(name, root)
+    return ImageSource(images, encoder, config, logit_scale=logit_scale, name=name)
 
 
 def is_feature_file(data: str | Path) -> bool:
@@ -198,17 +281,3 @@ def load_encoder(
             "hub, as openai/clip-vit-base-patch16, or the one that is built in, builtin."
         )
     return config.load(model, device)
-
-
-def content_hash(file: FeatureFile) -> str:
-    """The SHA-256 of features, labels, texts, class names and scale."""
-    found = hashlib.sha256("\n".join(file.class_names).encode())
-    found.update(str(file.logit_scale).encode())
-    parts = [file.text]
-    for split in SPLITS:
-        features = getattr(file, split)
-        parts += [] if features is None else [features.x, features.y]
-    for part in parts:
-        found.update(str(list(part.shape)).encode())
-        found.update(part.contiguous().numpy().tobytes())
-    return found.hexdigest()

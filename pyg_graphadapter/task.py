@@ -1,9 +1,12 @@
 """What a method may see: a few labelled images. What it is measured on lies in another type."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from pyg_graphadapter.feature_file import FeatureFile
@@ -84,9 +87,119 @@ class FewShotTask:
             unit(self.support.x), self.support.y, self.num_classes, class_names=self.class_names
         )
 
+    def fewer(self, shots: int) -> "FewShotTask":
+        r"""The task of the first :math:`K` images of every class and, of validation, the first
+        :math:`\min(K, 4)`: what a draw of as many would be."""
+        few = min(shots, MAX_VALIDATION_SHOTS)
+        return replace(
+            self,
+            support=_first_of_each(self.support, shots),
+            validation=None if self.validation is None else _first_of_each(self.validation, few),
+        )
+
     def with_support(self, index: Tensor) -> "FewShotTask":
         """The task with the support images at ``index`` ``[M]`` alone, and no validation."""
         return replace(self, support=self.support.select(index), validation=None)
+
+
+def _first_of_each(features: Features, count: int) -> Features:
+    """The first images of every class, in their order."""
+    by_class = features.y.argsort(stable=True)
+    y = features.y[by_class]
+    rank = torch.arange(len(y)) - torch.searchsorted(y, y)  # within its class
+    return features.select(by_class[rank < count].sort().values)
+
+
+@dataclass(frozen=True)
+class ShiftedTest:
+    """A test set of another distribution, with some of the classes of a task.
+
+    Args:
+        name (str): Its name.
+        test (Features): Its images, whose labels count its own classes.
+        classes (torch.Tensor): Which classes of the task these are ``[C']``.
+    """
+
+    name: str
+    test: Features
+    classes: Tensor
+
+    @classmethod
+    def by_name(
+        cls, name: str, test: Features, class_names: Sequence[str], learned: Sequence[str]
+    ) -> "ShiftedTest":
+        """Finds the classes among those of the task, whatever their order, case and ``_`` or ``-``.
+
+        Args:
+            name (str): Its name.
+            test (Features): Its images.
+            class_names (sequence of str): Its classes.
+            learned (sequence of str): The classes of the task.
+
+        Raises:
+            ValueError: If it has a class that the task has not.
+        """
+        index = {plain(each): i for i, each in enumerate(learned)}
+        strange = [each for each in class_names if plain(each) not in index]
+        if strange:
+            raise ValueError(
+                f"The shifted test set {name} has the class {strange[0]!r}, which is none of the "
+                f"{len(learned)} that are learned: rename or remove it."
+            )
+        return cls(name, test, torch.tensor([index[plain(each)] for each in class_names]))
+
+
+@dataclass(frozen=True)
+class NewClasses:
+    """Classes that a task does not have, to be classified among themselves.
+
+    Args:
+        class_names (tuple of str): Their names.
+        text (torch.Tensor): Their text features ``[C', D]``.
+        test (Features): Their test images, whose labels count them.
+    """
+
+    class_names: tuple[str, ...]
+    text: Tensor
+    test: Features
+
+
+def plain(class_name: str) -> str:
+    """A class name as it is compared: lower case, with spaces for ``_`` and ``-``."""
+    return " ".join(class_name.replace("_", " ").replace("-", " ").casefold().split())
+
+
+def base_and_new(file: FeatureFile) -> tuple[FeatureFile, FeatureFile]:
+    """The first half of the classes, by label, and the rest, as
+    :func:`pyg_graphadapter.data.base_and_new` has it.
+
+    Raises:
+        ValueError: If there are fewer than two classes.
+    """
+    num_classes = len(file.class_names)
+    if num_classes < 2:
+        raise ValueError(f"Base and new classes need at least two classes (got {num_classes}).")
+    num_base = -(-num_classes // 2)
+
+    def classes(low: int, high: int) -> FeatureFile:
+        def part(features: Features | None) -> Features | None:
+            if features is None:
+                return None
+            kept = features.select(((features.y >= low) & (features.y < high)).nonzero().flatten())
+            return Features(kept.x, kept.y - low)
+
+        train = part(file.train)
+        assert train is not None
+        return replace(
+            file,
+            class_names=file.class_names[low:high],
+            text=file.text[low:high],
+            train=train,
+            val=part(file.val),
+            test=part(file.test),
+        )
+
+    return classes(0, num_base), classes(num_base, num_classes)
 
 
 @dataclass(frozen=True)
@@ -96,6 +209,9 @@ class EvaluationTask:
     Args:
         task (FewShotTask): What a method is fitted on.
         test (Features): What it is measured on.
+        shifted (tuple of ShiftedTest, optional): Further test sets, of other distributions.
+            (default: :obj:`()`)
+        new (NewClasses, optional): Classes that it does not have. (default: :obj:`None`)
 
     Raises:
         ValueError: If they do not fit together.
@@ -103,15 +219,19 @@ class EvaluationTask:
 
     task: FewShotTask
     test: Features
+    shifted: tuple[ShiftedTest, ...] = ()
+    new: NewClasses | None = None
 
     def __post_init__(self) -> None:
         """Checks that both fit together."""
         check_fits(self.test, self.task.text, "test_features")
+        for each in self.shifted:
+            check_fits(each.test, self.task.text[each.classes], each.name)
+        if self.new is not None:
+            check_fits(self.new.test, self.new.text, "new classes")
 
     @classmethod
-    def from_file(
-        cls, file: FeatureFile, shots: int, seed: int, text_encoder: TextEncoder | None = None
-    ) -> "EvaluationTask":
+    def from_file(cls, file: FeatureFile, shots: int, seed: int) -> "EvaluationTask":
         """Draws a task from a feature file (:func:`draw_task`), with the file's test split.
 
         Raises:
@@ -119,12 +239,30 @@ class EvaluationTask:
         """
         if file.test is None:
             raise ValueError("The feature file has no 'test_features' to evaluate on.")
-        return cls(draw_task(file, shots, seed, text_encoder), file.test)
+        return cls(draw_task(file, shots, seed), file.test)
+
+    def sha256(self) -> str:
+        """The SHA-256 of all that a result depends on, save the text encoder."""
+        task = self.task
+        names = [list(task.class_names), task.logit_scale, [each.name for each in self.shifted]]
+        features = {"support": task.support, "validation": task.validation, "test": self.test}
+        features |= {f"shifted {i}": each.test for i, each in enumerate(self.shifted)}
+        tensors = {"text": task.text}
+        tensors |= {f"classes {i}": each.classes for i, each in enumerate(self.shifted)}
+        if self.new is not None:
+            names.append(list(self.new.class_names))
+            features["new"], tensors["new text"] = self.new.test, self.new.text
+        for name, part in features.items():
+            if part is not None:
+                tensors |= {f"{name} x": part.x, f"{name} y": part.y}
+        found = hashlib.sha256(json.dumps(names).encode())
+        for name, tensor in tensors.items():
+            found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            found.update(tensor.cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
 
-def draw_task(
-    file: FeatureFile, shots: int, seed: int, text_encoder: TextEncoder | None = None
-) -> FewShotTask:
+def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:
     r"""Draws :math:`K` training images a class and, where the file has a validation split,
     :math:`\min(K, 4)` validation images, without replacement (CoOp's protocol).
 
@@ -144,5 +282,4 @@ def draw_task(
         file.train.select(index),
         validation,
         file.logit_scale,
-        text_encoder,
     )

@@ -1,7 +1,7 @@
 from PIL import Image
 
 from pyg_graphadapter.figures import accuracy_curve, picture_grid
-from pyg_graphadapter.report import Row
+from pyg_graphadapter.results import Row
 
 
 def test_the_curve_is_a_picture(tmp_path):

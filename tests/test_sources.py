@@ -10,12 +10,11 @@ from pyg_graphadapter.sources import (
     FileSource,
     ImageSource,
     Origin,
-    content_hash,
+    evaluation_tasks,
     is_feature_file,
     load_encoder,
     open_source,
 )
-from pyg_graphadapter.storage import sha256
 from pyg_graphadapter.task import draw_task
 from pyg_graphadapter.testing import fake_features, fake_images
 
@@ -37,14 +36,19 @@ def image_source(folder, encoder, **settings):
 def test_a_feature_file_as_a_source(tmp_path):
     path = tmp_path / "f.npz"
     fake_features().save(path)
-    source = FileSource(path)
+    source = open_source(path, None)
     assert source.features().logit_scale == 100
     expected = draw_task(source.features(), 2, 1)
     assert torch.equal(source.task(2, 1).support.x, expected.support.x)
     assert len(source.test()) == 200
-    assert source.origin() == Origin("f.npz", sha256(path.read_bytes()))
-    with pytest.raises(FileNotFoundError, match=r"gone\.npz"):
-        FileSource(tmp_path / "gone.npz")
+    assert len(source.test_or_all()) == 200
+    assert source.origin() == Origin("f.npz")
+    assert source.class_names == source.features().class_names
+    assert source.text() is source.features().text
+    assert source.text_encoder is None
+    alone = FileSource(replace(source.file, test=None), "f")
+    assert alone.test() is None
+    assert alone.test_or_all() is source.file.train
 
 
 def test_sources_are_told_apart_by_their_names(tmp_path, folder, encoder, checkpoint):
@@ -88,15 +92,50 @@ def test_images_as_a_source(folder, encoder):
     assert source.task(1, 1).logit_scale == 9
     assert source.encode.summary.num_images == 3 * (1 + 1)  # the shots and as many for validation
     assert source.features().logit_scale == 9
-    assert source.features() is source.features()
-    assert len(source.test()) == 6
-    origin = source.origin()
-    assert origin == Origin("images", content_hash(source.features()), encoder.name, 0)
-    plain = image_source(load_images(folder), encoder)
+    assert len(source.test()) == len(source.test_or_all()) == 6
+    assert source.origin() == Origin("images", encoder.name, 0)
+    assert source.text() is source.text()
+    plain = image_source(load_images(folder), encoder, name="mine")
+    assert plain.origin().name == "mine"
     assert plain.task(1, 1).logit_scale == encoder.logit_scale
-    assert plain.origin().sha256 != origin.sha256  # of another scale
     del plain.splits["test"]
     assert plain.test() is None
+    assert len(plain.test_or_all()) == 3 * (6 + 5)
+
+
+def test_each_drawn_image_is_encoded_once(folder, encoder):
+    source = image_source(folder, encoder)
+    tasks = evaluation_tasks(source, [(1, 1), (2, 1), (4, 1), (2, 2)])
+    assert source.encode.summary.num_images == 3 * (4 + 4) + 3 * (2 + 2) + 6
+    for (shots, seed), evaluation in tasks.items():
+        alone = source.task(shots, seed)
+        assert torch.equal(evaluation.task.support.y, alone.support.y)
+        torch.testing.assert_close(evaluation.task.support.x, alone.support.x)
+        torch.testing.assert_close(evaluation.task.validation.x, alone.validation.x)
+        assert len(evaluation.test) == 6
+    with pytest.raises(ValueError, match="fewer than 7 images"):
+        evaluation_tasks(source, [(7, 1)])
+    del source.splits["test"]
+    with pytest.raises(ValueError, match="images has no test split"):
+        evaluation_tasks(source, [(1, 1)])
+
+
+@pytest.mark.parametrize("kind", ["file", "images"])
+def test_base_and_new_classes(kind, folder, encoder):
+    source = image_source(folder, encoder)
+    if kind == "file":
+        source = FileSource(source.features(), "f")
+    base, new = source.base_and_new()
+    assert base.class_names == ("class_0", "class_1")
+    assert new.class_names == ("class_2",)
+    assert base.name == new.name == source.name
+    everything = source.features()
+    for part, low, high in ((base, 0, 2), (new, 2, 3)):
+        torch.testing.assert_close(part.text(), everything.text[low:high])
+        chosen = (everything.test.y >= low) & (everything.test.y < high)
+        torch.testing.assert_close(part.test().x, everything.test.x[chosen])
+        assert torch.equal(part.test().y, everything.test.y[chosen] - low)
+        assert len(part.task(2, 1).support) == 2 * (high - low)
 
 
 def test_the_origin_counts_what_was_skipped(folder, encoder):
@@ -105,35 +144,3 @@ def test_the_origin_counts_what_was_skipped(folder, encoder):
     source = image_source(folder, encoder)
     assert len(source.test()) == 4
     assert source.origin().skipped == 2
-
-
-def changed(data, split, name, row):
-    features = getattr(data, split)
-    value = getattr(features, name).clone()
-    value[row] = value[(row + 25) % len(value)]
-    return replace(data, **{split: replace(features, **{name: value})})
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda data: replace(data, text=data.text.flip(0)),
-        lambda data: replace(data, class_names=("other", *data.class_names[1:])),
-        lambda data: replace(data, logit_scale=50.0),
-        lambda data: changed(data, "train", "x", 3),
-        lambda data: changed(data, "train", "y", 3),
-        lambda data: changed(data, "test", "x", 0),
-        lambda data: changed(data, "test", "y", 0),
-        lambda data: replace(data, test=None),
-        lambda data: replace(data, val=data.test),
-    ],
-)
-def test_the_hash_of_features_changes_with_each_part(change):
-    data = fake_features(num_classes=3)
-    assert content_hash(data) == content_hash(fake_features(num_classes=3))
-    assert content_hash(change(data)) != content_hash(data)
-
-
-def test_the_hash_of_features_changes_with_seed_and_views():
-    cases = (fake_features(), fake_features(seed=1), fake_features(views=2))
-    assert len({content_hash(each) for each in cases}) == 3

@@ -20,6 +20,7 @@ def test_a_task_holds_no_test_split():
         "support",
         "validation",
         "logit_scale",
+        "text_encoder",
     }
 
 

@@ -11,6 +11,8 @@ the others are the test split. Runs that are finished are skipped.
 
 import argparse
 import gzip
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import datasets
@@ -22,8 +24,8 @@ from pyg_graphadapter.data import few_shot, load_images
 from pyg_graphadapter.demo import SEEDS, SHOTS, TEMPLATES
 from pyg_graphadapter.experiment import plan, run_all
 from pyg_graphadapter.figures import accuracy_curve
-from pyg_graphadapter.report import read_result, summarize
-from pyg_graphadapter.sources import ImageSource
+from pyg_graphadapter.results import read_result, summarize
+from pyg_graphadapter.sources import ImageSource, evaluation_tasks
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -83,9 +85,9 @@ def measure(data: dict[str, datasets.DatasetDict]) -> None:
     encoder = Encoder.from_pretrained("builtin")
     for name, images in data.items():
         source = ImageSource(images, encoder, EncodingConfig(templates=TEMPLATES))
-        features, origin = source.features(), source.origin()
-        fewest = int(features.train.y.bincount().min())
+        fewest = min(Counter(images["train"]["label"]).values())
         shots = [count for count in SHOTS if count <= fewest]
+        tasks = evaluation_tasks(source, product(shots, SEEDS))
         published = TrainConfig(**PUBLISHED["training"])
         runs = {
             "default": plan(["zero_shot", "graph_adapter"], shots, SEEDS, TrainConfig(), {}),
@@ -94,7 +96,7 @@ def measure(data: dict[str, datasets.DatasetDict]) -> None:
             ),
         }
         for kind, each in runs.items():
-            run_all(each, features, origin, RESULTS / name / kind)
+            run_all(each, tasks, source.origin(), RESULTS / name / kind)
         print(*table(name), sep="\n", flush=True)
 
 

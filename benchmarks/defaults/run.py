@@ -19,8 +19,9 @@ import torch
 
 from pyg_graphadapter import FeatureFile, GraphAdapter, TrainConfig, ZeroShot, evaluate, train
 from pyg_graphadapter.engine import DEFAULT_EPOCHS
-from pyg_graphadapter.report import markdown_table, read_result, summarize
+from pyg_graphadapter.results import read_result, summarize
 from pyg_graphadapter.storage import versions
+from pyg_graphadapter.tables import markdown_table
 from pyg_graphadapter.task import FewShotTask
 
 HERE = Path(__file__).parent

@@ -157,7 +157,7 @@ def kill(times: int, count: int) -> dict:
         for _ in range(times):
             with start(images, cache) as process:
                 process.stdout.readline()
-                time.sleep(generator.uniform(0.0, 15.0))
+                time.sleep(generator.uniform(0.0, 12.0))
                 survived += process.poll() is not None
                 process.kill()  # nothing is sent to one that has ended
         shards = len(list(cache.rglob("*.safetensors")))
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--count", type=int, help="images of memory (10000) and kill (1500)")
+    parser.add_argument("--count", type=int, help="images of memory (10000) and kill (6000)")
     parser.add_argument("--times", type=int, default=20)
     arguments = parser.parse_args()
     if arguments.what == "speed":
@@ -200,7 +200,7 @@ def main() -> None:
     elif arguments.what == "memory":
         name, found = "memory", memory(arguments.count or 10_000, arguments.workers or 0)
     else:
-        name, found = "kill", kill(arguments.times, arguments.count or 1500)
+        name, found = "kill", kill(arguments.times, arguments.count or 6000)
     found |= {"versions": versions(), "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")

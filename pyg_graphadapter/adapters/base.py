@@ -115,6 +115,18 @@ class Adapter(torch.nn.Module, ABC):
             self.config = before
         return torch.stack(rows)
 
+    def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "Adapter":
+        """The classifier for its classes and further ones, which it was not fitted on.
+
+        Args:
+            text (torch.Tensor): The text features of the new classes ``[C', D]``.
+            class_names (sequence of str, optional): Their names. (default: :obj:`()`)
+
+        Raises:
+            ValueError: If the method cannot classify new classes.
+        """
+        raise ValueError(f"{type(self).__name__} cannot classify new classes: it has learned none.")
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""

@@ -1,7 +1,7 @@
 """CLIP-Adapter: a bottleneck on the image feature, the text features, or both."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -92,3 +92,10 @@ class CLIPAdapter(Adapter):
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         text = self._adapted(self.text, "text")
         return self.logit_scale * (self._adapted(x, "image") @ text.t())
+
+    def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CLIPAdapter":
+        """The classifier for further classes, by the same bottleneck."""
+        text = torch.cat([self.text, unit(text).to(self.text)])
+        extended = CLIPAdapter(text, self.logit_scale, **asdict(self.config)).to(text.device)
+        extended.bottleneck.load_state_dict(self.bottleneck.state_dict())
+        return extended

@@ -122,7 +122,7 @@ class CoOp(LinearAdapter):
         adapter.eval()
         return adapter
 
-    def extend(self, text: Tensor, class_names: Sequence[str] = ()) -> "CoOp":
+    def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CoOp":
         """The classifier for further classes, by the same context.
 
         Raises:

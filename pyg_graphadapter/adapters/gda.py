@@ -18,7 +18,7 @@ from pyg_graphadapter.task import FewShotTask
 class GDAConfig(AdapterConfig):
     """The settings of :class:`GDA`."""
 
-    alpha: float = setting(0.05, "weight of the Gaussian classifier against zero-shot", low=0)
+    alpha: float = setting(0.02, "weight of the Gaussian classifier against zero-shot", low=0)
 
 
 class GDA(LinearAdapter, MixtureAdapter):
@@ -32,19 +32,23 @@ class GDA(LinearAdapter, MixtureAdapter):
         b_c = \log \pi_c - \tfrac{1}{2} \boldsymbol{\mu}_c^{\top} \mathbf{P} \boldsymbol{\mu}_c
 
     with class means :math:`\boldsymbol{\mu}`, class frequencies :math:`\pi` and the precision
-    :math:`\mathbf{P} = D \cdot (\mathbf{S} + \textrm{tr}(\mathbf{S}) / (N - 1) \cdot
+    :math:`\mathbf{P} = (N - C) \cdot (\mathbf{S} + \textrm{tr}(\mathbf{S}) / (N - 1) \cdot
     \mathbf{I})^{-1}` of the scatter :math:`\mathbf{S}` of the shots around their class means.
 
     One shot a class has no such scatter: there, the scatter of all shots around their common mean
-    takes its place. :math:`\alpha` is selected inside the shots; the published code selects it on
-    a validation split, or on the test split of ImageNet.
+    takes its place, and :math:`N - 1` that of :math:`N - C`. The paper has :math:`D` for
+    :math:`N - C`, which is another unit of :math:`\alpha`; this one means the same whatever the
+    number of shots, so that what is selected on fewer shots holds on all. :math:`\alpha` is
+    selected inside the shots; the published code selects it on a validation split, or on the test
+    split of ImageNet.
 
     Args:
         text (torch.Tensor): The class text features.
         weight (torch.Tensor): The weights :math:`\mathbf{W}`.
         bias (torch.Tensor): The biases :math:`\mathbf{b}`.
         logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
-        alpha (float, optional): The weight :math:`\alpha`. (default: :obj:`0.05`)
+        alpha (float, optional): The weight :math:`\alpha`. (default: :obj:`0.02`, which is
+            what is selected inside 2 and 4 shots of ImageNet)
 
     Shapes:
         - **text:** :math:`(C, D)`; **weight:** :math:`(C, D)`; **bias:** :math:`(C)`
@@ -55,7 +59,7 @@ class GDA(LinearAdapter, MixtureAdapter):
     inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias")
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {
         "alpha": tuple(float(f"{base * 10.0**power:g}")
-                       for power in range(-4, 3) for base in (1, 2, 5))[:-2]
+                       for power in range(-4, 1) for base in (1, 1.5, 2, 3, 5, 7))
     }  # fmt: skip
     prediction_settings: ClassVar[tuple[str, ...]] = ("alpha",)
 
@@ -93,7 +97,7 @@ class GDA(LinearAdapter, MixtureAdapter):
         x, y = task.support.mean_views().double(), task.support.y
         count = torch.bincount(y, minlength=task.num_classes).double()
         mean = x.new_zeros(task.num_classes, x.size(1)).index_add_(0, y, x) / count.unsqueeze(1)
-        precision = _precision(x, mean[y])
+        precision = _precision(x, mean[y], task.num_classes)
         weight = mean @ precision
         bias = (count / len(x)).log() - 0.5 * (weight * mean).sum(dim=1)
         return cls(task.text, weight, bias, task.logit_scale, **settings)
@@ -115,15 +119,15 @@ class GDA(LinearAdapter, MixtureAdapter):
         return self.weight.numel() + self.bias.numel()
 
 
-def _precision(x: Tensor, centre: Tensor) -> Tensor:
+def _precision(x: Tensor, centre: Tensor, num_classes: int) -> Tensor:
     """The regularised precision ``[D, D]`` of samples ``[N, D]`` around their class means."""
     num, channels = x.shape
-    residual = x - centre
+    residual, freedom = x - centre, num - num_classes
     if not residual.square().sum() > 1e-12 * x.square().sum():
-        residual = x - x.mean(dim=0)
+        residual, freedom = x - x.mean(dim=0), num - 1
     scatter = residual.t() @ residual
     trace = scatter.trace() / max(1, num - 1)
     if not trace > 0:  # all samples are one
         return torch.eye(channels, dtype=x.dtype)
     precision: Tensor = torch.linalg.inv(scatter + trace * torch.eye(channels, dtype=x.dtype))
-    return channels * precision
+    return max(1, freedom) * precision

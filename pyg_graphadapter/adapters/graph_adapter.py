@@ -179,7 +179,9 @@ class GraphAdapter(LinearAdapter):
         )
         return unit(torch.lerp(z, self.text, self.config.alpha))
 
-    def extend(self, text: Tensor, prototypes: Tensor | None = None) -> "GraphAdapter":
+    def extend(
+        self, text: Tensor, prototypes: Tensor | None = None, *, class_names: Sequence[str] = ()
+    ) -> "GraphAdapter":
         r"""The adapter for further classes, which it was not trained on: they become nodes of both
         sub-graphs, after the old ones, and the trained :math:`\mathbf{W}` and :math:`\mathbf{b}`
         serve them as well.
@@ -188,6 +190,7 @@ class GraphAdapter(LinearAdapter):
             text (torch.Tensor): The text features of the new classes.
             prototypes (torch.Tensor, optional): Their mean image features; their text features
                 stand in if not given. (default: :obj:`None`)
+            class_names (sequence of str, optional): Not used. (default: :obj:`()`)
 
         Shapes:
             - **text:** :math:`(C_{new}, D)`; **prototypes:** :math:`(C_{new}, D)`

@@ -91,6 +91,8 @@ class LinearProbe(LinearAdapter):
             model = LogisticRegression(C=config.strength, max_iter=MAX_ITERATIONS)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
+                # One shot a class looks like a regression to it:
+                warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
                 model.fit(x, y)
             coef, intercept = model.coef_, model.intercept_
             if len(classes) == 2:  # scikit-learn keeps the second class alone

@@ -1,7 +1,9 @@
 """Zero-shot CLIP: nothing is learned."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
@@ -42,3 +44,7 @@ class ZeroShot(LinearAdapter):
     def class_weights(self) -> Tensor:
         """The class text features ``[C, D]``."""
         return self.text
+
+    def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "ZeroShot":
+        """The classifier for further classes."""
+        return ZeroShot(torch.cat([self.text, unit(text).to(self.text)]), self.logit_scale)

@@ -14,6 +14,7 @@ from pyg_graphadapter.cli.arguments import debug_mode
 from pyg_graphadapter.cli.images import demo, encode
 from pyg_graphadapter.cli.methods import compare, fit
 from pyg_graphadapter.cli.predict import predict
+from pyg_graphadapter.cli.report import report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,7 +52,7 @@ def options(
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
-for command in (demo, encode, compare, fit, predict):
+for command in (demo, encode, compare, report, fit, predict):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

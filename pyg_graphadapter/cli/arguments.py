@@ -1,7 +1,7 @@
 """Arguments that several commands have, and what their values become."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
@@ -10,10 +10,12 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class
+from pyg_graphadapter.data import FEW_SHOT_BENCHMARKS, benchmark
 from pyg_graphadapter.encoding import EncodingConfig
 from pyg_graphadapter.sources import ImageSource, Source
 
 T = TypeVar("T")
+ALL = "all"
 METHODS = ", ".join(ADAPTERS)
 debug_mode: ContextVar[bool] = ContextVar("debug", default=False)
 
@@ -53,7 +55,7 @@ Select = Annotated[
     bool,
     typer.Option(
         "--select/--no-select",
-        help="Choose alpha inside the few shots, by cross-validation, unless it is given.",
+        help="Choose settings inside the few shots, by cross-validation, unless they are given.",
     ),
 ]
 
@@ -97,11 +99,25 @@ def numbers(text: str, name: str) -> list[int]:
 
 def method_names(text: str) -> list[str]:
     """Names of methods with commas between them."""
-    methods = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    methods = _parts(text, ADAPTERS)
     with as_usage_error():
         for method in methods:
             adapter_class(method)
     return methods
+
+
+def benchmark_names(text: str) -> list[str]:
+    """Names of benchmarks with commas between them, or ``all`` of the 11."""
+    names = _parts(text, FEW_SHOT_BENCHMARKS)
+    with as_usage_error():
+        for name in names:
+            benchmark(name)
+    return names
+
+
+def _parts(text: str, every: Iterable[str]) -> list[str]:
+    parts = every if text == ALL else (part.strip() for part in text.split(","))
+    return list(dict.fromkeys(parts))
 
 
 def take(config: type[T], settings: dict[str, Any], **more: Any) -> T:

@@ -20,8 +20,8 @@ from pyg_graphadapter.demo import run_demo
 from pyg_graphadapter.encoding import EncodingConfig
 from pyg_graphadapter.engine import TrainConfig
 from pyg_graphadapter.feature_file import check_feature_path
-from pyg_graphadapter.report import markdown_table
 from pyg_graphadapter.sources import ImageSource, open_source
+from pyg_graphadapter.tables import markdown_table
 
 
 @one_sentence

@@ -1,11 +1,13 @@
 """Commands that train: ``compare`` and ``fit``."""
 
+from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pyg_graphadapter.adapters import GraphAdapterConfig, ZeroShot
+from pyg_graphadapter.adapters import ADAPTERS, ZeroShot
 from pyg_graphadapter.classifier import FewShotClassifier
 from pyg_graphadapter.classifier_file import check_output
 from pyg_graphadapter.cli.arguments import (
@@ -16,6 +18,7 @@ from pyg_graphadapter.cli.arguments import (
     Select,
     Templates,
     as_usage_error,
+    benchmark_names,
     method_names,
     numbers,
     one_sentence,
@@ -27,26 +30,59 @@ from pyg_graphadapter.cli.settings import with_settings
 from pyg_graphadapter.encoding import EncodingConfig
 from pyg_graphadapter.engine import TrainConfig
 from pyg_graphadapter.evaluation import evaluate
-from pyg_graphadapter.experiment import plan, run_all
-from pyg_graphadapter.report import markdown_table, summarize
+from pyg_graphadapter.experiment import PROTOCOLS, Run, plan, run_all
+from pyg_graphadapter.presets import PRESETS
+from pyg_graphadapter.results import summarize
 from pyg_graphadapter.selection import select_defaults
-from pyg_graphadapter.sources import ImageSource, open_source
+from pyg_graphadapter.sources import (
+    ImageSource,
+    Source,
+    evaluation_tasks,
+    load_encoder,
+    open_benchmark,
+    open_source,
+)
+from pyg_graphadapter.tables import base_to_new_tables, markdown_table, shifted_tables
+from pyg_graphadapter.task import NewClasses, ShiftedTest
+
+METHOD_PANELS = {
+    method.__name__: method.Config for method in ADAPTERS.values() if fields(method.Config)
+}
 
 
 @one_sentence
 @with_settings(
-    "seed", "templates", Training=TrainConfig, GraphAdapter=GraphAdapterConfig,
-    Images=EncodingConfig,
+    "seed", "templates", Training=TrainConfig, **METHOD_PANELS, Images=EncodingConfig,
 )  # fmt: skip
 def compare(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the result files, one a run.")],
     model: Model = None,
     methods: Annotated[
-        str, typer.Option(help=f"Methods, with commas between them: {METHODS}.")
+        str, typer.Option(help=f"Methods, with commas between them: {METHODS}; or all.")
     ] = "graph_adapter,zero_shot",
     shots: Annotated[str, typer.Option(help="Images a class.")] = "1,2,4,8,16",
     seeds: Annotated[str, typer.Option(help="Seeds of draw and training.")] = "1,2,3",
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of benchmarks; DATA are then names of some, or all (the 11)."),
+    ] = None,
+    shifted: Annotated[
+        str,
+        typer.Option(help="Further test sets with the same classes: names below --root, or paths."),
+    ] = "",
+    base_to_new: Annotated[
+        bool, typer.Option("--base-to-new", help="Learn the first half of the classes, test both.")
+    ] = False,
+    protocol: Annotated[
+        str, typer.Option(help=f"{', '.join(PROTOCOLS)}: where settings are selected.")
+    ] = "honest",
+    preset: Annotated[
+        str | None, typer.Option(help=f"Settings of the papers: {', '.join(PRESETS)}.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs side by side; one a core if not given.")
+    ] = None,
     logit_scale: LogitScale = None,
     select: Select = True,
     template: Templates = None,
@@ -66,25 +102,59 @@ def compare(
         numbers(shots, "--shots"),
         numbers(seeds, "--seeds"),
     )
+
+    def runs_of(dataset: str) -> list[Run]:
+        return plan(names, counts, drawn, training, settings, selects=select, protocol=protocol,
+                    preset=preset, dataset=dataset)  # fmt: skip
+
     with as_usage_error():
-        runs = plan(names, counts, drawn, training, settings, selects=select)
-    source = open_source(data, model, encoding, device=training.device, logit_scale=logit_scale)
-    features = source.features()
-    show_skipped(source)
-    results = run_all(runs, features, source.origin(), out, text_encoder=source.text_encoder)
-    typer.echo(markdown_table(summarize(results)))
+        runs_of("")
+        wanted = benchmark_names(data) if root else [data]
+    encoder = load_encoder(model, encoding, training.device) if root else None
+
+    def source_of(name: str) -> Source:
+        if root is not None and encoder is not None and not Path(name).exists():
+            return open_benchmark(name, root, encoder, encoding, own_templates=not template,
+                                  logit_scale=logit_scale)  # fmt: skip
+        return open_source(name, model, encoding, device=training.device, logit_scale=logit_scale)
+
+    sources = [source_of(name) for name in wanted]
+    others = [source_of(name) for name in shifted.split(",") if name]
+    results = []
+    for source in sources:
+        name = source.name
+        new = None
+        if base_to_new:
+            source, rest = source.base_and_new()
+            new = NewClasses(rest.class_names, rest.text(), rest.test_or_all())
+        tests = tuple(
+            ShiftedTest.by_name(each.name, each.test_or_all(), each.class_names, source.class_names)
+            for each in others
+        )
+        tasks = evaluation_tasks(source, product(counts, drawn))
+        show_skipped(source)
+        done = run_all(
+            runs_of(name),
+            {draw: replace(task, shifted=tests, new=new) for draw, task in tasks.items()},
+            source.origin(),
+            out / name if len(sources) > 1 else out,
+            workers=jobs,
+        )
+        typer.echo((f"{name}\n\n" if len(sources) > 1 else "") + markdown_table(summarize(done)))
+        results += done
+    for table in [*shifted_tables(results), *base_to_new_tables(results)]:
+        typer.echo(f"\n{table.title}\n\n{table.markdown()}")
     failed = [result for result in results if "error" in result]
     for result in failed:
-        name = f"{result['method']}, {result['shots']} shots, seed {result['seed']}"
-        typer.echo(f"Failed: {name}: {result['error']}", err=True)
+        each = f"{result['method']}, {result['shots']} shots, seed {result['seed']}"
+        typer.echo(f"Failed: {result['dataset']}, {each}: {result['error']}", err=True)
     if failed:
         raise typer.Exit(1)
 
 
 @one_sentence
 @with_settings(
-    "seed", "templates", Training=TrainConfig, GraphAdapter=GraphAdapterConfig,
-    Images=EncodingConfig,
+    "seed", "templates", Training=TrainConfig, **METHOD_PANELS, Images=EncodingConfig,
 )  # fmt: skip
 def fit(
     data: Data,

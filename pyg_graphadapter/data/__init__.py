@@ -2,6 +2,8 @@
 
 from pyg_graphadapter.data.benchmarks import (
     BENCHMARKS,
+    FEW_SHOT_BENCHMARKS,
+    SHIFTED_BENCHMARKS,
     benchmark,
     check_benchmarks,
     load_benchmark,
@@ -26,8 +28,10 @@ from pyg_graphadapter.data.prompts import (
 
 __all__ = [
     "BENCHMARKS",
+    "FEW_SHOT_BENCHMARKS",
     "IMAGENET_TEMPLATES",
     "MAX_PIXELS",
+    "SHIFTED_BENCHMARKS",
     "TEMPLATES",
     "Draw",
     "UnreadableImageError",

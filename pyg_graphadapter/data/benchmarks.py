@@ -190,6 +190,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "imagenet_a": _shift("ImageNet-A", 200, "imagenet-adversarial", "imagenet-a"),
     "imagenet_r": _shift("ImageNet-R", 200, "imagenet-rendition", "imagenet-r"),
 }  # fmt: skip
+SHIFTED_BENCHMARKS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")  # tests alone
+FEW_SHOT_BENCHMARKS = tuple(name for name in BENCHMARKS if name not in SHIFTED_BENCHMARKS)
 
 
 # Loading and checking #################################################################

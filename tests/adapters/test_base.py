@@ -40,7 +40,8 @@ class FakeTextEncoder:
 @pytest.fixture
 def task():
     file = fake_features(num_classes=5, channels=8)
-    return EvaluationTask.from_file(file, 3, 1, FakeTextEncoder()).task
+    task = EvaluationTask.from_file(file, 3, 1).task
+    return replace(task, text_encoder=FakeTextEncoder())
 
 
 def randomized(adapter):
@@ -190,7 +191,8 @@ def test_prediction_settings_are_tried_on_one_fit(method, task):
 @pytest.mark.parametrize(("num_classes", "shots"), [(1, 1), (1, 3), (2, 1), (2, 3), (9, 1)])
 def test_few_classes_and_shots(method, num_classes, shots):
     file = fake_features(num_classes=num_classes, channels=8, shots=shots)
-    task = EvaluationTask.from_file(file, shots, 1, FakeTextEncoder()).task
+    task = EvaluationTask.from_file(file, shots, 1).task
+    task = replace(task, text_encoder=FakeTextEncoder())
     adapter = method.from_task(task)
     train(adapter, task, TrainConfig(epochs=2, device="cpu"), progress=False)
     logits = adapter(task.support.mean_views())

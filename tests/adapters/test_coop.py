@@ -79,13 +79,13 @@ def test_learning_pays_and_is_kept(encoder):
 def test_new_classes(encoder):
     task = task_of(encoder)
     adapter = CoOp.from_task(task, context_words="the")
-    extended = adapter.extend(encoder.encode_text(["bird"]), ["bird"])
+    extended = adapter.extend(encoder.encode_text(["bird"]), class_names=["bird"])
     expected = encoder.encode_prompts(["the bird."])
     torch.testing.assert_close(extended.class_weights()[3:], expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(extended.class_weights()[:3], adapter.class_weights())
     each = CoOp.from_task(task, context_length=2, context="class")
     with pytest.raises(ValueError, match="unified"):
-        each.extend(task.text[:1], ["bird"])
+        each.extend(task.text[:1], class_names=["bird"])
 
 
 def test_what_cannot_be_done(encoder):

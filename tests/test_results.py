@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from pyg_graphadapter.report import RESULT_FORMAT, is_result, markdown_table, read_result, summarize
+from pyg_graphadapter.results import RESULT_FORMAT, is_result, read_result, summarize
+from pyg_graphadapter.tables import markdown_table
 
 
 def result(method="graph_adapter", shots=1, accuracy=50.0, seconds=1.0):

@@ -1,0 +1,36 @@
+"""The command ``report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyg_graphadapter.cli.arguments import one_sentence
+from pyg_graphadapter.published import Published
+from pyg_graphadapter.report import PAGE, REFERENCE, write_report
+
+
+@one_sentence
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder that compare --out was given.")],
+    out: Annotated[Path, typer.Option(help="Folder for page, tables and figure.")],
+    published: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of published accuracies, drawn as dashed lines."),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Image tower of the results, where they do not say, as in ViT-B/16."),
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(help="Method that the others are compared with.")
+    ] = REFERENCE,
+) -> None:
+    """Make tables (Markdown, LaTeX, CSV), a figure and one HTML page of result files.
+
+    Example: graphadapter report results --out report
+    """
+    numbers = None if published is None else Published.load(published)
+    tables = write_report(results, out, published=numbers, backbone=backbone, reference=reference)
+    typer.echo("\n\n".join(f"{table.title}\n\n{table.markdown()}" for table in tables))
+    typer.echo(f"\nWrote {out / PAGE}, and the tables and the figure beside it.")
