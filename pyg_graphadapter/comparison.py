@@ -11,6 +11,7 @@ from pyg_graphadapter.results import dataset_of, finished, label_of
 from pyg_graphadapter.tables import Cell, Table, marked
 
 SIGNIFICANT = 0.05
+EXACT = 1e-6  # points; less is rounding
 Place = tuple[str, int]  # a data set and a number of shots
 
 
@@ -78,12 +79,11 @@ def _pairs(results: Sequence[dict[str, Any]], first: str, second: str) -> dict[P
 
 def _outcome(differences: Sequence[float]) -> int:
     """1 for a win, -1 for a loss, 0 where the difference is not significant."""
-    if len(differences) < 2 or len(set(differences)) == 1:  # no spread to test against
-        mean = differences[0] if len(differences) > 1 else 0.0
-    elif stats.ttest_1samp(differences, 0.0).pvalue < SIGNIFICANT:
+    mean = 0.0
+    if len(differences) > 1 and max(differences) - min(differences) < EXACT:
+        mean = round(statistics.fmean(differences), 6)  # no spread to test against
+    elif len(differences) > 1 and stats.ttest_1samp(differences, 0.0).pvalue < SIGNIFICANT:
         mean = statistics.fmean(differences)
-    else:
-        mean = 0.0
     return (mean > 0) - (mean < 0)
 
 

@@ -111,6 +111,8 @@ def plan(
         asked = {name: value for name, value in settings.items() if name in names[method]}
         own = own | asked
         given = {name: value for name, value in vars(training).items() if value is not None}
+        if not kind.is_trained:
+            given = {name: value for name, value in given.items() if name in OF_THE_RUN}
         usual = vars(kind.Config(**own)) | vars(TrainConfig().completed(kind))
         asked |= {k: v for k, v in given.items() if k not in OF_THE_RUN and v != usual[k]}
         variant = ", ".join(
@@ -125,11 +127,7 @@ def plan(
                 method,
                 k,
                 seed,
-                replace(
-                    training,
-                    seed=seed,
-                    **{name: value for name, value in trained.items() if name not in given},
-                ).completed(kind),
+                TrainConfig(**(trained | given | {"seed": seed})).completed(kind),
                 own,
                 selects and not kind.grid.keys() <= own.keys(),
                 protocol,

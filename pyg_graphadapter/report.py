@@ -16,6 +16,7 @@ from pyg_graphadapter.tables import (
     accuracy_tables,
     base_to_new_tables,
     csv_table,
+    dataset_tables,
     shifted_tables,
 )
 
@@ -75,7 +76,8 @@ def write_report(
     drawn = _of_same_backbone(found, published, backbone)
     prepare_folder(out, lambda path: path.name in (PAGE, MARKDOWN, LATEX, CSV, FIGURE))
     accuracy_curve(rows, out / FIGURE, published=drawn)
-    tables = [*accuracy_tables(rows), *shifted_tables(found), *base_to_new_tables(found)]
+    tables = [*accuracy_tables(rows), *dataset_tables(rows)]
+    tables += [*shifted_tables(found), *base_to_new_tables(found)]
     compared = duel_table(found, _label(found, reference))
     tables += [compared] if compared is not None else []
     texts = {

@@ -143,6 +143,23 @@ def accuracy_tables(rows: Sequence[Row]) -> list[Table]:
     return tables
 
 
+def dataset_tables(rows: Sequence[Row]) -> list[Table]:
+    """Methods × data sets and their average, one table a number of shots; none of one data set."""
+    datasets = tuple(dict.fromkeys(row.dataset for row in rows))
+    if len(datasets) < 2:
+        return []
+    tables = []
+    for shots in sorted({row.shots for row in rows}):
+        own = [row for row in rows if row.shots == shots]
+        means = {(row.label, row.dataset): (row.accuracy, row.deviation) for row in own}
+        means |= {(row.label, "average"): (row.accuracy, row.deviation)
+                  for row in average(rows) if row.shots == shots}  # fmt: skip
+        marks = marked(row.label for row in own)
+        note = f"Test accuracy in percent, mean ± standard deviation over seeds.{marks}"
+        tables.append(_grid(f"All at {_shots(shots)}", (*datasets, "average"), means, note))
+    return tables
+
+
 def average(rows: Sequence[Row]) -> list[Row]:
     """Means over the data sets, of methods and shots that have a result on every one; the deviation
     is the mean one, and the parameters are those of the largest."""

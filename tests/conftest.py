@@ -36,6 +36,7 @@ def checkpoint(tmp_path_factory) -> Callable[[str], Path]:
     @functools.cache
     def folder(family: str) -> Path:
         with torch.random.fork_rng():
+            torch.manual_seed(1)
             return save_checkpoint(family, root / family)
 
     return folder

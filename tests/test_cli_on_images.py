@@ -114,12 +114,12 @@ def test_compare_on_images(images, model, tmp_path):
     assert result.stdout.startswith("| method")
     files = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")]
     assert len(files) == 4
-    assert files[0]["features"]["model"] == str(model)
+    assert files[0]["backbone"] == str(model)
     again = run("compare", images, *options, "--out", tmp_path / "out")
     assert again.stdout == result.stdout
     Image.new("RGB", (9, 9)).save(images / "train" / "class_0" / "new.png")
     more = run("compare", images, *options, "--out", tmp_path / "out")
-    assert "1 encoded, 15 from the cache" in more.stderr
+    assert "2 encoded, 10 from the cache" in more.stderr
     assert len(list((tmp_path / "out").glob("*.json"))) == 8
 
 

@@ -7,6 +7,10 @@ IMAGES holds pacs_mini (domains of class folders), cifar10_mini (train and test)
 (class folders); DIR holds Fashion-MNIST's four files. Of PACS, three domains are for training and
 the fourth is the test split, all four ways. Of DTD, 8 images a class are for training, drawn once,
 the others are the test split. Runs that are finished are skipped.
+
+    python benchmarks/builtin_model/run.py IMAGES --methods all --out DIR
+
+compares methods on the same images, at fewer numbers of shots.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from pyg_graphadapter import Encoder, EncodingConfig, TrainConfig
+from pyg_graphadapter.adapters import ADAPTERS
 from pyg_graphadapter.data import few_shot, load_images
 from pyg_graphadapter.demo import SEEDS, SHOTS, TEMPLATES
 from pyg_graphadapter.experiment import plan, run_all
@@ -30,6 +35,7 @@ from pyg_graphadapter.sources import ImageSource, evaluation_tasks
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DOMAINS = ("photo", "art_painting", "cartoon", "sketch")
+SOME_SHOTS = (1, 4, 8, 16)
 FASHION = (
     "T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
     "ankle boot",
@@ -100,6 +106,18 @@ def measure(data: dict[str, datasets.DatasetDict]) -> None:
         print(*table(name), sep="\n", flush=True)
 
 
+def compare(data: dict[str, datasets.DatasetDict], methods: list[str], out: Path) -> None:
+    """All methods, with selection inside the shots."""
+    encoder = Encoder.from_pretrained("builtin")
+    for name, images in data.items():
+        source = ImageSource(images, encoder, EncodingConfig(templates=TEMPLATES), name=name)
+        fewest = min(Counter(images["train"]["label"]).values())
+        shots = [count for count in SOME_SHOTS if count <= fewest]
+        tasks = evaluation_tasks(source, product(shots, SEEDS))
+        runs = plan(methods, shots, SEEDS, TrainConfig(), {})
+        run_all(runs, tasks, source.origin(), out / name)
+
+
 def table(name: str) -> list[str]:
     """The rows of a data set."""
     lines = []
@@ -120,6 +138,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path)
     parser.add_argument("--fashion-mnist", type=Path)
+    parser.add_argument("--methods", help="compare these alone, with commas between them, or all")
+    parser.add_argument("--out", type=Path, help="folder for their results")
     parser.add_argument("--report", action="store_true", help="print the tables alone")
     arguments = parser.parse_args()
     if arguments.report:
@@ -137,7 +157,11 @@ def main() -> None:
     data |= {f"pacs_{name}": pacs(arguments.images / "pacs_mini", name) for name in DOMAINS}
     if arguments.fashion_mnist:
         data["fashion_mnist"] = fashion_mnist(arguments.fashion_mnist)
-    measure(data)
+    if arguments.methods:
+        methods = list(ADAPTERS) if arguments.methods == "all" else arguments.methods.split(",")
+        compare(data, methods, arguments.out)
+    else:
+        measure(data)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ class Adapter(torch.nn.Module, ABC):
 
     Config: ClassVar[type[AdapterConfig]] = AdapterConfig
     inputs: ClassVar[tuple[str, ...]] = ("text",)
+    #: Whether something is left to be trained by :func:`~pyg_graphadapter.train`.
+    is_trained: ClassVar[bool] = True
     #: How the method is trained, where it differs from the defaults of ``TrainConfig``.
     recipe: ClassVar[Mapping[str, Any]] = {}
     #: The values that selection tries of settings that are left open, the most careful first.

@@ -55,6 +55,7 @@ class GDA(LinearAdapter, MixtureAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    is_trained: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = GDAConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias")
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {

@@ -68,8 +68,7 @@ class GraphAdapter(LinearAdapter):
         beta (float, optional): The weight :math:`\beta` of the text sub-graph; :obj:`1` and
             :obj:`0` switch one side off. (default: :obj:`0.7`)
         bias (str, optional): One bias a class (:obj:`"class"`, the paper), :obj:`"shared"` by all
-            classes, or :obj:`"none"`. Only the last two can classify new classes
-            (:meth:`extend`). (default: :obj:`"class"`)
+            classes, or :obj:`"none"`. (default: :obj:`"class"`)
         groups (int, optional): Class :math:`c` is a node of sub-graph :math:`c` modulo
             :obj:`groups`; every class collects from each of them, with the same
             :math:`\mathbf{W}` and :math:`\mathbf{b}`, and the activations are averaged. The
@@ -91,7 +90,7 @@ class GraphAdapter(LinearAdapter):
 
     Example:
         >>> import torch
-        >>> adapter = GraphAdapter(text=torch.eye(3), prototypes=torch.ones(3, 3), bias="shared")
+        >>> adapter = GraphAdapter(text=torch.eye(3), prototypes=torch.ones(3, 3))
         >>> adapter(torch.eye(3)).argmax(dim=1)
         tensor([0, 1, 2])
         >>> adapter.extend(text=torch.ones(2, 3)).num_classes
@@ -184,7 +183,7 @@ class GraphAdapter(LinearAdapter):
     ) -> "GraphAdapter":
         r"""The adapter for further classes, which it was not trained on: they become nodes of both
         sub-graphs, after the old ones, and the trained :math:`\mathbf{W}` and :math:`\mathbf{b}`
-        serve them as well.
+        serve them as well. Of one bias a class, new classes have the mean.
 
         Args:
             text (torch.Tensor): The text features of the new classes.
@@ -194,15 +193,7 @@ class GraphAdapter(LinearAdapter):
 
         Shapes:
             - **text:** :math:`(C_{new}, D)`; **prototypes:** :math:`(C_{new}, D)`
-
-        Raises:
-            ValueError: If the adapter has one bias a class: a new class has none.
         """
-        if self.config.bias == "class":
-            raise ValueError(
-                "An adapter with one trained bias a class cannot classify new classes: they have "
-                "no bias. Train it with bias='shared' or bias='none'."
-            )
         prototypes = unit(text) if prototypes is None else prototypes
         extended = GraphAdapter(
             torch.cat([self.text, text.to(self.text)]),
@@ -210,7 +201,12 @@ class GraphAdapter(LinearAdapter):
             self.logit_scale,
             **asdict(self.config),
         ).to(self.text.device)
-        extended.conv.load_state_dict(self.conv.state_dict())
+        state = self.conv.state_dict()
+        if self.config.bias == "class":
+            for name in [name for name in state if name.endswith("bias")]:
+                mean = state[name].mean(dim=0, keepdim=True)
+                state[name] = torch.cat([state[name], mean.expand(len(text), -1)])
+        extended.conv.load_state_dict(state)
         return extended
 
 

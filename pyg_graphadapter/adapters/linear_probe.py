@@ -52,6 +52,7 @@ class LinearProbe(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    is_trained: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = LinearProbeConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias")
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (1.0, 10.0, 100.0, 1000.0)}

@@ -47,6 +47,7 @@ class LPPlusPlus(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    is_trained: ClassVar[bool] = False
     inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias", "blend")
 
     weight: Tensor

@@ -48,6 +48,7 @@ class ProKeR(Adapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    is_trained: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = ProKeRConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "keys", "labels")
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {

@@ -67,6 +67,7 @@ class TipAdapter(MixtureAdapter):
     Config: ClassVar[type[AdapterConfig]] = TipAdapterConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "keys", "labels")
     grid: ClassVar[Mapping[str, Sequence[Any]]] = GRID
+    is_trained: ClassVar[bool] = False
     prediction_settings: ClassVar[tuple[str, ...]] = ("alpha", "beta")
 
     config: TipAdapterConfig
@@ -122,7 +123,7 @@ class TipAdapterF(TipAdapter):
         - **text:** :math:`(C, D)`; **keys:** :math:`(N, D)`; **labels:** :math:`(N)`
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("text", "keys", "labels")
+    is_trained: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"epochs": 20, "eps": 1e-4, "weight_decay": 0.01}
 
     def _register_keys(self, keys: Tensor) -> None:

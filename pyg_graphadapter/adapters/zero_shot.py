@@ -1,7 +1,7 @@
 """Zero-shot CLIP: nothing is learned."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class ZeroShot(LinearAdapter):
         >>> ZeroShot(torch.eye(3))(torch.tensor([[0.0, 2.0, 0.0]]))
         tensor([[  0., 100.,   0.]])
     """
+
+    is_trained: ClassVar[bool] = False
 
     def __init__(self, text: Tensor, logit_scale: float = 100.0) -> None:
         super().__init__(logit_scale, AdapterConfig())

@@ -50,7 +50,8 @@ def _option(home: Mapping[str, Field[Any]]) -> inspect.Parameter:
     if len(home) > 1:
         meanings: dict[str, list[str]] = {}
         for name, other in home.items():
-            meanings.setdefault(other.metadata["help"], []).append(name)
+            meaning = f"{other.metadata['help']} ({other.default})"
+            meanings.setdefault(meaning, []).append(name)
         text = "; ".join(f"{', '.join(names)}: {what}" for what, names in meanings.items())
         panel, default = "Several methods", None
     if isinstance(kind, UnionType):  # int | None

@@ -210,3 +210,22 @@ def test_classes_with_more_shots_than_others_and_several_views(method, task):
     assert adapter(x[:, 0]).isfinite().all()
     zero = replace(task, support=Features(torch.zeros(5, 8), torch.arange(5)))
     assert not method.from_task(zero)(x[:, 0]).isnan().any()
+
+
+@methods
+def test_what_is_trained_has_parameters(method, task):
+    parameters = [p for p in method.from_task(task).parameters() if p.requires_grad]
+    assert bool(parameters) == method.is_trained
+
+
+@methods
+def test_new_classes_are_classified_or_refused(method, task):
+    adapter = method.from_task(task)
+    text = torch.randn(2, 8)
+    if method.__name__ in ("ZeroShot", "GraphAdapter", "CLIPAdapter", "CoOp"):
+        extended = adapter.extend(text, class_names=["new", "newer"])
+        assert extended.num_classes == adapter.num_classes + 2
+        assert extended(torch.randn(3, 8)).shape == (3, 7)
+    else:
+        with pytest.raises(ValueError, match=f"{method.__name__} cannot classify new classes"):
+            adapter.extend(text)

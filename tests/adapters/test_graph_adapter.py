@@ -324,9 +324,15 @@ def test_extended_equals_built_of_all_classes(bias, with_images, settings):
     assert (next(adapter.conv.parameters()) != 0).any()  # a copy
 
 
-def test_one_bias_a_class_cannot_be_extended():
-    with pytest.raises(ValueError, match="Train it with bias='shared' or bias='none'"):
-        build(bias="class").extend(torch.randn(1, D))
+def test_of_one_bias_a_class_new_classes_have_the_mean():
+    adapter = build(bias="class")
+    text = torch.randn(2, D, dtype=torch.float64)
+    extended = adapter.extend(text)
+    for old, new in zip(adapter.conv.parameters(), extended.conv.parameters(), strict=True):
+        assert torch.equal(new[: len(old)], old)
+        torch.testing.assert_close(new[len(old) :], old.mean(dim=0).expand(len(new) - len(old), D))
+    assert extended.num_classes == adapter.num_classes + 2
+    assert extended.conv.text_conv.bias.shape == (9, D)
 
 
 @pytest.mark.parametrize(
