@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -25,6 +24,7 @@ CHECK_STEPS = 10  # at least so many lie between two looks at whether all is fin
 WARMUP_LR = 1e-5
 MOMENTUM = 0.9
 OPTIMIZERS = ("adam", "sgd")
+PRECISIONS = ("float32", "bfloat16")
 # What a method's recipe leaves open:
 DEFAULTS: Mapping[str, Any] = {
     "optimizer": "adam",
@@ -66,6 +66,9 @@ class TrainConfig:
         None, f"epochs at a learning rate of {WARMUP_LR:g} before the decay", low=0
     )
     label_smoothing: float = setting(0.0, "label smoothing", low=0, high=1)
+    precision: str = setting(
+        "float32", "of the factors of matrix products; all else is float32", choices=PRECISIONS
+    )
     seed: int = setting(1, "seed of the order of images and of the choice of views")
     device: str = setting("auto", "cpu, cuda, cuda:1, mps, …; auto takes a GPU where there is one")
 
@@ -132,6 +135,7 @@ def train(
     adapter.to(device)
     parameters: list[Tensor] = [p for p in adapter.parameters() if p.requires_grad]
     assert config.batch_size is not None
+    assert config.temperature is not None
     steps_per_epoch = math.ceil(len(task.support) / config.batch_size)
     epochs = config.epochs
     if epochs is None:
@@ -144,6 +148,7 @@ def train(
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = _optimizer(parameters, config)
     schedule = _schedule(optimizer, config, steps_per_epoch, epochs)
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
 
     adapter.train()
     history: list[Tensor] = []
@@ -152,21 +157,21 @@ def train(
         for epoch in range(1, epochs + 1):
             losses = []
             for index, view in _batches(len(y), x.size(1), config.batch_size, generator, device):
-                logits = adapter(x[index, view]) / config.temperature  # [B, C]
-                loss = F.cross_entropy(logits, y[index], label_smoothing=config.label_smoothing)
-                penalty = adapter.penalty()
-                loss = loss if penalty is None else loss + penalty
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                with precision:
+                    losses.append(
+                        adapter.backward(
+                            x[index, view], y[index], config.temperature, config.label_smoothing
+                        )
+                    )
                 optimizer.step()
                 schedule.step()
-                losses.append(loss.detach())
             history.append(torch.stack(losses).mean())
             if (epoch - finite.epoch) * steps_per_epoch >= CHECK_STEPS or epoch == epochs:
                 finite.keep(epoch, history)  # waits for the device
                 bar.set_postfix(loss=f"{float(history[-1]):.3f}", refresh=False)
                 bar.update(epoch - bar.n)
     adapter.eval()
+    adapter.zero_grad()
     epoch_losses = tuple(torch.stack(history).tolist())
     return History(epoch_losses, time.perf_counter() - start, epochs * steps_per_epoch)
 

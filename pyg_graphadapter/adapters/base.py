@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, ClassVar, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_graphadapter.graph import unit
@@ -96,6 +97,26 @@ class Adapter(torch.nn.Module, ABC):
     def penalty(self) -> Tensor | None:
         """What is added to the loss in training, if anything."""
         return None
+
+    def backward(
+        self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """The mean loss of a batch in training, whose gradient is left in the parameters'
+        :obj:`grad`; what was there is dropped. A method overrides it where it knows a shorter way.
+
+        Args:
+            x (torch.Tensor): Image features of length one ``[B, D]``.
+            y (torch.Tensor): Labels ``[B]``.
+            temperature (float, optional): Logits are divided by it. (default: :obj:`1.0`)
+            label_smoothing (float, optional): As in :func:`torch.nn.functional.cross_entropy`.
+                (default: :obj:`0.0`)
+        """
+        self.zero_grad()
+        loss = F.cross_entropy(self(x) / temperature, y, label_smoothing=label_smoothing)
+        penalty = self.penalty()
+        loss = loss if penalty is None else loss + penalty
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
         """Which images are classified right, for every combination of values of

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.inits import zeros
 
+from pyg_graphadapter.adapters import graph_step
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.graph_step import GraphStep, Side
 from pyg_graphadapter.graph import check_features, dual_knowledge_graph, unit
 from pyg_graphadapter.nn import DualKnowledgeConv
 from pyg_graphadapter.settings import setting
@@ -104,6 +106,7 @@ class GraphAdapter(LinearAdapter):
 
     config: GraphAdapterConfig
     prototypes: Tensor
+    _step: GraphStep | None
 
     def __init__(
         self, text: Tensor, prototypes: Tensor, logit_scale: float = 100.0, **settings: Any
@@ -147,7 +150,32 @@ class GraphAdapter(LinearAdapter):
         """
         return cls(task.text, task.prototypes(), task.logit_scale, **settings)
 
+    def train(self, mode: bool = True) -> Self:
+        """Switches between training and predicting, and frees what training steps share."""
+        self._step = None
+        return super().train(mode)
+
+    def backward(
+        self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """The mean loss of a batch, its gradient in the parameters' :obj:`grad`
+        (:class:`~pyg_graphadapter.adapters.graph_step.GraphStep`)."""
+        if self.config.activation not in graph_step.ACTIVATIONS or self.config.groups > 1:
+            return super().backward(x, y, temperature, label_smoothing)
+        kind = self.text.device.type
+        lower = torch.is_autocast_enabled(kind)
+        dtype = torch.get_autocast_dtype(kind) if lower else self.text.dtype
+        if self._step is None or self._step.dtype != dtype:
+            sides = [
+                Side(conv, share, self.get_buffer(f"{side}_messages"))
+                for side, (conv, share) in self.conv.sides().items()
+            ]
+            config = self.config
+            self._step = GraphStep(self.text, sides, config.alpha, config.activation, dtype)
+        return self._step(x, y, self.logit_scale / temperature, label_smoothing)
+
     def _compute_constants(self) -> None:
+        self._step = None
         for side, messages in self._collect_knowledge().items():
             self.register_buffer(f"{side}_messages", messages, persistent=False)
 
