@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
 from pyg_graphadapter.graph import check_features, unit
@@ -15,6 +16,7 @@ from pyg_graphadapter.task import FewShotTask, TextEncoder
 CONTEXTS = ("unified", "class")
 POSITIONS = ("end", "middle", "front")
 DEVIATION = 0.02
+TOKENS_AT_ONCE = 4096  # keeps 2 GB for the backward pass of CLIP ViT-B's text tower
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,34 @@ class _Prompts:
             self.embeddings = encoder.embed_tokens(self.tokens["input_ids"]).detach()
 
     def encode(self, vectors: Tensor) -> Tensor:
-        """Text features ``[C, D]`` with the context vectors ``[M, W]`` or ``[C, M, W]``."""
+        """Text features ``[C, D]`` with the context vectors ``[M, W]`` or ``[C, M, W]``.
+
+        No more than so many tokens are in the text tower at once. Where there are more, the
+        backward pass encodes each part again instead of keeping what it made.
+        """
         context = vectors.expand(len(self.names), -1, -1).to(self.embeddings)
-        where = self.where.unsqueeze(-1).expand_as(context)  # [C, M, W]
+        step = max(1, TOKENS_AT_ONCE // self.embeddings.size(1))
+        parts = [slice(i, i + step) for i in range(0, len(self.names), step)]
+        if len(parts) == 1 or not torch.is_grad_enabled():
+            return torch.cat([self._encode_part(part, context[part]) for part in parts])
+        return torch.cat(
+            [
+                checkpoint(
+                    self._encode_part,
+                    part,
+                    context[part],
+                    use_reentrant=False,
+                    preserve_rng_state=False,
+                )
+                for part in parts
+            ]
+        )
+
+    def _encode_part(self, part: slice, context: Tensor) -> Tensor:
+        where = self.where[part].unsqueeze(-1).expand_as(context)  # [C', M, W]
         return self.encoder.encode_embeddings(
-            self.embeddings.scatter(1, where, context), self.tokens
+            self.embeddings[part].scatter(1, where, context),
+            {name: value[part] for name, value in self.tokens.items()},
         )
 
     def extended(self, names: Sequence[str]) -> "_Prompts":

@@ -97,3 +97,28 @@ def test_what_cannot_be_done(encoder):
         CoOp.from_task(task)  # the tiny tower takes 16 tokens
     with pytest.raises(ValueError, match="class_position"):
         CoOp.from_task(task, class_position="behind")
+
+
+@pytest.mark.parametrize("context", ["unified", "class"])
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_prompts_in_parts_have_the_same_gradient(checkpoint, family, context, monkeypatch):
+    encoder = Encoder.from_pretrained(checkpoint(family), device="cpu")
+    found, calls = [], []
+    for tokens_at_once in (10**6, 1):
+        monkeypatch.setattr("pyg_graphadapter.adapters.coop.TOKENS_AT_ONCE", tokens_at_once)
+        task = task_of(encoder)
+        adapter = CoOp.from_task(task, context_length=3, context=context).train()
+        encode = encoder.encode_embeddings
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                encoder,
+                "encode_embeddings",
+                lambda embeddings, tokens, encode=encode: (
+                    calls.append(len(embeddings)),
+                    encode(embeddings, tokens),
+                )[1],
+            )
+            loss = adapter.backward(unit(task.support.x[:, 0]), task.support.y)
+        found.append((loss, adapter.vectors.grad))
+    assert calls == [3, *[1] * 3, *[1] * 3]  # each part once forward, once again backward
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
