@@ -21,7 +21,7 @@ from pyg_graphadapter.task import FewShotTask
 logger = logging.getLogger(__name__)
 
 FEW_SHOTS = 100  # in all; where nothing can be left out, so few call for care
-MANY_SHOTS = 1000  # of so many, one fold tells enough, and the best is the best
+MANY_SHOTS = 1000  # of so many, one fold tells enough, and the defaults are trusted
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def select(
     Of the candidates, the first is taken that is at most one standard error (of the paired
     difference) less accurate than the best: the one-standard-error rule (Breiman et al., 1984).
     So the first value of each setting should be its most careful: it stays until the shots speak
-    against it. Measured on 1000 images or more, the best is taken as it is.
+    against it. Measured on 1000 images or more, it is the defaults that stay, if they are among the
+    candidates and at most one standard error less accurate than the best; else the best is taken.
 
     Args:
         method (type): The adapter's class.
@@ -92,7 +93,9 @@ def select(
 
     is_right = _measure(method, grid, splits, config, settings, progress=progress)
     accuracy = {candidate: 100 * float(right.mean()) for candidate, right in is_right.items()}
-    return Selection(dict(zip(grid, _first_of_the_best(is_right), strict=True)), accuracy)
+    defaults = _defaults(method, config)
+    chosen = _chosen(is_right, tuple(defaults[name] for name in grid))
+    return Selection(dict(zip(grid, chosen, strict=True)), accuracy)
 
 
 def _measure(
@@ -169,20 +172,35 @@ def select_defaults(
     return select(method, task, grid, config, progress=progress, **settings).settings
 
 
-def _first_of_the_best(is_right: Mapping[tuple[Any, ...], NDArray[np.bool_]]) -> tuple[Any, ...]:
-    best = max(is_right.values(), key=lambda right: float(right.mean()))
-    for candidate, right in is_right.items():
-        behind = best.astype(float) - right
-        error = behind.std(ddof=1) / np.sqrt(len(behind)) if 1 < len(behind) < MANY_SHOTS else 0.0
-        if behind.mean() <= error:
-            return candidate
-    raise AssertionError("the best is not behind itself")
+def _chosen(
+    is_right: Mapping[tuple[Any, ...], NDArray[np.bool_]], default: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """The first candidate that is not clearly behind the best; of many measured, the default."""
+    best = max(is_right, key=lambda candidate: float(is_right[candidate].mean()))
+    measured = len(is_right[best])
+    trusted = list(is_right) if measured < MANY_SHOTS else [default, best]
+    return next(
+        each
+        for each in trusted
+        if each in is_right and not _is_behind(is_right[each], is_right[best])
+    )
+
+
+def _is_behind(right: NDArray[np.bool_], best: NDArray[np.bool_]) -> bool:
+    """Whether it is less accurate by more than one standard error of the difference."""
+    behind = best.astype(float) - right
+    error = behind.std(ddof=1) / np.sqrt(len(behind)) if len(behind) > 1 else 0.0
+    return bool(behind.mean() > error)
+
+
+def _defaults(method: type[Adapter], config: TrainConfig) -> dict[str, Any]:
+    return {**asdict(method.Config()), **asdict(config.completed(method))}
 
 
 def _unmeasured(
     method: type[Adapter], grid: Mapping[str, Sequence[Any]], config: TrainConfig, shots: int
 ) -> dict[str, Any]:
-    defaults = {**asdict(method.Config()), **asdict(config.completed(method))}
+    defaults = _defaults(method, config)
     return {
         name: defaults[name] if shots >= FEW_SHOTS and defaults[name] in values else values[0]
         for name, values in grid.items()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pyg_graphadapter import EvaluationTask, Features, GraphAdapter, TrainConfig, select
-from pyg_graphadapter.selection import _first_of_the_best, _validation_splits, select_defaults
+from pyg_graphadapter.selection import _chosen, _validation_splits, select_defaults
 from pyg_graphadapter.testing import fake_features
 
 
@@ -76,10 +76,26 @@ def test_the_first_candidate_stays_until_the_shots_speak_against_it():
     barely[60], barely[61], barely[0] = 1.0, 1.0, 0.0  # one more, of three that differ
     cases = [(clearly, ("b",)), (barely, ("a",)), (right, ("a",))]
     for other, expected in cases:
-        found = _first_of_the_best({("a",): np.array(right), ("b",): np.array(other)})
+        found = _chosen({("a",): np.array(right), ("b",): np.array(other)}, ("b",))
         assert found == expected
     one = {("a",): np.array([0.0]), ("b",): np.array([1.0])}
-    assert _first_of_the_best(one) == ("b",)
+    assert _chosen(one, ("a",)) == ("b",)
+
+
+def test_of_many_measured_the_default_stays_until_they_speak_against_it(monkeypatch):
+    monkeypatch.setattr("pyg_graphadapter.selection.MANY_SHOTS", 100)
+    careful = np.array([1.0] * 60 + [0.0] * 40)
+    barely, clearly = careful.copy(), careful.copy()
+    barely[60], barely[61], barely[0] = 1.0, 1.0, 0.0
+    clearly[60:80] = 1.0
+    for best, default, expected in [
+        (barely, ("b",), ("b",)),
+        (barely, ("c",), ("c",)),
+        (clearly, ("c",), ("b",)),
+        (barely, ("not measured",), ("b",)),
+    ]:
+        is_right = {("a",): careful, ("b",): best, ("c",): careful}
+        assert _chosen(is_right, default) == expected
 
 
 def test_of_many_shots_one_fold_is_measured_on(monkeypatch, evaluation):
