@@ -18,8 +18,10 @@ from torch import Tensor
 
 from pyg_graphadapter.storage import sha256, write_atomic
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
+SHARDS = "shards.jsonl"  # a line a shard: its name, which has its checksum, images and bytes
+SHARD_SUFFIX = ".safetensors"
 CACHE_VARIABLE = "PYG_GRAPHADAPTER_CACHE"
 DIGEST_BYTES = 32
 ORPHAN_AGE = 3600.0  # seconds, after which a temporary file is a killed writer's
@@ -63,6 +65,9 @@ class FeatureCache:
         self._manifest = (json.dumps(self.depends_on, indent=2, sort_keys=True) + "\n").encode()
         self.fingerprint = sha256(self._manifest)
         self.folder = Path(folder) / self.fingerprint[:32]
+        self._known: set[str] = set()  # names of shards
+        self._damaged: set[str] = set()  # those that cannot be moved aside
+        self._places: dict[bytes, tuple[str, int]] = {}  # shard and row of every key
 
     def read(self, keys: Sequence[bytes], out: Tensor) -> Tensor:
         r"""Fills the rows of :obj:`out` whose features are there.
@@ -82,17 +87,34 @@ class FeatureCache:
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
         found = torch.zeros(len(keys), dtype=torch.bool)
-        for path in self._shards():
-            wanted = [(at, key) for at, key in enumerate(_keys_of(path)) if key in rows]
-            x = self._features_of(path, out) if wanted else None
-            if x is None:
-                continue
-            for at, key in wanted:
-                # The first shard wins, should two hold the same image:
-                for row in rows.pop(key, ()):
-                    out[row] = x[at]
-                    found[row] = True
+        while True:
+            self._refresh()
+            wanted: dict[str, list[tuple[bytes, int]]] = {}  # by shard
+            for key in rows:
+                if key in self._places:
+                    shard, at = self._places[key]
+                    wanted.setdefault(shard, []).append((key, at))
+            for shard, places in wanted.items():
+                x = self._features_of(self.folder / shard, out)
+                if x is None:  # another shard may have them
+                    self._forget()
+                    break
+                for key, at in places:
+                    for row in rows.pop(key):
+                        out[row] = x[at]
+                        found[row] = True
+            else:
+                break
+        if found.any():
+            with _unless_gone():
+                os.utime(self.folder / MANIFEST)  # says when it was last used
         return found
+
+    def has(self, keys: Sequence[bytes]) -> list[bool]:
+        """Which features are there, those included that another process has just written; their
+        checksums are not looked at."""
+        self._refresh()
+        return [key in self._places for key in keys]
 
     def write(self, keys: Sequence[bytes], x: Tensor) -> Tensor:
         r"""Keeps features, save those that another process has written meanwhile.
@@ -127,7 +149,20 @@ class FeatureCache:
         return x
 
     def _shards(self) -> list[Path]:
-        return sorted(self.folder.glob("*.safetensors"))
+        return sorted(self.folder.glob(f"*{SHARD_SUFFIX}"))
+
+    def _refresh(self) -> None:
+        """Learns where the features of shards are that it does not know yet."""
+        for path in self._shards():
+            if path.name not in self._known | self._damaged:
+                self._known.add(path.name)
+                for at, key in enumerate(keys_of(path)):
+                    # The first shard wins, should two hold the same image:
+                    self._places.setdefault(key, (path.name, at))
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._places.clear()
 
     def _features_of(self, path: Path, like: Tensor) -> Tensor | None:
         """The features of a whole shard; a damaged one is moved aside."""
@@ -148,6 +183,8 @@ class FeatureCache:
             logger.warning("%s is damaged (%s): moved aside, its images are encoded again.",
                            path, error)  # fmt: skip
             _move_aside(path)
+            if path.exists():
+                self._damaged.add(path.name)
             return None
 
     def _write_shard(self, keys: Sequence[bytes], x: Tensor) -> None:
@@ -155,7 +192,10 @@ class FeatureCache:
             return
         digests = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
         content = safetensors.torch.save({"keys": digests.view(-1, DIGEST_BYTES), "x": x})
-        write_atomic(self.folder / f"{sha256(content)}.safetensors", content)
+        name = f"{sha256(content)}{SHARD_SUFFIX}"
+        write_atomic(self.folder / name, content)
+        with (self.folder / SHARDS).open("a", encoding="utf-8") as file:
+            file.write(shard_line(name, len(keys), len(content)))
 
     def _make_folder(self) -> None:
         """Makes the folder with its manifest, and collects what killed writers left."""
@@ -205,7 +245,12 @@ class FeatureCache:
         return f"{self.__class__.__name__}({self.folder})"
 
 
-def _keys_of(path: Path) -> list[bytes]:
+def shard_line(name: str, images: int, num_bytes: int) -> str:
+    """The line that lists a shard."""
+    return json.dumps({"shard": name, "images": images, "bytes": num_bytes}) + "\n"
+
+
+def keys_of(path: Path) -> list[bytes]:
     """The keys of a shard, without its features; none if it cannot be read."""
     try:
         with safetensors.safe_open(path, framework="np") as file:

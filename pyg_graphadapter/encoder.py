@@ -4,12 +4,12 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +20,28 @@ from pyg_graphadapter.cache import FeatureCache
 from pyg_graphadapter.data import TEMPLATES, UnreadableImageError, prompts
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.graph import unit
-from pyg_graphadapter.image_batches import Encoded, ImageInputs, collate, digest_of, in_shards
+from pyg_graphadapter.image_batches import (
+    SHARD_IMAGES,
+    Batches,
+    Encoded,
+    ImageInputs,
+    collate,
+    digest_of,
+    in_shards,
+)
+from pyg_graphadapter.parallel import map_threads
 from pyg_graphadapter.pretrained import check_model_type, load_pretrained
 from pyg_graphadapter.prompt_tokens import prompts_around
 from pyg_graphadapter.views import Views
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 BATCH_SIZE = {"cpu": 8, "cuda": 256, "mps": 64}  # small enough for the caches of a CPU
-TEXT_BATCH_SIZE = 256
+TEXT_BATCH_SIZE = 64
 # These were trained on texts that are padded to full length:
 PADDED_TO_LENGTH = ("siglip", "siglip2")
 
@@ -197,51 +209,170 @@ class Encoder:
             ValueError: If an image cannot be decoded and :obj:`strict`, or a feature is not finite.
             OSError: If the cache cannot be written.
         """
-        transform = Views(self.processor, views, seed)
-        store = None if cache is None else FeatureCache(cache, self._describe(transform))
-        with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(lambda i: digest_of(images[i]), range(len(images))))
+        inputs = self._inputs(images, views, seed)
+        store = self._store(cache, inputs)
         x = torch.zeros(len(images), views, self.num_channels)
         found = torch.zeros(len(images), dtype=torch.bool)
         if store is not None:
-            found = store.read(digests, x)
+            found = store.read(inputs.digests, x)
         first: dict[bytes, int] = {}  # of images that are equal, one is encoded
-        for i, digest in enumerate(digests):
+        for i, digest in enumerate(inputs.digests):
             first.setdefault(digest, i)
-        todo = [i for i in first.values() if not found[i]]
+        shards = [
+            [i for i in shard if not found[i]] for shard in in_shards(inputs.digests, SHARD_IMAGES)
+        ]
         skipped: dict[int, str] = {}
-        batches = self._encode(ImageInputs(images, digests, todo, transform), strict=strict)
-        with tqdm(total=len(todo), unit="image", disable=None if progress else True) as bar:
-            for done, part, unreadable in in_shards(batches, bar):
-                if store is not None and done:
-                    part = store.write([digests[i] for i in done], part)
-                x[done], found[done] = part, True
-                skipped |= unreadable
-        num_encoded = len(todo) - len(skipped)
-        for i, digest in enumerate(digests):
+        num_encoded = 0
+        for done, part, unreadable in self._encode(
+            inputs, shards, store, strict=strict, progress=progress
+        ):
+            x[done], found[done] = part, True
+            skipped |= unreadable
+            num_encoded += len(done)
+        missing = [i for i in first.values() if not found[i] and i not in skipped]
+        if missing and store is not None:  # another process has encoded them meanwhile
+            rows = torch.zeros(len(missing), *x.shape[1:])
+            found[missing] = store.read([inputs.digests[i] for i in missing], rows)
+            x[missing] = rows
+        for i, digest in enumerate(inputs.digests):
             x[i], found[i] = x[first[digest]], found[first[digest]]
             if first[digest] in skipped:
                 skipped[i] = skipped[first[digest]]
         return EncodedImages(x[found], found.nonzero().flatten(), skipped, num_encoded)
 
-    def _encode(self, decoded: ImageInputs, *, strict: bool) -> Iterator[Encoded]:
-        """Batches of images: their indices, features ``[B, V, D]``, and what was skipped."""
-        transform = decoded.transform
-        loader = DataLoader(
-            decoded,
-            batch_size=max(1, self.batch_size // transform.views),
-            num_workers=min(self.workers, len(decoded)),
-            collate_fn=collate,
-            pin_memory=self.device.type == "cuda",
-        )
-        for done, inputs, skipped in loader:
-            if strict and skipped:
-                raise UnreadableImageError(next(iter(skipped.values())))
+    def fill_cache(
+        self,
+        images: Sequence[Any],
+        views: int = 1,
+        seed: int = 0,
+        *,
+        cache: Path,
+        part: tuple[int, int] = (0, 1),
+        strict: bool = False,
+        progress: bool = True,
+    ) -> tuple[int, dict[int, str]]:
+        """Encodes images, or one process's part of them, into the cache and keeps none in memory.
+
+        The images are cut into shards by their content, in whatever order they come, and each part
+        has every so-manieth shard. Which parts there are, and what was done before, changes nothing
+        in the bytes of the shards.
+
+        Args:
+            images (sequence): As for :meth:`encode_images`; the same for all parts.
+            views (int, optional): As for :meth:`encode_images`. (default: :obj:`1`)
+            seed (int, optional): Likewise. (default: :obj:`0`)
+            cache (Path): The folder of the feature cache, which all parts share.
+            part (tuple of int, optional): Which part, from 0, and of how many.
+                (default: :obj:`(0, 1)`)
+            strict (bool, optional): As for :meth:`encode_images`. (default: :obj:`False`)
+            progress (bool, optional): Likewise. (default: :obj:`True`)
+
+        Returns:
+            How many images were encoded, and those that cannot be, with the reason.
+
+        Raises:
+            ValueError: As :meth:`encode_images` does.
+            OSError: Likewise.
+        """
+        inputs = self._inputs(images, views, seed)
+        store = self._store(cache, inputs)
+        index, count = part
+        shards = in_shards(inputs.digests, SHARD_IMAGES)[index::count]
+        num_encoded = 0
+        skipped: dict[int, str] = {}
+        for done, _, unreadable in self._encode(
+            inputs, shards, store, strict=strict, progress=progress
+        ):
+            num_encoded += len(done)
+            skipped |= unreadable
+        return num_encoded, skipped
+
+    def _inputs(self, images: Sequence[Any], views: int, seed: int) -> ImageInputs:
+        transform = Views(self.processor, views, seed)
+        with ThreadPoolExecutor() as pool:
+            digests = list(pool.map(lambda i: digest_of(images[i]), range(len(images))))
+        return ImageInputs(images, digests, transform)
+
+    def _store(self, cache: Path | None, inputs: ImageInputs) -> FeatureCache | None:
+        return None if cache is None else FeatureCache(cache, self._describe(inputs.transform))
+
+    def _encode(
+        self,
+        inputs: ImageInputs,
+        shards: Sequence[list[int]],
+        store: FeatureCache | None,
+        *,
+        strict: bool,
+        progress: bool,
+    ) -> Iterator[Encoded]:
+        """Shards of images, less what is in the cache when their turn comes: their indices,
+        features ``[B, V, D]``, which are in the cache then, and what was skipped."""
+        digests = inputs.digests
+        total = sum(map(len, shards))
+        with tqdm(total=total, unit="image", disable=None if progress else True) as bar:
+
+            def unfinished() -> Iterator[list[int]]:
+                for shard in shards:
+                    left = shard
+                    if store is not None:
+                        known = store.has([digests[i] for i in shard])
+                        left = [i for i, is_known in zip(shard, known, strict=True) if not is_known]
+                    bar.update(len(shard) - len(left))
+                    if left:
+                        yield left
+
+            batches = Batches(unfinished(), max(1, self.batch_size // inputs.transform.views))
+            results = self._results(inputs, batches, total, bar, strict=strict)
+            for done, x, skipped in batches.joined(results):
+                if store is not None and done:
+                    x = store.write([digests[i] for i in done], x)
+                yield done, x, skipped
+
+    def _results(
+        self,
+        inputs: ImageInputs,
+        batches: Iterable[list[int]],
+        total: int,
+        bar: "tqdm[Any]",
+        *,
+        strict: bool,
+    ) -> Iterator[Encoded]:
+        """The features of batches, in their order."""
+        transform = inputs.transform
+
+        def encoded(batch: tuple[list[int], dict[str, Tensor], dict[int, str]]) -> Encoded:
+            done, pixels, skipped = batch
             if not done:
-                yield [], torch.zeros(0, transform.views, self.num_channels), skipped
-                continue
-            features = self._image_features(inputs, transform)
-            yield done, features.view(len(done), transform.views, -1), skipped
+                return done, torch.zeros(0, transform.views, self.num_channels), skipped
+            features = self._image_features(pixels, transform)
+            return done, features.view(len(done), transform.views, -1), skipped
+
+        def decoded_and_encoded(batch: list[int]) -> Encoded:
+            return encoded(collate([inputs[i] for i in batch]))
+
+        if self.workers and total:
+            loader = DataLoader(
+                inputs,
+                batch_sampler=batches,
+                num_workers=min(self.workers, total),
+                collate_fn=collate,
+                pin_memory=self.device.type == "cuda",
+            )
+            results = self._map(encoded, loader)
+        else:
+            results = self._map(decoded_and_encoded, batches)
+        for result in results:
+            done, _, skipped = result
+            if strict and skipped:
+                raise UnreadableImageError(skipped[min(skipped)])
+            bar.update(len(done) + len(skipped))
+            yield result
+
+    def _map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """On a CPU each core has items of its own, on a GPU one follows another."""
+        if self.device.type == "cpu":
+            return map_threads(work, items, torch.get_num_threads())
+        return map(work, items)
 
     @torch.inference_mode()
     def _image_features(self, inputs: dict[str, Tensor], transform: Views) -> Tensor:
@@ -298,17 +429,17 @@ class Encoder:
         x = self.encode_prompts([prompt for each in filled for prompt in each])
         return unit(x.view(len(class_names), len(templates), -1).mean(dim=1))
 
-    @torch.inference_mode()
     def encode_prompts(self, texts: Sequence[str]) -> Tensor:
         """Features of length one ``[P, D]`` of texts."""
-        parts = [
-            self._checked(self.model.get_text_features(**self.tokenize(batch)).pooler_output)
-            for batch in (
-                texts[i : i + TEXT_BATCH_SIZE] for i in range(0, len(texts), TEXT_BATCH_SIZE)
-            )
-        ]
-        # Cloned, for tensors made in inference mode cannot be trained on:
-        return torch.cat(parts) if parts else torch.zeros(0, self.num_channels)
+        if not texts:
+            return torch.zeros(0, self.num_channels)
+        size = TEXT_BATCH_SIZE
+        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
+        return torch.cat(list(self._map(self._text_features, batches)))
+
+    @torch.inference_mode()
+    def _text_features(self, texts: Sequence[str]) -> Tensor:
+        return self._checked(self.model.get_text_features(**self.tokenize(texts)).pooler_output)
 
     @property
     def max_tokens(self) -> int:

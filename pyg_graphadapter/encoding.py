@@ -137,6 +137,28 @@ class DatasetEncoder:
             **splits,
         )
 
+    def fill_cache(self, data: datasets.DatasetDict, part: tuple[int, int]) -> None:
+        """Encodes one process's part of all images into the cache (:meth:`Encoder.fill_cache`).
+
+        Raises:
+            ValueError: If there is no cache, or as :meth:`encode` does.
+            OSError: If the cache cannot be written.
+        """
+        cache = self.config.cache_folder()
+        if cache is None:
+            raise ValueError("Several processes meet in the feature cache: leave --no-cache out.")
+        for split, images in data.items():
+            num_encoded, _ = self.encoder.fill_cache(
+                images["image"],
+                self.config.views if split == "train" else 1,
+                self.config.view_seed,
+                cache=cache,
+                part=part,
+                strict=self.config.strict,
+                progress=self.progress and part[0] == 0,
+            )
+            self.summary.num_encoded += num_encoded
+
     def encode_text(self, class_names: tuple[str, ...]) -> Tensor:
         """The text features of classes ``[C, D]``; asked for again, they are those of before."""
         if class_names not in self._text:

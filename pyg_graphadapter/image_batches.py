@@ -1,22 +1,20 @@
 """Images decoded by worker processes, in batches, and what was encoded of them, in shards."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from pyg_graphadapter.data import UnreadableImageError, decode_image, image_bytes, image_name
 from pyg_graphadapter.views import Views
 
-SHARD_IMAGES = 1024  # a shard is full after so many images,
-SHARD_SECONDS = 10.0  # or after this time
+SHARD_IMAGES = 256
 
 # Indices of images, their features [M, V, D], and of those that were skipped the reason:
 Encoded = tuple[list[int], Tensor, dict[int, str]]
@@ -25,17 +23,13 @@ Encoded = tuple[list[int], Tensor, dict[int, str]]
 class ImageInputs(Dataset[tuple[int, dict[str, Tensor] | str]]):
     """Images as inputs of the vision tower, or why they cannot be decoded."""
 
-    def __init__(
-        self, images: Sequence[Any], digests: Sequence[bytes], todo: Sequence[int], transform: Views
-    ) -> None:
-        self.images, self.digests, self.todo = images, digests, todo
-        self.transform = transform
+    def __init__(self, images: Sequence[Any], digests: Sequence[bytes], transform: Views) -> None:
+        self.images, self.digests, self.transform = images, digests, transform
 
     def __len__(self) -> int:
-        return len(self.todo)
+        return len(self.digests)
 
-    def __getitem__(self, position: int) -> tuple[int, dict[str, Tensor] | str]:
-        i = self.todo[position]
+    def __getitem__(self, i: int) -> tuple[int, dict[str, Tensor] | str]:
         try:
             return i, self.transform(_decoded(self.images[i], self.digests[i]), self.digests[i])
         except UnreadableImageError as error:
@@ -65,25 +59,48 @@ def collate(
     return [i for i, _ in decoded], inputs, skipped
 
 
-def in_shards(batches: Iterable[Encoded], bar: "tqdm[Any]") -> Iterator[Encoded]:
-    """Joins batches to shards of so many images, or of so many seconds."""
-    parts: list[Encoded] = []
-    begin = monotonic()
-    for done, x, skipped in batches:
-        parts.append((done, x, skipped))
-        bar.update(len(done) + len(skipped))
-        full = sum(len(each[0]) for each in parts) >= SHARD_IMAGES
-        if full or monotonic() - begin >= SHARD_SECONDS:
-            yield _joined(parts)
-            parts, begin = [], monotonic()
-    if parts:
-        yield _joined(parts)
+def in_shards(digests: Sequence[bytes], size: int) -> list[list[int]]:
+    """The indices of distinct images, sorted by digest and cut: the same images make the same
+    shards, in whatever order they come."""
+    first: dict[bytes, int] = {}
+    for i, digest in enumerate(digests):
+        first.setdefault(digest, i)
+    order = [i for _, i in sorted(first.items())]
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def _joined(parts: Sequence[Encoded]) -> Encoded:
-    done = [i for each in parts for i in each[0]]
-    skipped = {i: reason for each in parts for i, reason in each[2].items()}
-    return done, torch.cat([each[1] for each in parts]), skipped
+class Batches:
+    """The batches of shards, none of which has images of two, and the way back.
+
+    Args:
+        shards (iterable): Indices of images, a list a shard; taken as batches are.
+        size (int): The number of images of a batch.
+    """
+
+    def __init__(self, shards: Iterable[list[int]], size: int) -> None:
+        self.shards, self.size = shards, size
+        self._lengths: deque[int] = deque()  # in batches, of the shards that were begun
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for shard in self.shards:
+            starts = range(0, len(shard), self.size)
+            self._lengths.append(len(starts))
+            for start in starts:
+                yield shard[start : start + self.size]
+
+    def joined(self, results: Iterable[Encoded]) -> Iterator[Encoded]:
+        """Of the results of all batches, in their order, those of whole shards."""
+        parts: list[Encoded] = []
+        for part in results:
+            parts.append(part)
+            if len(parts) == self._lengths[0]:
+                self._lengths.popleft()
+                yield (
+                    [i for each in parts for i in each[0]],
+                    torch.cat([each[1] for each in parts]),
+                    {i: reason for each in parts for i, reason in each[2].items()},
+                )
+                parts = []
 
 
 def digest_of(image: Any) -> bytes:

@@ -3,12 +3,16 @@
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _shared: Any = None  # what every piece of work needs, in a worker
 
@@ -49,6 +53,34 @@ def map_parallel(
                 yield futures[future], future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def map_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Does ``work(item)`` for every item, in threads that compute on one core each, and gives the
+    results in the order of the items, which are taken as results are.
+
+    Sums are rounded differently when they are cut for several cores; so computed, results do not
+    depend on how many there are.
+
+    Args:
+        work (callable): What to do; it must let other threads run, as tensor operations do.
+        items (iterable): What to do it to.
+        threads (int): The number of threads.
+    """
+    before = torch.get_num_threads()
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > 2 * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+            torch.set_num_threads(before)  # of threads to come; the others have their own
 
 
 def _start_worker(shared: Any) -> None:

@@ -94,7 +94,7 @@ def test_a_flipped_bit_is_found_and_its_images_are_missing(cache, caplog, where)
 
 
 def read_keys(path):
-    return cache_module._keys_of(path)
+    return cache_module.keys_of(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 100])
@@ -206,6 +206,21 @@ def test_a_file_system_without_locks_costs_the_lock_alone(cache, monkeypatch):
     monkeypatch.setattr(cache_module.filelock.FileLock, "acquire", acquire)
     cache.write(keys(1), features(1))
     assert read(cache, 1) == ([1], [True])
+
+
+def test_a_damaged_shard_that_cannot_be_moved_aside_is_passed_over(cache, monkeypatch):
+    cache.write(keys(1), features(1))
+    [path] = cache.folder.glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    monkeypatch.setattr(cache_module, "_move_aside", lambda _: None)
+    assert read(cache, 1) == ([0], [False])
+    assert cache.has(keys(1)) == [False]
+
+
+def test_what_another_process_writes_is_seen(cache):
+    assert cache.has(keys(1)) == [False]
+    FeatureCache(cache.folder.parent, MODEL).write(keys(1, 2), features(1, 2))
+    assert cache.has(keys(1, 3, 2)) == [True, False, True]
 
 
 def test_a_shard_that_another_process_moves_aside_meanwhile(cache, monkeypatch):

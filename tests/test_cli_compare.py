@@ -159,7 +159,7 @@ def test_what_compare_refuses(root, model, tmp_path, monkeypatch, options, messa
 
 
 def start(*arguments):
-    command = [sys.executable, "-m", "pyg_graphadapter.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "pyg_graphadapter", *map(str, arguments)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -301,9 +301,9 @@ PROGRAM = textwrap.dedent("""
     import sys, torch
     from pathlib import Path
     torch.set_num_threads(1)
-    from pyg_graphadapter import Encoder, image_batches, views
+    from pyg_graphadapter import Encoder, encoder, views
     model, images, cache = map(Path, sys.argv[1:])
-    image_batches.SHARD_IMAGES = 4
+    encoder.SHARD_IMAGES = 4
     encoder = Encoder.from_pretrained(model, batch_size=4)
     print("ready", flush=True)
     found = encoder.encode_images(sorted(images.rglob("*.*g")), 2, cache=cache, progress=False)

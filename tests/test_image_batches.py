@@ -1,5 +1,6 @@
 import functools
 import hashlib
+import json
 import logging
 import os
 import signal
@@ -90,7 +91,7 @@ def test_a_killed_worker_is_told_at_once_and_what_was_finished_is_kept(
         return original(image)
 
     monkeypatch.setattr(image_batches, "decode_image", die)
-    monkeypatch.setattr(image_batches, "SHARD_IMAGES", 1)
+    monkeypatch.setattr(encoder_module, "SHARD_IMAGES", 1)
     encoder.workers, encoder.batch_size = 1, 1
     begin = time.monotonic()
     with pytest.raises(RuntimeError, match="DataLoader worker"):
@@ -178,7 +179,7 @@ def test_nothing_but_unreadable_images_is_no_crash(encoder, tmp_path, cache):
 
 
 def test_whole_batches_and_shards_may_be_unreadable(encoder, files, tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(image_batches, "SHARD_SECONDS", 0.0)
+    monkeypatch.setattr(encoder_module, "SHARD_IMAGES", 2)
     encoder.batch_size = 2
     bad = [bad_file(tmp_path / f"{i}.jpg") for i in range(6)]
     found = encode(encoder, [*files[:2], *bad, *files[2:]], cache=cache)
@@ -239,11 +240,9 @@ def test_the_digest_is_of_the_content_or_of_what_is_not_there(files):
 
 def test_a_batch_has_a_row_for_every_view(encoder, files, tmp_path):
     given = [files[0], bad_file(tmp_path / "bad.png"), files[1], files[2]]
-    inputs = ImageInputs(
-        given, [digest_of(f) for f in given], [2, 1, 0], Views(encoder.processor, 2)
-    )
-    assert len(inputs) == 3
-    index, batch, skipped = collate([inputs[i] for i in range(3)])
+    inputs = ImageInputs(given, [digest_of(f) for f in given], Views(encoder.processor, 2))
+    assert len(inputs) == 4
+    index, batch, skipped = collate([inputs[i] for i in (2, 1, 0)])
     assert index == [2, 0]
     assert batch["pixel_values"].shape == (4, 3, 32, 32)
     assert skipped.keys() == {1}
@@ -251,10 +250,100 @@ def test_a_batch_has_a_row_for_every_view(encoder, files, tmp_path):
 
 
 def test_shards_are_written_while_it_encodes(encoder, files, cache, monkeypatch):
-    monkeypatch.setattr(image_batches, "SHARD_IMAGES", 4)
+    monkeypatch.setattr(encoder_module, "SHARD_IMAGES", 4)
     encoder.batch_size = 2
     encode(encoder, files, cache=cache)
     assert len(list(cache.rglob("*.safetensors"))) == 3
-    monkeypatch.setattr(image_batches, "SHARD_SECONDS", 0.0)
-    encode(encoder, files, 2, cache=cache)
-    assert len(list(cache.rglob("*.safetensors"))) == 3 + 12
+    [manifest] = cache.rglob("shards.jsonl")
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert {line["shard"]: line["images"] for line in lines} == {
+        path.name: 4 for path in cache.rglob("*.safetensors")
+    }
+
+
+# Shards ###############################################################################
+
+
+def shards_in(cache):
+    return {path.name: path.read_bytes() for path in cache.rglob("*.safetensors")}
+
+
+@pytest.fixture
+def small_shards(encoder, monkeypatch):
+    monkeypatch.setattr(encoder_module, "SHARD_IMAGES", 3)
+    encoder.batch_size = 4  # with two views, a shard has batches of two images and of one
+
+
+def test_the_order_of_images_changes_no_shard(encoder, files, tmp_path, small_shards):
+    encode(encoder, files, 2, cache=tmp_path / "a")
+    encode(encoder, [*files[::-1], files[0]], 2, cache=tmp_path / "b")
+    assert shards_in(tmp_path / "a") == shards_in(tmp_path / "b")
+    assert len(shards_in(tmp_path / "a")) == 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_parts_make_the_shards_of_the_whole(encoder, files, tmp_path, small_shards, count):
+    expected = encode(encoder, files, 2, cache=tmp_path / "whole")
+    encoded = [
+        encoder.fill_cache(files, 2, cache=tmp_path / "parts", part=(index, count), progress=False)[
+            0
+        ]
+        for index in range(count)
+    ]
+    assert sum(encoded) == len(files)
+    assert shards_in(tmp_path / "parts") == shards_in(tmp_path / "whole")
+    found = encode(encoder, files, 2, cache=tmp_path / "parts")
+    assert found.num_encoded == 0
+    assert torch.equal(found.x, expected.x)
+    assert encoder.fill_cache(files, 2, cache=tmp_path / "parts", progress=False)[0] == 0
+
+
+def test_the_number_of_cores_changes_no_byte(encoder, files, tmp_path, small_shards):
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            encode(encoder, files, 2, cache=tmp_path / str(threads))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert shards_in(tmp_path / "1") == shards_in(tmp_path / "4")
+
+
+def test_a_corrupt_image_in_every_shard_is_told(encoder, files, tmp_path, small_shards):
+    given = list(files)
+    bad = [bad_file(tmp_path / f"{i}.jpg") for i in range(6)]
+    given += bad
+    counts, skipped = zip(
+        *(
+            encoder.fill_cache(given, cache=tmp_path / "c", part=(i, 2), progress=False)
+            for i in range(2)
+        ),
+        strict=True,
+    )
+    assert sum(counts) == len(files)
+    assert skipped[0].keys() | skipped[1].keys() == set(range(12, 18))
+    found = encode(encoder, given, cache=tmp_path / "c")
+    assert found.num_encoded == 0
+    assert found.skipped.keys() == set(range(12, 18))
+
+
+def test_what_another_process_encodes_meanwhile_is_taken(encoder, files, tmp_path, small_shards):
+    original = encoder._image_features
+    calls = []
+
+    def tower(inputs, transform):
+        if not calls:
+            calls.append(1)
+            other = Encoder(
+                encoder.model, encoder.processor, encoder.tokenizer, name=encoder.name, batch_size=4
+            )
+            encode(other, files, cache=tmp_path)
+        return original(inputs, transform)
+
+    encoder._image_features = tower
+    found = encode(encoder, files, cache=tmp_path)
+    assert found.num_encoded < len(files)
+    assert len(found.x) == len(files)
+    assert len(shards_in(tmp_path)) == 4
+    assert torch.equal(found.x, encode(encoder, files, cache=tmp_path).x)

@@ -17,7 +17,7 @@ MODULES = {
 }
 # Each may import those of the lines above it, and a part that is a folder its own files:
 ORDER = (
-    ("settings", "storage", "device", "builtin", "hub", "parallel"),
+    ("settings", "storage", "device", "builtin", "hub", "parallel", "distributed"),
     ("results", "published"),
     ("tables",),
     ("comparison", "figures"),
@@ -28,7 +28,7 @@ ORDER = (
     ("data", "feature_file"),
     ("task",),
     ("cache", "pretrained", "views", "prompt_tokens"),
-    ("image_batches",),
+    ("image_batches", "cached"),
     ("encoder",),
     ("adapters",),
     ("engine", "evaluation", "encoding"),
@@ -38,6 +38,7 @@ ORDER = (
     ("demo",),
     ("",),  # the package itself, which gathers the public names
     ("cli",),
+    ("__main__",),
     ("testing",),  # may import anything
 )
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}

@@ -9,7 +9,7 @@ import transformers
 import typer
 
 from pyg_graphadapter import __version__
-from pyg_graphadapter.cli import data
+from pyg_graphadapter.cli import cache, data
 from pyg_graphadapter.cli.arguments import debug_mode
 from pyg_graphadapter.cli.images import demo, encode
 from pyg_graphadapter.cli.methods import compare, fit
@@ -55,6 +55,7 @@ def options(
 for command in (demo, encode, compare, report, fit, predict):
     app.command()(command)
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from pyg_graphadapter.cli.arguments import (
 )
 from pyg_graphadapter.cli.settings import with_settings
 from pyg_graphadapter.demo import run_demo
+from pyg_graphadapter.distributed import this_process
 from pyg_graphadapter.encoding import EncodingConfig
 from pyg_graphadapter.engine import TrainConfig
 from pyg_graphadapter.feature_file import check_feature_path
@@ -57,7 +58,9 @@ def encode(
 ) -> None:
     """Encode images and class names once, to a feature file.
 
-    Goes on where it was stopped: features are kept in the cache.
+    Goes on where it was stopped: features are kept in the cache. Several processes, on one machine
+    or on many that share the cache's folder, each do a part:
+    torchrun --nproc-per-node 8 -m pyg_graphadapter encode …
 
     Example: graphadapter encode photos --model openai/clip-vit-base-patch16 --views 10 --out f.npz
     """
@@ -65,10 +68,16 @@ def encode(
     check_feature_path(out)
     if out.exists() and not overwrite:
         raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
-    source = open_source(data, model, config, device=device)
-    if not isinstance(source, ImageSource):
-        raise ValueError(f"{data} is a feature file already: give images.")
-    features = source.features()
+    with this_process(device) as process:
+        source = open_source(data, model, config, device=device)
+        if not isinstance(source, ImageSource):
+            raise ValueError(f"{data} is a feature file already: give images.")
+        if process.count > 1:
+            source.encode.fill_cache(source.splits, process.part)
+            process.wait()
+        if process.index > 0:
+            return
+        features = source.features()
     features.save(out)
     show_skipped(source)
     splits = ", ".join(f"{len(source.splits[split])} {split}" for split in source.splits)

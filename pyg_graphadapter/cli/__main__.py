@@ -1,5 +1,0 @@
-"""``python -m pyg_graphadapter.cli``."""
-
-from pyg_graphadapter.cli import main
-
-main()
