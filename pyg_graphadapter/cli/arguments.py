@@ -19,12 +19,17 @@ ALL = "all"
 METHODS = ", ".join(ADAPTERS)
 debug_mode: ContextVar[bool] = ContextVar("debug", default=False)
 
-Data = Annotated[
+DATA_HELP = (
+    "Feature file (.npz, .safetensors), folder of images, list of images (.csv, .json, .jsonl), "
+    "WebDataset tars or Parquet files, data set on the Hugging Face hub, or builtin"
+)
+Data = Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")]
+DataOrBenchmarks = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="Feature file (.npz, .safetensors), folder of images, list of images (.csv, .json, "
-        ".jsonl), data set on the Hugging Face hub, or builtin.",
+        help=f"{DATA_HELP}; with --root also names of benchmarks, with commas between them, or "
+        "all (the 11).",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")]

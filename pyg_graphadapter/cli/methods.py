@@ -13,6 +13,7 @@ from pyg_graphadapter.classifier_file import check_output
 from pyg_graphadapter.cli.arguments import (
     METHODS,
     Data,
+    DataOrBenchmarks,
     LogitScale,
     Model,
     Select,
@@ -55,7 +56,7 @@ METHOD_PANELS = {
     "seed", "templates", Training=TrainConfig, **METHOD_PANELS, Images=EncodingConfig,
 )  # fmt: skip
 def compare(
-    data: Data,
+    data: DataOrBenchmarks,
     out: Annotated[Path, typer.Option(help="Folder for the result files, one a run.")],
     model: Model = None,
     methods: Annotated[
@@ -65,11 +66,14 @@ def compare(
     seeds: Annotated[str, typer.Option(help="Seeds of draw and training.")] = "1,2,3",
     root: Annotated[
         Path | None,
-        typer.Option(help="Folder of benchmarks; DATA are then names of some, or all (the 11)."),
+        typer.Option(help="Folder that holds the benchmarks' folders (graphadapter data check)."),
     ] = None,
     shifted: Annotated[
         str,
-        typer.Option(help="Further test sets with the same classes: names below --root, or paths."),
+        typer.Option(
+            help="Further test sets, whose classes are among these by name: benchmarks below "
+            "--root (imagenetv2, …) or what DATA may be, with commas between them."
+        ),
     ] = "",
     base_to_new: Annotated[
         bool, typer.Option("--base-to-new", help="Learn the first half of the classes, test both.")

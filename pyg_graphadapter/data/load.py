@@ -10,6 +10,7 @@ import datasets
 from pyarrow import parquet
 
 from pyg_graphadapter.builtin import BUILTIN, IMAGES_FOLDER
+from pyg_graphadapter.data.archives import KINDS, archives_of, load_archives
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.table import find_column, load_table, with_class_labels
 from pyg_graphadapter.hub import is_id, is_reachable
@@ -42,8 +43,9 @@ def load_images(
 
     Args:
         source: A folder of class folders; a folder with such folders in ``train``, ``val`` and
-            ``test``; a list of images (``.csv``, ``.json``, ``.jsonl``); ``builtin``; a data set in
-            memory; or the id of one on the Hugging Face hub.
+            ``test``; a list of images (``.csv``, ``.json``, ``.jsonl``); WebDataset tars or Parquet
+            files, one or a folder of them; ``builtin``; a data set in memory; or the id of one on
+            the Hugging Face hub.
         revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
         token (str or bool, optional): For data that are not public. (default: :obj:`None`)
         image_column (str, optional): The column of images or their paths, where it cannot be told.
@@ -63,6 +65,8 @@ def load_images(
                 for split in ("train", "test")
             }
         )
+    elif Path(source).exists() and (archives := archives_of(Path(source))):
+        found = load_archives(Path(source), archives, label_column=label_column)
     elif Path(source).is_dir():
         return _load_folder(Path(source))
     elif Path(source).is_file() and Path(source).suffix in TABLE_SUFFIXES:
@@ -70,7 +74,8 @@ def load_images(
         image_column = label_column = None  # they are renamed there
     elif Path(source).exists():
         raise ValueError(
-            f"{source} is no list of images: give a folder, or a {', '.join(TABLE_SUFFIXES)} file."
+            f"{source} is no list of images: give a folder, or a "
+            f"{', '.join((*TABLE_SUFFIXES, *KINDS))} file."
         )
     else:
         found = _load_from_hub(str(source), revision, token)

@@ -1,0 +1,111 @@
+import io
+import json
+import shutil
+import tarfile
+
+import datasets
+import pytest
+
+from pyg_graphadapter.data import decode_image, load_images
+from pyg_graphadapter.testing import fake_images
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return sorted(fake_images(tmp_path / "photos").rglob("*.jpg"))
+
+
+def write_tar(path, photos, labels=None, about=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for i, photo in enumerate(photos):
+            parts = {"jpg": photo.read_bytes()}
+            if labels is not None:
+                parts["cls"] = str(labels[i]).encode()
+            if about is not None:
+                parts["json"] = json.dumps(about[i]).encode()
+            for suffix, content in parts.items():
+                member = tarfile.TarInfo(f"{i:04}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def test_tars_with_numbers_and_names(tmp_path, photos):
+    folder = tmp_path / "tars"
+    write_tar(folder / "train" / "0.tar", photos[:3], [0, 1, 0])
+    write_tar(folder / "train" / "1.tar", photos[3:5], [1, 1])
+    write_tar(folder / "test" / "0.tar", photos[:2], [1, 0])
+    (folder / "classnames.txt").write_text("cat\napple pie\n")
+    found = load_images(folder)
+    assert found["train"]["label"] == [0, 1, 0, 1, 1]
+    assert found["test"]["label"] == [1, 0]
+    assert found["train"].features["label"].names == ["cat", "apple pie"]
+    assert found["train"][3]["image"]["bytes"] == photos[3].read_bytes()
+
+
+def test_splits_in_the_names_of_tars(tmp_path, photos):
+    folder = tmp_path / "tars"
+    for name in ("train-000", "train-001", "validation-000", "other"):
+        write_tar(folder / f"{name}.tar", photos[:2], [5, 7])
+    found = load_images(folder)
+    assert {split: len(part) for split, part in found.items()} == {"train": 6, "val": 2}
+    assert found["train"].features["label"].names == ["5", "7"]
+
+
+def test_one_tar_with_labels_in_json(tmp_path, photos):
+    write_tar(tmp_path / "a.tar", photos[:2], about=[{"label": "cat"}, {"label": "dog"}])
+    found = load_images(tmp_path / "a.tar")
+    assert found["train"].features["label"].names == ["cat", "dog"]
+    assert found["train"]["label"] == [0, 1]
+
+
+def test_a_column_that_is_named(tmp_path, photos):
+    write_tar(tmp_path / "a.tar", photos[:3], [1, 1, 2], [{"label": "x"}] * 3)
+    assert load_images(tmp_path / "a.tar", label_column="cls")["train"]["label"] == [0, 0, 1]
+
+
+def test_parquet_files_of_a_data_set(tmp_path):
+    images = load_images(fake_images(tmp_path / "photos", splits={"train": 3, "test": 2}))
+    for split, part in images.items():
+        part.cast_column("image", datasets.Image()).to_parquet(tmp_path / f"p/{split}-0.parquet")
+    found = load_images(tmp_path / "p")
+    assert {split: len(part) for split, part in found.items()} == {"train": 9, "test": 6}
+    assert found["train"].features["label"].names == images["train"].features["label"].names
+    assert (
+        decode_image(found["train"][0]["image"]).size
+        == decode_image(images["train"][0]["image"]).size
+    )
+    one = load_images(tmp_path / "p" / "train-0.parquet")
+    assert len(one["train"]) == 9
+
+
+def test_both_kinds(tmp_path, photos):
+    write_tar(tmp_path / "both" / "a.tar", photos[:2], [0, 1])
+    (tmp_path / "both" / "b.parquet").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds both \.parquet and \.tar files: give one kind"):
+        load_images(tmp_path / "both")
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.parquet"])
+def test_files_that_are_none(tmp_path, name):
+    (tmp_path / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=rf"{name}, … cannot be read \("):
+        load_images(tmp_path / name)
+
+
+def test_labels_without_a_name(tmp_path, photos):
+    write_tar(tmp_path / "t" / "a.tar", photos[:2], [0, 2])
+    (tmp_path / "t" / "classnames.txt").write_text("cat\ndog\n")
+    with pytest.raises(ValueError, match=r"2 names in classnames\.txt and the label 2"):
+        load_images(tmp_path / "t")
+
+
+def test_an_archive_among_class_folders_is_none_of_theirs(tmp_path, photos):
+    folder = photos[0].parents[1]
+    shutil.copy(photos[0], folder / photos[0].parent.name / "extra.tar")
+    assert len(load_images(folder)["train"].features["label"].names) >= 2
