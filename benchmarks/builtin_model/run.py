@@ -107,7 +107,8 @@ def measure(data: dict[str, datasets.DatasetDict]) -> None:
 
 
 def compare(data: dict[str, datasets.DatasetDict], methods: list[str], out: Path) -> None:
-    """All methods, with selection inside the shots."""
+    """Methods, with selection inside the shots; where test images are of another domain, into a
+    folder of their own."""
     encoder = Encoder.from_pretrained("builtin")
     for name, images in data.items():
         source = ImageSource(images, encoder, EncodingConfig(templates=TEMPLATES), name=name)
@@ -115,7 +116,8 @@ def compare(data: dict[str, datasets.DatasetDict], methods: list[str], out: Path
         shots = [count for count in SOME_SHOTS if count <= fewest]
         tasks = evaluation_tasks(source, product(shots, SEEDS))
         runs = plan(methods, shots, SEEDS, TrainConfig(), {})
-        run_all(runs, tasks, source.origin(), out / name)
+        folder = out / ("domains" if name.startswith("pacs") else "images") / name
+        run_all(runs, tasks, source.origin(), folder)
 
 
 def table(name: str) -> list[str]:
