@@ -1,0 +1,115 @@
+"""What the benchmarks share: how they are asked, how they measure, what they write down."""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyg_graphadapter.storage import versions
+
+Call = Callable[[], Any]
+
+
+def parser_of(description: str, folder: Path) -> argparse.ArgumentParser:
+    """The options that all have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer repeats and sizes, under 50 s on two cores"
+    )
+    parser.add_argument("--json", type=Path, help="write all results to this file")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.set_defaults(results=folder / "results")
+    return parser
+
+
+def write_down(
+    arguments: argparse.Namespace, found: dict[str, Any], name: str | None = None
+) -> None:
+    """Prints results with the hardware and the versions, and keeps those of a whole run."""
+    found = {"environment": environment(arguments.device), **found}
+    text = json.dumps(found, indent=1) + "\n"
+    print(text, end="")
+    if arguments.json is not None:
+        arguments.json.write_text(text)
+    if not arguments.quick:
+        arguments.results.mkdir(exist_ok=True)
+        (arguments.results / f"{name or arguments.device}.json").write_text(text)
+
+
+def environment(device: str) -> dict[str, Any]:
+    """The hardware and the versions."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        **gpu,
+        **versions(),
+    }
+
+
+def seconds(call: Call, device: str = "cpu", times: int = 1) -> float:
+    """How long a call takes, the mean over ``times``."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / times
+
+
+def side_by_side(
+    first: Call, second: Call, device: str, repeats: int, times: int = 10
+) -> dict[str, float]:
+    """Both in turn: the median of each in milliseconds, and of their ratio in a turn."""
+    seconds(first, device, times), seconds(second, device, times)
+    turns = [
+        (seconds(first, device, times), seconds(second, device, times)) for _ in range(repeats)
+    ]
+    return {
+        "first_ms": round(1e3 * statistics.median(a for a, _ in turns), 3),
+        "second_ms": round(1e3 * statistics.median(b for _, b in turns), 3),
+        "ratio": round(statistics.median(b / a for a, b in turns), 3),
+        "ratio_low": round(min(b / a for a, b in turns), 3),
+        "ratio_high": round(max(b / a for a, b in turns), 3),
+    }
+
+
+def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The slope of a straight line through the logarithms."""
+    return round(float(np.polyfit(np.log(sizes), np.log(costs), 1)[0]), 3)
+
+
+def in_a_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What ``work`` returns in a process of its own, and the memory that it took there, in MB."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_with_memory, (work, *arguments))
+
+
+def _with_memory(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    clear.write_text("5")  # from here on, the peak is counted anew
+    before = _megabytes(status, "VmRSS")
+    found = work(*arguments)
+    return {**found, "peak_mb": round(_megabytes(status, "VmHWM") - before, 1)}
+
+
+def _megabytes(status: Path, name: str) -> float:
+    lines = status.read_text().splitlines()
+    [line] = [line for line in lines if line.startswith(f"{name}:")]
+    return int(line.split()[1]) / 1024

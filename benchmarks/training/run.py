@@ -1,0 +1,234 @@
+"""What does a training step of GraphAdapter cost beside the matrix products that it needs?
+
+    python benchmarks/training/run.py
+    python benchmarks/training/run.py --quick --json FILE
+
+step: the step side by side with exactly its products. classes: how it grows with their number.
+plain: against the form with one dense graph a class, inside the step. precision: bfloat16 against
+float32. training: 1000 classes, 16 shots, width 1024, 100 epochs, of made-up features (with
+--quick, one epoch). coop: memory of one step of CoOp on 1000 classes, with a text tower of CLIP
+ViT-B's size.
+"""
+
+import statistics
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import exponent, in_a_process, parser_of, seconds, side_by_side, write_down
+from transformers import CLIPConfig, CLIPModel
+
+from pyg_graphadapter import Encoder, Features, FewShotTask, GraphAdapter, TrainConfig, train
+from pyg_graphadapter.adapters import CoOp
+from pyg_graphadapter.graph import unit
+
+BATCH = 256
+TEMPERATURE = 2.0
+WIDTHS = (512, 1024)
+CLASSES = (500, 1000, 2000, 4000)
+PLAIN = (400, 512)  # classes and width
+QUICK_PLAIN = (100, 512)
+
+
+class Step:
+    """One training step on made-up features, optimizer included."""
+
+    def __init__(self, num_classes: int, width: int, device: str, dtype=torch.float32) -> None:
+        generator = torch.Generator().manual_seed(0)
+        text, prototypes = torch.randn(2, num_classes, width, generator=generator).to(device, dtype)
+        self.adapter = GraphAdapter(text, prototypes).to(device).train()
+        self.x = unit(torch.randn(BATCH, width, generator=generator).to(device, dtype))
+        self.y = torch.randint(num_classes, (BATCH,), generator=generator).to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.adapter.parameters(), 1e-3, weight_decay=0.0, fused=True
+        )
+
+    def __call__(self) -> None:
+        self.adapter.backward(self.x, self.y, TEMPERATURE)
+        self.optimizer.step()
+
+
+def bare_products(num_classes: int, width: int, device: str):
+    """Exactly the products of a step, into memory that is there."""
+    messages = torch.randn(2, num_classes, width, device=device)
+    weights = torch.randn(2, width, width, device=device)
+    x, logits = (
+        torch.randn(BATCH, width, device=device),
+        torch.randn(BATCH, num_classes, device=device),
+    )
+    features, found = torch.randn(2, num_classes, width, device=device)
+
+    def products() -> None:
+        for side in range(2):
+            torch.mm(messages[side], weights[side].t(), out=found)
+        torch.mm(x, features.t(), out=logits)
+        torch.mm(logits.t(), x, out=found)
+        for side in range(2):
+            torch.mm(features.t(), messages[side], out=weights[side])
+
+    return products
+
+
+def floating_point_operations(num_classes: int, width: int) -> int:
+    """Of the products of a step."""
+    return 8 * num_classes * width**2 + 4 * BATCH * num_classes * width
+
+
+def step(device: str, repeats: int) -> dict:
+    """The step beside its products, at the width of ViT-B/32 and of ResNet-50."""
+    found = {}
+    for width in WIDTHS:
+        bare = bare_products(1000, width, device)
+        measured = side_by_side(bare, Step(1000, width, device), device, repeats)
+        operations = floating_point_operations(1000, width)
+        measured["products_gflops"] = round(operations / measured["first_ms"] / 1e6, 1)
+        found[f"width {width}"] = measured
+    return found
+
+
+def classes(device: str, repeats: int) -> dict:
+    """The step at several numbers of classes, and the exponent of its growth."""
+    steps = [Step(num_classes, WIDTHS[0], device) for num_classes in CLASSES]
+    for each in steps:
+        each()
+    turns = [[seconds(each, device, 5) for each in steps] for _ in range(repeats)]
+    medians = [statistics.median(times) for times in zip(*turns, strict=True)]
+    return {
+        "classes": CLASSES,
+        "ms": [round(1e3 * each, 2) for each in medians],
+        "exponent": exponent(CLASSES, medians),
+    }
+
+
+def plain_weights(text: Tensor, prototypes: Tensor, adapter: GraphAdapter) -> Tensor:
+    """The class features by one dense graph a class, of all nodes and the class."""
+    conv = adapter.conv
+    sides = []
+    for nodes, side in ((text, conv.text_conv), (prototypes, conv.image_conv)):
+        x = torch.cat([nodes.expand(len(text), -1, -1), text.unsqueeze(1)], dim=1)  # [C, C + 1, D]
+        cosine = F.normalize(x, dim=2) @ F.normalize(x, dim=2).mT
+        diagonal = torch.eye(x.size(1), dtype=torch.bool, device=x.device)
+        weight = cosine.relu().masked_fill(diagonal, side.self_loop_weight)
+        scale = weight.sum(dim=2).rsqrt()
+        h = (scale.unsqueeze(2) * weight * scale.unsqueeze(1)) @ (x @ side.lin.weight.t())
+        sides.append((h[:, -1] + side.bias).tanh())
+    z = torch.lerp(sides[1], sides[0], conv.beta)
+    return torch.lerp(z, text, adapter.config.alpha)
+
+
+def plain_step(each: Step) -> None:
+    """A step of the plain form, by automatic differentiation."""
+    adapter = each.adapter
+    weights = plain_weights(adapter.text, adapter.prototypes, adapter)
+    logits = adapter.logit_scale * each.x @ F.normalize(weights, dim=1).t()
+    each.optimizer.zero_grad()
+    F.cross_entropy(logits / TEMPERATURE, each.y).backward()
+    each.optimizer.step()
+
+
+def _ours(size: tuple[int, int], device: str) -> dict:
+    each = Step(*size, device)
+    before = each.adapter.conv.text_conv.lin.weight.clone()
+    each(), each()
+    return {"moved": not torch.equal(before, each.adapter.conv.text_conv.lin.weight)}
+
+
+def _plain(size: tuple[int, int], device: str) -> dict:
+    plain_step(Step(*size, device))
+    return {}
+
+
+def plain(size: tuple[int, int], device: str, repeats: int) -> dict:
+    """Against one dense graph a class: time, memory of a process, gradients in float64."""
+    ours, other = Step(*size, device), Step(*size, device)
+    measured = side_by_side(ours, lambda: plain_step(other), device, repeats, times=1)
+    found = {"classes": size[0], "width": size[1], "times_faster": measured["ratio"]}
+    if device == "cpu":
+        memory = [in_a_process(work, size, device)["peak_mb"] for work in (_ours, _plain)]
+        found |= {"ours_mb": memory[0], "plain_mb": memory[1]}
+        found["times_less_memory"] = round(memory[1] / memory[0], 1)
+    pair = [Step(*size, device, torch.float64) for _ in range(2)]
+    for each in pair:
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            for parameter in each.adapter.parameters():
+                torch.nn.init.normal_(parameter, std=0.02)
+    pair[0].adapter.backward(pair[0].x, pair[0].y, TEMPERATURE)
+    for group in pair[1].optimizer.param_groups:
+        group["lr"] = 0.0
+    plain_step(pair[1])
+    found["gradients_differ_by"] = max(
+        float((a.grad - b.grad).norm() / b.grad.norm())
+        for a, b in zip(pair[0].adapter.parameters(), pair[1].adapter.parameters(), strict=True)
+    )
+    return found
+
+
+def precision(device: str, repeats: int) -> dict:
+    """A step with factors in bfloat16 against one in float32; what it does to accuracy is measured
+    on real features (see the README)."""
+    exact, lower = (Step(1000, WIDTHS[1], device) for _ in range(2))
+
+    def rounded() -> None:
+        with torch.autocast(device, torch.bfloat16):
+            lower()
+
+    return side_by_side(exact, rounded, device, repeats, times=3)
+
+
+def training(device: str, epochs: int) -> dict:
+    """ImageNet's size: 1000 classes, 16 shots, width 1024."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(1000).repeat(16)
+    text = torch.randn(1000, 1024, generator=generator)
+    x = text[y] + 3 * torch.randn(len(y), 1024, generator=generator)
+    task = FewShotTask(tuple(map(str, range(1000))), text, Features(x, y))
+    adapter = GraphAdapter.from_task(task)
+    history = train(adapter, task, TrainConfig(epochs=epochs, device=device), progress=False)
+    return {"epochs": epochs, "steps": history.steps, "seconds": round(history.seconds, 1)}
+
+
+def _coop(num_classes: int, device: str) -> dict:
+    config = CLIPConfig(  # the text tower of CLIP ViT-B, of random weights
+        text_config={"num_hidden_layers": 12, "hidden_size": 512, "num_attention_heads": 8},
+        vision_config={"num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 2,
+                       "intermediate_size": 64},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    built_in = Encoder.from_pretrained("builtin")
+    encoder = Encoder(CLIPModel(config), built_in.processor, built_in.tokenizer, device=device)
+    names = tuple(f"class number {c}" for c in range(num_classes))
+    text = torch.randn(num_classes, 512)
+    task = FewShotTask(names, text, Features(text, torch.arange(num_classes)), None, 100.0, encoder)
+    adapter = CoOp.from_task(task).to(device).train()
+    spent = seconds(
+        lambda: adapter.backward(unit(text[:32]).to(device), torch.arange(32, device=device)),
+        device,
+    )
+    found = {"classes": num_classes, "seconds": round(spent, 1)}
+    if device == "cuda":
+        found["gpu_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    return found
+
+
+def main() -> None:
+    """Reads the command line."""
+    arguments = parser_of(__doc__.splitlines()[0], Path(__file__).parent).parse_args()
+    device, quick = arguments.device, arguments.quick
+    found = {
+        "step": step(device, 5 if quick else 11),
+        "classes": classes(device, 3 if quick else 7),
+        "plain": plain(QUICK_PLAIN if quick else PLAIN, device, 3 if quick else 5),
+        "precision": precision(device, 3 if quick else 7),
+        "training": training(device, 1 if quick else 100),
+        "coop": in_a_process(_coop, 50 if quick else 1000, device),
+    }
+    write_down(arguments, found)
+
+
+if __name__ == "__main__":
+    main()
