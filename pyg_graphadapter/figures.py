@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -17,6 +18,7 @@ COLUMNS = 6
 PANEL_COLUMNS = 4
 FEW_LINES = 4
 MARKERS = "osD^v"
+ZERO_SHOT, REFERENCE = "zero_shot", "graph_adapter"  # stand out
 
 
 def accuracy_curve(
@@ -42,7 +44,7 @@ def accuracy_curve(
     columns = min(len(panels), PANEL_COLUMNS)
     lines = -(-len(panels) // columns)
     labels = list(dict.fromkeys(row.label for row in rows))
-    colour = {label: f"C{i % 10}" for i, label in enumerate(labels)}
+    colour = _colours(labels)
     size = (5.5, 3.6) if len(panels) == 1 else (4.2 * columns, 3.3 * lines)
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
@@ -65,7 +67,17 @@ def accuracy_curve(
         figure.savefig(path)
 
 
-def _draw_panel(axes: Axes, rows: Sequence[Row], colour: Mapping[str, str]) -> None:
+def _colours(labels: Sequence[str]) -> dict[str, Any]:
+    """One a label: zero-shot black, the others ten strong ones, then ten pale ones."""
+    palette = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
+    chosen: dict[str, Any] = {}
+    others = [label for label in labels if label != ZERO_SHOT]
+    for i, label in enumerate(others):
+        chosen[label] = palette[2 * i % 20 + i // 10 % 2]
+    return {label: chosen.get(label, "black") for label in labels}
+
+
+def _draw_panel(axes: Axes, rows: Sequence[Row], colour: Mapping[str, Any]) -> None:
     labels = list(dict.fromkeys(row.label for row in rows))
     for label in labels:
         own = sorted((row for row in rows if row.label == label), key=lambda row: row.shots)
@@ -78,6 +90,9 @@ def _draw_panel(axes: Axes, rows: Sequence[Row], colour: Mapping[str, str]) -> N
             markersize=5 if len(colour) <= FEW_LINES else 3,
             capsize=3 if len(colour) <= FEW_LINES else 0,
             label=label.replace("_", " "),
+            linestyle=":" if label == ZERO_SHOT else "-",
+            linewidth=2.5 if label == REFERENCE and len(colour) > FEW_LINES else 1.5,
+            zorder=3 if label == REFERENCE else 2,
         )
     shots = sorted({row.shots for row in rows})
     axes.set_xscale("log", base=2)
@@ -88,7 +103,7 @@ def _draw_panel(axes: Axes, rows: Sequence[Row], colour: Mapping[str, str]) -> N
 
 
 def _draw_published(
-    axes: Axes, accuracy: Mapping[str, Mapping[int, float]], colour: Mapping[str, str]
+    axes: Axes, accuracy: Mapping[str, Mapping[int, float]], colour: Mapping[str, Any]
 ) -> None:
     for method, points in accuracy.items():
         shown = sorted((shots, value) for shots, value in points.items() if shots > 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyg_graphadapter.comparison import duel_table
-from pyg_graphadapter.figures import accuracy_curve
+from pyg_graphadapter.figures import REFERENCE, accuracy_curve
 from pyg_graphadapter.published import Published
 from pyg_graphadapter.results import dataset_of, label_of, read_results, summarize
 from pyg_graphadapter.storage import prepare_folder, write_atomic
@@ -23,7 +23,6 @@ from pyg_graphadapter.tables import (
 PAGE, MARKDOWN, LATEX, CSV, FIGURE = (
     "report.html", "tables.md", "tables.tex", "accuracy.csv", "accuracy.png",
 )  # fmt: skip
-REFERENCE = "graph_adapter"
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem;
        color: #222; background: #fff; }

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from pyg_graphadapter.cli.arguments import one_sentence
+from pyg_graphadapter.figures import REFERENCE
 from pyg_graphadapter.published import Published
-from pyg_graphadapter.report import PAGE, REFERENCE, write_report
+from pyg_graphadapter.report import PAGE, write_report
 
 
 @one_sentence
