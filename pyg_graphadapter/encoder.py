@@ -21,7 +21,6 @@ from pyg_graphadapter.data import TEMPLATES, UnreadableImageError, prompts
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.image_batches import (
-    SHARD_IMAGES,
     Batches,
     Encoded,
     ImageInputs,
@@ -42,6 +41,7 @@ logger = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 BATCH_SIZE = {"cpu": 8, "cuda": 256, "mps": 64}  # small enough for the caches of a CPU
 TEXT_BATCH_SIZE = 64
+SHARD_IMAGES = 128
 # These were trained on texts that are padded to full length:
 PADDED_TO_LENGTH = ("siglip", "siglip2")
 
@@ -83,6 +83,8 @@ class Encoder:
             suffice; 8 on a CPU and 256 on a GPU if not given. (default: :obj:`None`)
         workers (int, optional): The number of processes that decode images; as many as there are
             cores on a GPU, at most 8, and none on a CPU if not given. (default: :obj:`None`)
+        shard_images (int, optional): The number of images of a shard of the feature cache; what is
+            killed loses no more. (default: :obj:`128`)
 
     Raises:
         ValueError: If the model is of another kind, or a setting is unknown.
@@ -106,6 +108,7 @@ class Encoder:
         dtype: str = "float32",
         batch_size: int | None = None,
         workers: int | None = None,
+        shard_images: int = SHARD_IMAGES,
     ) -> None:
         check_model_type(name, model.config)
         if dtype not in DTYPES:
@@ -114,7 +117,10 @@ class Encoder:
             raise ValueError(f"'batch_size' must be at least 1 (got {batch_size}).")
         if workers is not None and workers < 0:
             raise ValueError(f"'workers' must be at least 0 (got {workers}).")
+        if shard_images < 1:
+            raise ValueError(f"'shard_images' must be at least 1 (got {shard_images}).")
         self.device = resolve_device(device)
+        self.shard_images = shard_images
         self.dtype = DTYPES[dtype]
         # Convolutions are two to three times as fast channels last; other layers do not care:
         self.model = model.to(self.device, self.dtype, memory_format=torch.channels_last)
@@ -219,7 +225,8 @@ class Encoder:
         for i, digest in enumerate(inputs.digests):
             first.setdefault(digest, i)
         shards = [
-            [i for i in shard if not found[i]] for shard in in_shards(inputs.digests, SHARD_IMAGES)
+            [i for i in shard if not found[i]]
+            for shard in in_shards(inputs.digests, self.shard_images)
         ]
         skipped: dict[int, str] = {}
         num_encoded = 0
@@ -277,7 +284,7 @@ class Encoder:
         inputs = self._inputs(images, views, seed)
         store = self._store(cache, inputs)
         index, count = part
-        shards = in_shards(inputs.digests, SHARD_IMAGES)[index::count]
+        shards = in_shards(inputs.digests, self.shard_images)[index::count]
         num_encoded = 0
         skipped: dict[int, str] = {}
         for done, _, unreadable in self._encode(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyg_graphadapter.cache import default_cache_folder
 from pyg_graphadapter.data import TEMPLATES, check_templates, image_name
-from pyg_graphadapter.encoder import DTYPES, EncodedImages, Encoder
+from pyg_graphadapter.encoder import DTYPES, SHARD_IMAGES, EncodedImages, Encoder
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features, draw_shots
 from pyg_graphadapter.settings import check_settings, setting
@@ -30,6 +30,7 @@ class EncodingConfig:
         None, "Views at once in the encoder; 8 on a CPU, 256 on a GPU", low=1
     )
     workers: int | None = setting(None, "Processes that decode images", low=0)
+    shard_images: int = setting(SHARD_IMAGES, "Images a shard of the feature cache", low=1)
     cache: bool = setting(True, "Keep the features of training images and use them again")
     cache_dir: str | None = setting(None, "Folder of the feature cache")
     strict: bool = setting(False, "Stop at an image that cannot be decoded; else it is skipped")
@@ -66,6 +67,7 @@ class EncodingConfig:
             dtype=self.dtype,
             batch_size=self.encode_batch_size,
             workers=self.workers,
+            shard_images=self.shard_images,
         )
 
 

@@ -14,8 +14,6 @@ from torch.utils.data import Dataset
 from pyg_graphadapter.data import UnreadableImageError, decode_image, image_bytes, image_name
 from pyg_graphadapter.views import Views
 
-SHARD_IMAGES = 256
-
 # Indices of images, their features [M, V, D], and of those that were skipped the reason:
 Encoded = tuple[list[int], Tensor, dict[int, str]]
 

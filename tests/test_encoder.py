@@ -147,6 +147,7 @@ def test_other_floating_point_types(checkpoint, clip, files, dtype):
         ({"dtype": "int8"}, "Unknown 'dtype' 'int8'. Choose from float32, float16, bfloat16."),
         ({"batch_size": 0}, "'batch_size' must be at least 1 (got 0)."),
         ({"workers": -1}, "'workers' must be at least 0 (got -1)."),
+        ({"shard_images": 0}, "'shard_images' must be at least 1 (got 0)."),
         ({"device": "tpu"}, "There is no device 'tpu' here. Choose from auto, cpu"),
     ],
 )
@@ -301,10 +302,9 @@ PROGRAM = textwrap.dedent("""
     import sys, torch
     from pathlib import Path
     torch.set_num_threads(1)
-    from pyg_graphadapter import Encoder, encoder, views
+    from pyg_graphadapter import Encoder, views
     model, images, cache = map(Path, sys.argv[1:])
-    encoder.SHARD_IMAGES = 4
-    encoder = Encoder.from_pretrained(model, batch_size=4)
+    encoder = Encoder.from_pretrained(model, batch_size=4, shard_images=4)
     print("ready", flush=True)
     found = encoder.encode_images(sorted(images.rglob("*.*g")), 2, cache=cache, progress=False)
     print("encoded", found.num_encoded, flush=True)

@@ -91,7 +91,7 @@ def test_a_killed_worker_is_told_at_once_and_what_was_finished_is_kept(
         return original(image)
 
     monkeypatch.setattr(image_batches, "decode_image", die)
-    monkeypatch.setattr(encoder_module, "SHARD_IMAGES", 1)
+    encoder.shard_images = 1
     encoder.workers, encoder.batch_size = 1, 1
     begin = time.monotonic()
     with pytest.raises(RuntimeError, match="DataLoader worker"):
@@ -179,7 +179,7 @@ def test_nothing_but_unreadable_images_is_no_crash(encoder, tmp_path, cache):
 
 
 def test_whole_batches_and_shards_may_be_unreadable(encoder, files, tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(encoder_module, "SHARD_IMAGES", 2)
+    encoder.shard_images = 2
     encoder.batch_size = 2
     bad = [bad_file(tmp_path / f"{i}.jpg") for i in range(6)]
     found = encode(encoder, [*files[:2], *bad, *files[2:]], cache=cache)
@@ -250,7 +250,7 @@ def test_a_batch_has_a_row_for_every_view(encoder, files, tmp_path):
 
 
 def test_shards_are_written_while_it_encodes(encoder, files, cache, monkeypatch):
-    monkeypatch.setattr(encoder_module, "SHARD_IMAGES", 4)
+    encoder.shard_images = 4
     encoder.batch_size = 2
     encode(encoder, files, cache=cache)
     assert len(list(cache.rglob("*.safetensors"))) == 3
@@ -269,8 +269,8 @@ def shards_in(cache):
 
 
 @pytest.fixture
-def small_shards(encoder, monkeypatch):
-    monkeypatch.setattr(encoder_module, "SHARD_IMAGES", 3)
+def small_shards(encoder):
+    encoder.shard_images = 3
     encoder.batch_size = 4  # with two views, a shard has batches of two images and of one
 
 
