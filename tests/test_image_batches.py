@@ -336,7 +336,12 @@ def test_what_another_process_encodes_meanwhile_is_taken(encoder, files, tmp_pat
         if not calls:
             calls.append(1)
             other = Encoder(
-                encoder.model, encoder.processor, encoder.tokenizer, name=encoder.name, batch_size=4
+                encoder.model,
+                encoder.processor,
+                encoder.tokenizer,
+                name=encoder.name,
+                batch_size=4,
+                shard_images=3,
             )
             encode(other, files, cache=tmp_path)
         return original(inputs, transform)
