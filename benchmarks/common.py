@@ -39,7 +39,9 @@ def write_down(
     text = json.dumps(found, indent=1) + "\n"
     print(text, end="")
     if arguments.json is not None:
-        arguments.json.write_text(text)
+        kept = json.loads(arguments.json.read_text()) if name and arguments.json.exists() else {}
+        whole = {**kept, name: found} if name else found
+        arguments.json.write_text(json.dumps(whole, indent=1) + "\n")
     if not arguments.quick:
         arguments.results.mkdir(exist_ok=True)
         (arguments.results / f"{name or arguments.device}.json").write_text(text)

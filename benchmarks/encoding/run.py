@@ -1,38 +1,42 @@
-"""What decoding, preprocessing and the cache cost beside the bare vision tower.
+"""What do decoding, preprocessing and the cache cost beside the bare vision tower?
 
-    python benchmarks/encoding/run.py speed IMAGES [--tower vit-b16] [--device cuda]
-    python benchmarks/encoding/run.py memory
-    python benchmarks/encoding/run.py kill
+    python benchmarks/encoding/run.py --images IMAGES
+    python benchmarks/encoding/run.py speed --images IMAGES --tower vit-b16 [--device cuda]
+    python benchmarks/encoding/run.py --quick --json FILE
 
 speed: images per second of Encoder.encode_images on image files, and of the bare tower on tensors
 that are in memory already, in turn, in one process. memory: the largest memory that encoding 10,000
 images takes, of all processes together. kill: an encoding that is killed at a random moment, twenty
-times, against one that is not.
+times, against one that is not. profile: where the time of `graphadapter fit IMAGES` goes. Without a
+word, all four; without IMAGES (class folders), images of noise.
 """
 
 import argparse
-import json
-import os
-import platform
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPModel, VisionTextDualEncoderModel
 
-from pyg_graphadapter import Encoder
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import parser_of, write_down
+
+from pyg_graphadapter import Encoder, cli, encoder, encoding, image_batches
+from pyg_graphadapter.cache import FeatureCache
+from pyg_graphadapter.cli import methods
 from pyg_graphadapter.data import list_images
-from pyg_graphadapter.storage import versions
+from pyg_graphadapter.views import Views
 
-RESULTS = Path(__file__).parent / "results"
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -73,9 +77,9 @@ def tower(kind: str, device: str, workers: int | None) -> Encoder:
 
 def speed(images: Path, kind: str, device: str, workers: int | None, repeats: int) -> dict:
     """Images per second of both, and their ratio, each the median over the repeats."""
-    encoder = tower(kind, device, workers)
+    encodes = tower(kind, device, workers)
     files = list_images([images])
-    batch = torch.randn(encoder.batch_size, 3, 224, 224, device=encoder.device)
+    batch = torch.randn(encodes.batch_size, 3, 224, 224, device=encodes.device)
     batch = batch.contiguous(memory_format=torch.channels_last)
     count = max(1, len(files) // len(batch))
 
@@ -83,12 +87,12 @@ def speed(images: Path, kind: str, device: str, workers: int | None, repeats: in
     def bare() -> float:
         start = time.perf_counter()
         for _ in range(count):
-            encoder.model.get_image_features(pixel_values=batch).pooler_output.cpu()
+            encodes.model.get_image_features(pixel_values=batch).pooler_output.cpu()
         return count * len(batch) / (time.perf_counter() - start)
 
     def whole() -> float:
         start = time.perf_counter()
-        found = encoder.encode_images(files, progress=False)
+        found = encodes.encode_images(files, progress=False)
         return len(found.x) / (time.perf_counter() - start)
 
     bare(), whole()
@@ -96,7 +100,7 @@ def speed(images: Path, kind: str, device: str, workers: int | None, repeats: in
     return {
         "tower": kind,
         "device": device,
-        "workers": encoder.workers,
+        "workers": encodes.workers,
         "threads": torch.get_num_threads(),
         "images": len(files),
         "bare": [round(a, 1) for a, _ in pairs],
@@ -105,9 +109,9 @@ def speed(images: Path, kind: str, device: str, workers: int | None, repeats: in
     }
 
 
-def write_images(folder: Path, count: int, side: int) -> None:
+def write_images(folder: Path, count: int, side: int, seed: int = 0) -> None:
     """Photographs of noise, each another."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     for i in range(count):
         pixels = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i:05}.jpg", quality=60)
@@ -146,7 +150,7 @@ def memory(count: int, workers: int) -> dict:
         }
 
 
-def kill(times: int, count: int) -> dict:
+def kill(times: int, count: int, longest: float) -> dict:
     """Kills an encoding at random moments, lets it end, and compares."""
     generator = random.Random(0)
     with tempfile.TemporaryDirectory() as scratch:
@@ -157,14 +161,14 @@ def kill(times: int, count: int) -> dict:
         for _ in range(times):
             with start(images, cache) as process:
                 process.stdout.readline()
-                time.sleep(generator.uniform(0.0, 12.0))
+                time.sleep(generator.uniform(0.0, longest))
                 survived += process.poll() is not None
                 process.kill()  # nothing is sent to one that has ended
         shards = len(list(cache.rglob("*.safetensors")))
-        encoder = Encoder.from_pretrained("builtin")
+        encodes = Encoder.from_pretrained("builtin")
         files = sorted(images.iterdir())
-        resumed = encoder.encode_images(files, cache=cache, progress=False)
-        whole = encoder.encode_images(files, progress=False)
+        resumed = encodes.encode_images(files, cache=cache, progress=False)
+        whole = encodes.encode_images(files, progress=False)
         return {
             "images": count,
             "killed": times - survived,
@@ -175,36 +179,108 @@ def kill(times: int, count: int) -> dict:
         }
 
 
+class Profile:
+    """The CPU time of functions, less that of others among them that they call."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._inside = threading.local()
+
+    def watch(self, owner: object, name: str, part: str) -> None:
+        """Adds what ``owner.name`` takes to a part."""
+        original = getattr(owner, name)
+
+        def timed(*args, **kwargs):
+            stack = self._inside.__dict__.setdefault("stack", [])
+            stack.append(0.0)
+            begin = time.thread_time()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                spent = time.thread_time() - begin
+                self.seconds[part] += spent - stack.pop()
+                if stack:
+                    stack[-1] += spent
+
+        setattr(owner, name, timed)
+
+
+def profile(images: Path) -> dict:
+    """Shares of the CPU time of `graphadapter fit IMAGES`, on one thread, from its start."""
+    torch.set_num_threads(1)
+    found = Profile()
+    found.seconds["imports"] = time.process_time()  # since the process was started
+    for owner, name, part in (
+        (VisionTextDualEncoderModel, "get_image_features", "vision tower"),
+        (VisionTextDualEncoderModel, "get_text_features", "text tower"),
+        (image_batches, "decode_image", "decoding"),
+        (Views, "__call__", "preprocessing"),
+        (encoder, "digest_of", "hashing"),
+        (FeatureCache, "read", "cache"),
+        (FeatureCache, "write", "cache"),
+        (FeatureCache, "has", "cache"),
+        (encoding.EncodingConfig, "load", "loading the model"),
+        (methods, "open_source", "listing images"),
+        (methods, "select_defaults", "selection"),
+        (methods.FewShotClassifier, "fit", "training"),
+    ):
+        found.watch(owner, name, part)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["fit", str(images), "--model", "builtin", "--shots", "16"]
+        arguments += ["--out", f"{folder}/classifier", "--cache-dir", f"{folder}/cache"]
+        cli.app(arguments, standalone_mode=False)
+    whole = time.process_time()
+    seconds = dict(found.seconds)
+    seconds["all else"] = whole - sum(seconds.values())
+    shares = {part: round(100 * spent / whole, 1) for part, spent in seconds.items()}
+    return {
+        "seconds": round(whole, 1),
+        "percent": dict(sorted(shares.items(), key=lambda item: -item[1])),
+    }
+
+
+def passed_on(arguments: argparse.Namespace) -> list[str]:
+    """The options that all benchmarks have, as they were given."""
+    given = ["--quick"] if arguments.quick else []
+    return given if arguments.json is None else [*given, "--json", str(arguments.json)]
+
+
 def main() -> None:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["speed", "memory", "kill"])
-    parser.add_argument("images", type=Path, nargs="?")
+    parser = parser_of(__doc__.splitlines()[0], Path(__file__).parent)
+    whats = ["speed", "memory", "kill", "profile"]
+    parser.add_argument("what", choices=[*whats, "all"], nargs="?", default="all")
+    parser.add_argument("--images", type=Path, help="class folders; of noise if not given")
     parser.add_argument("--tower", choices=["builtin", "vit-b16"], default="builtin")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--count", type=int, help="images of memory (10000) and kill (6000)")
-    parser.add_argument("--times", type=int, default=20)
     arguments = parser.parse_args()
-    if arguments.what == "speed":
-        name = f"speed-{arguments.tower}-{arguments.device}"
-        found = speed(
-            arguments.images,
-            arguments.tower,
-            arguments.device,
-            arguments.workers,
-            arguments.repeats,
-        )
-        name += "" if arguments.workers is None else f"-workers{arguments.workers}"
-    elif arguments.what == "memory":
-        name, found = "memory", memory(arguments.count or 10_000, arguments.workers or 0)
-    else:
-        name, found = "kill", kill(arguments.times, arguments.count or 6000)
-    found |= {"versions": versions(), "machine": f"{os.cpu_count()} cores, {platform.machine()}"}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
+    quick = arguments.quick
+    with tempfile.TemporaryDirectory() as scratch:
+        images = arguments.images
+        if images is None:
+            images = Path(scratch) / "noise"
+            for c in range(2):
+                folder = images / f"class_{c}"
+                folder.mkdir(parents=True)
+                write_images(folder, 48, 256, seed=c)
+        for what in whats if arguments.what == "all" else [arguments.what]:
+            name = what
+            if what == "speed":
+                name = f"speed-{arguments.tower}-{arguments.device}"
+                found = speed(
+                    images, arguments.tower, arguments.device, arguments.workers, 3 if quick else 7
+                )
+            elif what == "memory":
+                found = memory(200 if quick else 10_000, arguments.workers or 0)
+            elif what == "kill":
+                found = kill(2, 200, 3.0) if quick else kill(20, 6000, 12.0)
+            elif arguments.what == "profile":
+                found = profile(images)
+            else:  # in a process of its own, whose start counts
+                command = [sys.executable, __file__, "profile", "--images", images]
+                subprocess.run([*map(str, command), *passed_on(arguments)], check=True)
+                continue
+            write_down(arguments, found, name)
 
 
 if __name__ == "__main__":
