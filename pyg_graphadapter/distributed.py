@@ -26,6 +26,19 @@ class Process:
         """Which it is, and of how many."""
         return self.index, self.count
 
+    def own(self, length: int) -> range:
+        """The indices of a list that fall to this process."""
+        return range(self.index, length, self.count)
+
+    def shared(self, own: list[Any], length: int) -> list[Any]:
+        """The whole list, of which every process has made its :meth:`own` part."""
+        if self.state is None:
+            return own
+        from accelerate.utils import gather_object
+
+        parts = gather_object([own])
+        return [parts[i % self.count][i // self.count] for i in range(length)]
+
     def wait(self) -> None:
         """Waits until all have come so far."""
         if self.state is not None:

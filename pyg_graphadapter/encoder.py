@@ -25,7 +25,7 @@ from pyg_graphadapter.image_batches import (
     Encoded,
     ImageInputs,
     collate,
-    digest_of,
+    digests_of,
     in_shards,
 )
 from pyg_graphadapter.parallel import map_threads
@@ -193,6 +193,7 @@ class Encoder:
         seed: int = 0,
         *,
         cache: Path | None = None,
+        digests: list[bytes] | None = None,
         strict: bool = False,
         progress: bool = True,
     ) -> EncodedImages:
@@ -207,6 +208,8 @@ class Encoder:
             seed (int, optional): Seeds the augmented views. (default: :obj:`0`)
             cache (Path, optional): The folder of the feature cache; features that are in it are
                 not computed again. (default: :obj:`None`)
+            digests (list of bytes, optional): The SHA-256 of every image, where they are known.
+                (default: :obj:`None`)
             strict (bool, optional): Stop at an image that cannot be decoded, instead of skipping
                 it. (default: :obj:`False`)
             progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
@@ -215,7 +218,7 @@ class Encoder:
             ValueError: If an image cannot be decoded and :obj:`strict`, or a feature is not finite.
             OSError: If the cache cannot be written.
         """
-        inputs = self._inputs(images, views, seed)
+        inputs = self._inputs(images, views, seed, digests)
         store = self._store(cache, inputs)
         x = torch.zeros(len(images), views, self.num_channels)
         found = torch.zeros(len(images), dtype=torch.bool)
@@ -255,6 +258,7 @@ class Encoder:
         *,
         cache: Path,
         part: tuple[int, int] = (0, 1),
+        digests: list[bytes] | None = None,
         strict: bool = False,
         progress: bool = True,
     ) -> tuple[int, dict[int, str]]:
@@ -271,6 +275,7 @@ class Encoder:
             cache (Path): The folder of the feature cache, which all parts share.
             part (tuple of int, optional): Which part, from 0, and of how many.
                 (default: :obj:`(0, 1)`)
+            digests (list of bytes, optional): As for :meth:`encode_images`. (default: :obj:`None`)
             strict (bool, optional): As for :meth:`encode_images`. (default: :obj:`False`)
             progress (bool, optional): Likewise. (default: :obj:`True`)
 
@@ -281,7 +286,7 @@ class Encoder:
             ValueError: As :meth:`encode_images` does.
             OSError: Likewise.
         """
-        inputs = self._inputs(images, views, seed)
+        inputs = self._inputs(images, views, seed, digests)
         store = self._store(cache, inputs)
         index, count = part
         shards = in_shards(inputs.digests, self.shard_images)[index::count]
@@ -294,10 +299,12 @@ class Encoder:
             skipped |= unreadable
         return num_encoded, skipped
 
-    def _inputs(self, images: Sequence[Any], views: int, seed: int) -> ImageInputs:
+    def _inputs(
+        self, images: Sequence[Any], views: int, seed: int, digests: list[bytes] | None
+    ) -> ImageInputs:
         transform = Views(self.processor, views, seed)
-        with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(lambda i: digest_of(images[i]), range(len(images))))
+        if digests is None:
+            digests = digests_of(images, range(len(images)))
         return ImageInputs(images, digests, transform)
 
     def _store(self, cache: Path | None, inputs: ImageInputs) -> FeatureCache | None:

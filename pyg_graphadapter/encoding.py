@@ -11,9 +11,11 @@ from torch import Tensor
 
 from pyg_graphadapter.cache import default_cache_folder
 from pyg_graphadapter.data import TEMPLATES, check_templates, image_name
+from pyg_graphadapter.distributed import Process
 from pyg_graphadapter.encoder import DTYPES, SHARD_IMAGES, EncodedImages, Encoder
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features, draw_shots
+from pyg_graphadapter.image_batches import digests_of
 from pyg_graphadapter.settings import check_settings, setting
 from pyg_graphadapter.task import MAX_VALIDATION_SHOTS, FewShotTask
 
@@ -117,6 +119,7 @@ class DatasetEncoder:
         self.progress = progress
         self.summary = Summary()
         self._text: dict[tuple[str, ...], Tensor] = {}
+        self._digests: dict[str, list[bytes]] = {}  # of splits, by their fingerprints
 
     def encode(self, data: datasets.DatasetDict) -> FeatureFile:
         """The features of all images of a data set; training images have
@@ -139,8 +142,9 @@ class DatasetEncoder:
             **splits,
         )
 
-    def fill_cache(self, data: datasets.DatasetDict, part: tuple[int, int]) -> None:
-        """Encodes one process's part of all images into the cache (:meth:`Encoder.fill_cache`).
+    def fill_cache(self, data: datasets.DatasetDict, process: Process) -> None:
+        """Encodes one process's part of all images into the cache (:meth:`Encoder.fill_cache`);
+        of their hashes each process makes a part, too.
 
         Raises:
             ValueError: If there is no cache, or as :meth:`encode` does.
@@ -149,15 +153,20 @@ class DatasetEncoder:
         cache = self.config.cache_folder()
         if cache is None:
             raise ValueError("Several processes meet in the feature cache: leave --no-cache out.")
-        for split, images in data.items():
+        for split, rows in data.items():
+            images = rows["image"]
+            own = digests_of(images, process.own(len(rows)))
+            digests = process.shared(own, len(rows))
+            self._digests[rows._fingerprint] = digests
             num_encoded, _ = self.encoder.fill_cache(
-                images["image"],
+                images,
                 self.config.views if split == "train" else 1,
                 self.config.view_seed,
                 cache=cache,
-                part=part,
+                part=process.part,
+                digests=digests,
                 strict=self.config.strict,
-                progress=self.progress and part[0] == 0,
+                progress=self.progress and process.index == 0,
             )
             self.summary.num_encoded += num_encoded
 
@@ -224,11 +233,13 @@ class DatasetEncoder:
     def _encode(self, split: datasets.Dataset, index: Tensor, views: int) -> tuple[Tensor, Tensor]:
         """Which of the images at ``index`` can be decoded, and their features ``[M, V, D]``."""
         images = split.select(index.tolist())["image"]
+        known = self._digests.get(split._fingerprint)
         found = self.encoder.encode_images(
             images,
             views,
             self.config.view_seed,
             cache=self.config.cache_folder(),
+            digests=None if known is None else [known[i] for i in index.tolist()],
             strict=self.config.strict,
             progress=self.progress,
         )

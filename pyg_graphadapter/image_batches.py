@@ -3,6 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,12 @@ class Batches:
                     {i: reason for each in parts for i, reason in each[2].items()},
                 )
                 parts = []
+
+
+def digests_of(images: Sequence[Any], index: Sequence[int]) -> list[bytes]:
+    """The digests of the images at an index, read side by side."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda i: digest_of(images[i]), index))
 
 
 def digest_of(image: Any) -> bytes:

@@ -77,6 +77,7 @@ def test_a_process_alone(monkeypatch):
     with this_process("auto") as process:
         assert process == Process(0, 1)
         assert process.part == (0, 1)
+        assert process.shared([digest for digest in process.own(3)], 3) == [0, 1, 2]
         process.wait()
 
 
@@ -114,5 +115,8 @@ def test_processes_are_joined(monkeypatch):
     monkeypatch.setattr("accelerate.PartialState", State)
     with this_process("cpu") as process:
         assert process.part == (1, 3)
+        assert list(process.own(5)) == [1, 4]
+        monkeypatch.setattr("accelerate.utils.gather_object", lambda own: [[0, 3], *own, [2]])
+        assert process.shared([1, 4], 5) == [0, 1, 2, 3, 4]
         process.wait()
     assert calls == [("cpu", True), "wait", "end"]

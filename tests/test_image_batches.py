@@ -189,7 +189,7 @@ def test_whole_batches_and_shards_may_be_unreadable(encoder, files, tmp_path, ca
 
 @pytest.mark.parametrize("as_a_row", [False, True])
 def test_a_file_that_is_replaced_meanwhile_is_skipped(encoder, files, cache, monkeypatch, as_a_row):
-    original = encoder_module.digest_of
+    original = image_batches.digest_of
 
     def replaced(image):
         found = original(image)
@@ -197,7 +197,7 @@ def test_a_file_that_is_replaced_meanwhile_is_skipped(encoder, files, cache, mon
             Image.new("RGB", (9, 9)).save(files[2])
         return found
 
-    monkeypatch.setattr(encoder_module, "digest_of", replaced)
+    monkeypatch.setattr(image_batches, "digest_of", replaced)
     given = [{"bytes": None, "path": str(f)} for f in files] if as_a_row else files
     found = encode(encoder, given, cache=cache)
     assert found.skipped.keys() == {2}

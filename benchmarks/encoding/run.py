@@ -31,7 +31,7 @@ from transformers import CLIPConfig, CLIPModel, VisionTextDualEncoderModel
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import parser_of, write_down
 
-from pyg_graphadapter import Encoder, cli, encoder, encoding, image_batches
+from pyg_graphadapter import Encoder, cli, encoding, image_batches
 from pyg_graphadapter.cache import FeatureCache
 from pyg_graphadapter.cli import methods
 from pyg_graphadapter.data import list_images
@@ -215,7 +215,7 @@ def profile(images: Path) -> dict:
         (VisionTextDualEncoderModel, "get_text_features", "text tower"),
         (image_batches, "decode_image", "decoding"),
         (Views, "__call__", "preprocessing"),
-        (encoder, "digest_of", "hashing"),
+        (image_batches, "digest_of", "hashing"),
         (FeatureCache, "read", "cache"),
         (FeatureCache, "write", "cache"),
         (FeatureCache, "has", "cache"),

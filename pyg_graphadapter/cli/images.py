@@ -73,7 +73,7 @@ def encode(
         if not isinstance(source, ImageSource):
             raise ValueError(f"{data} is a feature file already: give images.")
         if process.count > 1:
-            source.encode.fill_cache(source.splits, process.part)
+            source.encode.fill_cache(source.splits, process)
             process.wait()
         if process.index > 0:
             return
