@@ -1,0 +1,212 @@
+"""Tables and figures of the committed results of training, graph_scale, encoding and distributed.
+
+    python benchmarks/report.py
+
+Writes what lies in their `results` into their READMEs, between the marks, and draws their figures.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+
+
+def read(folder: str, name: str = "cpu") -> dict[str, Any]:
+    """A result file."""
+    return json.loads((HERE / folder / "results" / f"{name}.json").read_text())
+
+
+def hardware(found: dict[str, Any]) -> str:
+    """One line on what was measured on."""
+    about = found["environment"]
+    return (
+        f"{about.get('gpu', about['cpu'])}, {about['cores']} cores, {about['threads']} threads; "
+        f"Python {about['python']}, PyTorch {about['torch']}."
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table, whose first column is text."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def put(folder: str, text: str) -> None:
+    """Puts a text between the marks of a README."""
+    path = HERE / folder / "README.md"
+    block = f"<!-- results -->\n{text}\n<!-- end -->"
+    old = path.read_text()
+    path.write_text(re.sub("<!-- results -->.*?<!-- end -->", lambda _: block, old, flags=re.S))
+
+
+def save(figure: Figure, folder: str) -> None:
+    """Keeps a figure."""
+    figure.savefig(HERE / folder / "figure.png", dpi=150)
+
+
+def training() -> None:
+    """The training step."""
+    found = read("training")
+    steps = [
+        (f"step, {name}", f"{each['first_ms']:.1f}", f"{each['second_ms']:.1f}",
+         f"**{each['ratio']:.2f}** ({each['ratio_low']:.2f} to {each['ratio_high']:.2f})")
+        for name, each in found["step"].items()
+    ]  # fmt: skip
+    plain, lower, coop = found["plain"], found["precision"], found["coop"]
+    classes = found["classes"]
+    sizes = zip(classes["classes"], classes["ms"], strict=True)
+    facts = [
+        hardware(found),
+        table(["1000 classes, 256 images", "products, ms", "step, ms", "ratio"], steps),
+        "Step at width 512: "
+        + ", ".join(f"{each:,} classes {ms:.1f} ms" for each, ms in sizes)
+        + f": exponent **{classes['exponent']:.2f}**.",
+        f"Against one dense graph a class inside the step, {plain['classes']} classes: "
+        f"**{plain['times_faster']:,.0f} times** faster, {plain['ours_mb']:.0f} MB against "
+        f"{plain['plain_mb']:,.0f} MB (**{plain['times_less_memory']:.0f} times** less); gradients "
+        f"in float64 differ by {plain['gradients_differ_by']:.0e} (relative).",
+        f"`precision = bfloat16`: {lower['ratio']:.2f} of the time of float32.",
+        f"ImageNet's size, 16 shots, width 1024, {found['training']['epochs']} epochs: "
+        f"**{found['training']['seconds'] / 60:.1f} minutes** ({found['training']['steps']:,} "
+        f"steps).",
+        f"CoOp, {coop['classes']:,} classes, a text tower of CLIP ViT-B's size: one step in "
+        f"{coop['seconds']:.0f} s and **{coop['peak_mb'] / 1000:.1f} GB**.",
+    ]
+    put("training", "\n\n".join(facts))
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.loglog(classes["classes"], classes["ms"], marker="o", label="step")
+    ideal = [classes["ms"][0] * each / classes["classes"][0] for each in classes["classes"]]
+    axes.loglog(classes["classes"], ideal, linestyle=":", color="grey", label="in proportion")
+    axes.set(xlabel="classes", ylabel="ms", title="A training step, width 512, 256 images")
+    axes.set_xticks(classes["classes"], [f"{each:,}" for each in classes["classes"]])
+    axes.minorticks_off()
+    axes.legend()
+    save(figure, "training")
+
+
+def graph_scale() -> None:
+    """Graphs at scale, and what sparse ones cost in accuracy."""
+    found, accuracy = read("graph_scale"), read("graph_scale", "accuracy")
+    names = {"complete": "complete, collected", "neighbours": "16 nearest, built"}
+    rows = [
+        (names[kind], f"{row['classes']:,}", f"{row['seconds']:.3g}", f"{row['peak_mb']:,.0f}",
+         f"{row['layer_seconds']:.3g}" if "layer_seconds" in row else "")
+        for kind in names
+        for row in found[kind]["rows"]
+    ]  # fmt: skip
+    facts = [
+        hardware(found),
+        table(["graph", "classes", "s", "MB", "layer, forward and backward, s"], rows),
+        "; ".join(
+            f"{names[kind]}: exponent of time **{found[kind]['exponent_of_time']:.2f}**, of memory "
+            f"**{found[kind]['exponent_of_memory']:.2f}**"
+            for kind in names
+        )
+        + ".",
+        f"Accuracy (%) on ImageNet features of CLIP ViT-B/32, {accuracy['shots']} shots, with the "
+        f"k nearest neighbours of every class, mean of {len(accuracy['seeds'])} draws:",
+        table(
+            ["k", *(row["k"] for row in accuracy["rows"])],
+            [
+                [
+                    "",
+                    *(
+                        f"{row['accuracy']:.2f} ± {row['deviation']:.2f}"
+                        for row in accuracy["rows"]
+                    ),
+                ]
+            ],
+        ),
+    ]
+    put("graph_scale", "\n\n".join(facts))
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    for kind, name in names.items():
+        sizes = [row["classes"] for row in found[kind]["rows"]]
+        time.loglog(sizes, [row["seconds"] for row in found[kind]["rows"]], marker="o", label=name)
+        memory.loglog(
+            sizes, [row["peak_mb"] for row in found[kind]["rows"]], marker="o", label=name
+        )
+    time.set(xlabel="classes", ylabel="s", title="Time")
+    memory.set(xlabel="classes", ylabel="MB", title="Memory")
+    time.legend()
+    save(figure, "graph_scale")
+
+
+def encoding() -> None:
+    """The encoder beside its tower, its memory, kills, and where the time of `fit` goes."""
+    towers = {"builtin": "built in (EfficientNet-Lite0)", "vit-b16": "ViT-B/16, random weights"}
+    found = {name: read("encoding", f"speed-{name}-cpu") for name in towers}
+    memory, kill, profile = (read("encoding", name) for name in ("memory", "kill", "profile"))
+
+    def span(values: list[float]) -> str:
+        return f"{min(values):g} to {max(values):g}"
+
+    facts = [
+        hardware(found["builtin"]),
+        table(
+            ["tower", "bare, images/s", "`encode_images`, images/s", "ratio"],
+            [
+                (towers[name], span(each["bare"]), span(each["encode_images"]), each["ratio"])
+                for name, each in found.items()
+            ],
+        ),
+        f"{memory['images']:,} images are encoded in at most **{memory['peak_megabytes']} MB**. An "
+        f"encoding of {kill['images']:,} images that was killed {kill['killed']} times, at random "
+        f"moments, ends with features that differ by {kill['largest_difference']:g} from those of "
+        f"one that was not; the last run encoded {kill['encoded_by_the_last_run']:,} of them.",
+        f"Where the {profile['seconds']:.0f} s of CPU time of `graphadapter fit IMAGES` go "
+        f"(CIFAR-10 images, 16 shots and the test split, the built-in encoder):",
+        table(["part", "%"], profile["percent"].items()),
+    ]
+    put("encoding", "\n\n".join(facts))
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    parts = {part: share for part, share in profile["percent"].items() if share >= 0.1}
+    axes.barh(list(parts)[::-1], list(parts.values())[::-1])
+    axes.set(xlabel="% of the CPU time", title="graphadapter fit IMAGES")
+    save(figure, "encoding")
+
+
+def distributed() -> None:
+    """Several processes against one."""
+    found = read("distributed")
+    speed = found["throughput"]
+    turns = ", ".join(f"{each:.2f}" for each in speed["ratios"])
+    ways = [
+        ("two processes", found["two_processes_equal"]),
+        ("two that know nothing of each other", found["two_apart_equal"]),
+        (
+            f"killed {found['killed']} times, restarted with 1 to 3 processes, ended by two that "
+            f"know nothing of each other",
+            found["killed_then_two_apart_equal"],
+        ),
+    ]
+    facts = [
+        hardware(found),
+        table(["", "shards equal, byte by byte"], ways),
+        f"{found['shards']} shards; of the files that are no images, one process told "
+        f"{found['corrupt_images_told_by_one_and_two'][0]} and two told "
+        f"{found['corrupt_images_told_by_one_and_two'][1]}.",
+        f"Throughput: {speed['one_process_images_per_second']:g} images/s by one process with two "
+        f"threads, {speed['two_processes_images_per_second']:g} by two with one each: "
+        f"**{speed['ratio']:.2f}** (turns: {turns}).",
+    ]
+    put("distributed", "\n\n".join(facts))
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    axes = figure.subplots()
+    rates = [speed["one_process_images_per_second"], speed["two_processes_images_per_second"]]
+    axes.bar(["one process", "two processes"], rates, width=0.5)
+    axes.set(ylabel="images/s", title="Encoding on two cores")
+    save(figure, "distributed")
+
+
+if __name__ == "__main__":
+    for each in (training, graph_scale, encoding, distributed):
+        each()
