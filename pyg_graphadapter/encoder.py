@@ -4,22 +4,21 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pyg_graphadapter.cache import FeatureCache
-from pyg_graphadapter.data import TEMPLATES, UnreadableImageError, prompts
+from pyg_graphadapter.data import UnreadableImageError
 from pyg_graphadapter.device import resolve_device
-from pyg_graphadapter.graph import unit
 from pyg_graphadapter.image_batches import (
     Batches,
     Encoded,
@@ -28,22 +27,15 @@ from pyg_graphadapter.image_batches import (
     digests_of,
     in_shards,
 )
-from pyg_graphadapter.parallel import map_threads
 from pyg_graphadapter.pretrained import check_model_type, load_pretrained
-from pyg_graphadapter.prompt_tokens import prompts_around
+from pyg_graphadapter.text_tower import TextTower
 from pyg_graphadapter.views import Views
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 BATCH_SIZE = {"cpu": 8, "cuda": 256, "mps": 64}  # small enough for the caches of a CPU
-TEXT_BATCH_SIZE = 64
 SHARD_IMAGES = 128
-# These were trained on texts that are padded to full length:
-PADDED_TO_LENGTH = ("siglip", "siglip2")
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class EncodedImages:
     num_encoded: int
 
 
-class Encoder:
+class Encoder(TextTower):
     r"""A frozen dual encoder: CLIP, MetaCLIP 2, SigLIP, SigLIP 2, AltCLIP, Chinese-CLIP, or any
     pair of towers as a ``VisionTextDualEncoderModel``.
 
@@ -183,8 +175,6 @@ class Encoder:
         """What SigLIP adds to the scaled cosine; it does not change which class is likeliest."""
         bias = getattr(self.model, "logit_bias", None)
         return 0.0 if bias is None else float(bias.detach().float())
-
-    # Images ###########################################################################
 
     def encode_images(
         self,
@@ -382,12 +372,6 @@ class Encoder:
             bar.update(len(done) + len(skipped))
             yield result
 
-    def _map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """On a CPU each core has items of its own, on a GPU one follows another."""
-        if self.device.type == "cpu":
-            return map_threads(work, items, torch.get_num_threads())
-        return map(work, items)
-
     @torch.inference_mode()
     def _image_features(self, inputs: dict[str, Tensor], transform: Views) -> Tensor:
         """Features of length one ``[B, D]``; where memory does not suffice, and ever after, of
@@ -413,132 +397,6 @@ class Encoder:
         moved = {key: value.to(self.device, non_blocking=True) for key, value in inputs.items()}
         found = self.model.get_image_features(**transform.finish(moved, self.dtype))
         return self._checked(found.pooler_output)
-
-    def _checked(self, features: Tensor) -> Tensor:
-        if not features.isfinite().all():
-            raise ValueError(
-                f"{self.name} gives features that are not finite in {self.dtype}: use "
-                f"dtype='float32'."
-            )
-        return unit(features.float()).cpu()
-
-    # Texts ############################################################################
-
-    def encode_text(
-        self, class_names: Sequence[str], templates: str | Sequence[str] = TEMPLATES
-    ) -> Tensor:
-        """Class text features ``[C, D]``: of the prompts of a class, the mean of features of length
-        one, of length one again.
-
-        Args:
-            class_names (sequence of str): The names, in which ``_`` becomes a space.
-            templates (str or sequence of str, optional): Prompts with ``{}`` for the name.
-                (default: :obj:`("a photo of a {}.",)`)
-
-        Raises:
-            ValueError: If a template has not one ``{}``, or a name is empty.
-        """
-        templates = (templates,) if isinstance(templates, str) else tuple(templates)
-        filled = prompts(class_names, templates)
-        x = self.encode_prompts([prompt for each in filled for prompt in each])
-        return unit(x.view(len(class_names), len(templates), -1).mean(dim=1))
-
-    def encode_prompts(self, texts: Sequence[str]) -> Tensor:
-        """Features of length one ``[P, D]`` of texts."""
-        if not texts:
-            return torch.zeros(0, self.num_channels)
-        size = TEXT_BATCH_SIZE
-        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
-        return torch.cat(list(self._map(self._text_features, batches)))
-
-    @torch.inference_mode()
-    def _text_features(self, texts: Sequence[str]) -> Tensor:
-        return self._checked(self.model.get_text_features(**self.tokenize(texts)).pooler_output)
-
-    @property
-    def max_tokens(self) -> int:
-        """The largest number of tokens of a text."""
-        longest = int(self.model.config.text_config.max_position_embeddings)
-        return min(longest, int(self.tokenizer.model_max_length))
-
-    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """What the text tower takes, on the device; texts that are too long are cut, with a
-        warning."""
-        padded = self.model.config.model_type in PADDED_TO_LENGTH
-        lengths = [len(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
-        for text, length in zip(texts, lengths, strict=True):
-            if length > self.max_tokens:
-                logger.warning("A text of %d tokens is cut after %d: %.60r…",
-                               length, self.max_tokens, text)  # fmt: skip
-        inputs = self.tokenizer(
-            list(texts),
-            padding="max_length" if padded else True,
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        )
-        return {key: value.to(self.device) for key, value in inputs.items()}
-
-    def token_ids(self, text: str) -> Tensor:
-        """The tokens of a text without special ones ``[L]``, on the device."""
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return torch.tensor(ids, dtype=torch.long, device=self.device)
-
-    def tokenize_around(
-        self, names: Sequence[str], length: int, position: str
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Prompts of ``length`` placeholders and a name, as CoOp fills them.
-
-        Args:
-            names (sequence of str): The class names.
-            length (int): The number of placeholders.
-            position (str): The name stands at the ``"end"``, in the ``"middle"`` or in ``"front"``.
-
-        Returns:
-            What the text tower takes, and where the placeholders are ``[P, length]``.
-
-        Raises:
-            ValueError: If a prompt is longer than the text tower takes, naming it.
-        """
-        padded = self.model.config.model_type in PADDED_TO_LENGTH
-        inputs, places = prompts_around(
-            self.tokenizer, names, length, position, self.max_tokens, padded=padded
-        )
-        tokens = {key: value.to(self.device) for key, value in inputs.items()}
-        return tokens, places.to(self.device)
-
-    def embed_tokens(self, input_ids: Tensor) -> Tensor:
-        """The token embeddings ``[P, L, W]`` of ``input_ids`` ``[P, L]``, before positions."""
-        return cast(Tensor, self._token_embedding()(input_ids))
-
-    def encode_embeddings(self, embeddings: Tensor, tokens: dict[str, Tensor]) -> Tensor:
-        """Features of length one ``[P, D]`` of prompts whose token embeddings ``[P, L, W]`` are
-        given; gradients flow to them. With learned context vectors it is the text side of CoOp.
-
-        Args:
-            embeddings (torch.Tensor): Put in the place of what :meth:`embed_tokens` gives.
-            tokens (dict): What :meth:`tokenize` gave; tells padding and where a text ends.
-        """
-        hook = self._token_embedding().register_forward_hook(lambda *_: embeddings)
-        try:
-            features = self.model.get_text_features(**tokens).pooler_output
-        finally:
-            hook.remove()
-        return unit(features.float())
-
-    def _token_embedding(self) -> nn.Embedding:
-        size = self.model.config.text_config.vocab_size
-        tables = [
-            module
-            for module in self.model.modules()
-            if isinstance(module, nn.Embedding) and module.num_embeddings == size
-        ]
-        return tables[0]
-
-    @cached_property
-    def num_channels(self) -> int:
-        """The width :math:`D` of the features."""
-        return self.encode_prompts(["a"]).size(1)
 
     @cached_property
     def weights_hash(self) -> str:

@@ -28,7 +28,7 @@ ORDER = (
     ("data", "feature_file"),
     ("task",),
     ("cache", "pretrained", "views", "prompt_tokens"),
-    ("image_batches", "cached"),
+    ("image_batches", "cached", "text_tower"),
     ("encoder",),
     ("adapters",),
     ("engine", "evaluation", "encoding"),
