@@ -10,10 +10,10 @@ compared byte by byte. Images that cannot be decoded are among them. The through
 up out: it is what a run takes beyond a second one, which finds all in the cache.
 """
 
+import contextlib
 import os
 import random
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -45,7 +46,7 @@ def write_images(folder: Path, count: int, corrupt: int) -> None:
 
 
 def start(images: Path, cache: Path, out: Path, processes: int, threads: int) -> subprocess.Popen:
-    """`graphadapter encode`, in a process group of its own."""
+    """`graphadapter encode`, begun."""
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
     command = [sys.executable, *(launcher if processes > 1 else []), "-m", "pyg_graphadapter"]
     command += ["encode", str(images), "--model", "builtin", "--device", "cpu"]
@@ -55,7 +56,6 @@ def start(images: Path, cache: Path, out: Path, processes: int, threads: int) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
 
 
@@ -86,6 +86,21 @@ def timed(images: Path, cache: Path, processes: int) -> tuple[float, str]:
     return first - again, told
 
 
+def kill(process: subprocess.Popen) -> bool:
+    """Kills it and all that it has started; whether it was still running."""
+    was_running = process.poll() is None
+    try:
+        parent = psutil.Process(process.pid)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        family = []
+    for each in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.communicate()
+    return was_running
+
+
 def together(images: Path, cache: Path) -> None:
     """Two that know nothing of each other, at once on one cache."""
     both = [start(images, cache, cache.with_suffix(f".{i}.npz"), 1, 1) for i in range(2)]
@@ -112,9 +127,7 @@ def measure(scratch: Path, images: Path, repeats: int, kills: int, longest: floa
     for i in range(kills):
         process = start(images, scratch / "killed", scratch / "killed.npz", 1 + i % 3, 1)
         time.sleep(generator.uniform(0.0, longest))
-        killed += process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        killed += kill(process)
     found["killed"] = killed
     found["shards_before_the_last_run"] = len(shards(scratch / "killed"))
     together(images, scratch / "killed")
