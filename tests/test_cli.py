@@ -63,6 +63,7 @@ def test_every_setting_can_be_given(features, tmp_path):
         "temperature": 1.5,
         "weight-decay": 0.1,
         "label-smoothing": 0.2,
+        "precision": "bfloat16",
         "device": "cpu",
         "alpha": 0.5,
         "beta": 0.25,
