@@ -5,7 +5,9 @@ import torch
 
 from pyg_graphadapter import Encoder, EncodingConfig
 from pyg_graphadapter.data import few_shot, load_images
+from pyg_graphadapter.distributed import Process
 from pyg_graphadapter.encoding import DatasetEncoder, Summary
+from pyg_graphadapter.image_batches import digest_of
 from pyg_graphadapter.task import draw_task
 from pyg_graphadapter.testing import fake_images
 
@@ -164,3 +166,23 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 
 def test_counts():
     assert str(Summary(5, 2, 1, {"a": "bad"})) == "5 images: 2 encoded, 2 from the cache, 1 skipped"
+
+
+def test_two_processes_fill_the_cache_of_all_splits(encoder, folder, tmp_path):
+    class Half(Process):
+        def shared(self, own, length):
+            return [digest_of(image) for image in images[length]]
+
+    images = {len(split): split["image"] for split in load_images(folder).values()}
+    config = EncodingConfig(cache_dir=str(tmp_path / "cache"), views=2)
+    halves = [DatasetEncoder(encoder, config, progress=False) for _ in range(2)]
+    for index, half in enumerate(halves):
+        half.fill_cache(load_images(folder), Half(index, 2))
+    assert sum(half.summary.num_encoded for half in halves) == 39
+    file = halves[0].encode(load_images(folder))
+    expected = encode(encoder, views=2).encode(load_images(folder))
+    assert torch.equal(file.train.x, expected.train.x)
+    assert torch.equal(file.test.x, expected.test.x)
+    without = DatasetEncoder(encoder, EncodingConfig(cache=False), progress=False)
+    with pytest.raises(ValueError, match="leave --no-cache out"):
+        without.fill_cache(load_images(folder), Half(0, 2))
