@@ -91,6 +91,8 @@ def cosine_edges(
         raise ValueError(f"'threshold' is a cosine in [0, 1) (got {threshold}).")
     group = _group_of(groups, x.size(0), query.size(0), x.device)
     k = _clamp_neighbours(k, x.size(0), loop)
+    if group is not None:
+        return _edges_in_groups(x, query, group, k, threshold, loop=loop, block_size=block_size)
 
     node, target = unit(x), unit(query)
     tracks = torch.is_grad_enabled() and (node.requires_grad or target.requires_grad)
@@ -108,8 +110,6 @@ def cosine_edges(
             candidates = cosine
         if not loop:
             candidates[:, block].fill_diagonal_(-1.0)
-        if group is not None:
-            candidates.masked_fill_(group[block].unsqueeze(1) != group.unsqueeze(0), -1.0)
         if k is None:
             row, col = (candidates > threshold).nonzero(as_tuple=True)
         else:
@@ -374,6 +374,34 @@ def _group_of(
             f"{list(groups.shape)} for {num_nodes} nodes and {num_queries} queries)."
         )
     return groups
+
+
+def _edges_in_groups(
+    x: Tensor,
+    query: Tensor,
+    group: Tensor,
+    k: int | None,
+    threshold: float,
+    *,
+    loop: bool,
+    block_size: int,
+) -> tuple[Tensor, Tensor]:
+    """The edges of every group for itself, whose cost is that of the groups, joined by query."""
+    edges = [group.new_empty(2, 0, dtype=torch.long)]
+    weights = [x.new_empty(0)]
+    for each in torch.unique(group):
+        member = (group == each).nonzero().flatten()
+        available = len(member) if loop else len(member) - 1
+        if available:
+            among = None if k is None else min(k, available)
+            edge_index, weight = cosine_edges(
+                x[member], query[member], among, threshold, loop=loop, block_size=block_size
+            )
+            edges.append(member[edge_index])
+            weights.append(weight)
+    edge_index = torch.cat(edges, dim=1)
+    order = edge_index[1].argsort(stable=True)
+    return edge_index[:, order], torch.cat(weights)[order]
 
 
 def _clamp_neighbours(k: int | None, num_nodes: int, loop: bool) -> int | None:

@@ -137,6 +137,21 @@ def test_groups_connect_their_own_nodes_alone(k, groups, block_size):
     torch.testing.assert_close(dense(graph), expected)
 
 
+def test_a_node_that_is_alone_in_its_group_has_no_edge():
+    x = torch.rand(4, 3)
+    graph = knowledge_graph(x, k=2, groups=torch.tensor([7, 0, 7, 5]))
+    assert graph.edge_index.tolist() == [[2, 0], [0, 2]]
+    none = knowledge_graph(x, groups=torch.arange(4))
+    assert none.edge_index.shape == (2, 0)
+    assert none.edge_weight.shape == (0,)
+
+
+def test_gradients_flow_through_grouped_graphs():
+    x = (torch.randn(6, 4, dtype=torch.float64) + 1).requires_grad_()
+    weights = lambda x: cosine_edges(x, groups=2)[1]  # noqa: E731
+    assert torch.autograd.gradcheck(weights, (x,))
+
+
 @pytest.mark.parametrize("k", [None, 2, 4])
 def test_duplicates_and_zero_rows(k):
     x = torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0], [3.0, 3.0], [1.0, 1.0]])
