@@ -256,7 +256,8 @@ class Encoder(TextTower):
 
         The images are cut into shards by their content, in whatever order they come, and each part
         has every so-manieth shard. Which parts there are, and what was done before, changes nothing
-        in the bytes of the shards.
+        in the bytes of the shards, as long as they compute on the same kind of device with the same
+        :obj:`batch_size` and :obj:`shard_images`.
 
         Args:
             images (sequence): As for :meth:`encode_images`; the same for all parts.
@@ -342,14 +343,14 @@ class Encoder(TextTower):
         strict: bool,
     ) -> Iterator[Encoded]:
         """The features of batches, in their order."""
-        transform = inputs.transform
+        views, channels = inputs.transform.views, self.num_channels
 
         def encoded(batch: tuple[list[int], dict[str, Tensor], dict[int, str]]) -> Encoded:
             done, pixels, skipped = batch
             if not done:
-                return done, torch.zeros(0, transform.views, self.num_channels), skipped
-            features = self._image_features(pixels, transform)
-            return done, features.view(len(done), transform.views, -1), skipped
+                return done, torch.zeros(0, views, channels), skipped
+            features = self._image_features(pixels, inputs.transform)
+            return done, features.view(len(done), views, channels), skipped
 
         def decoded_and_encoded(batch: list[int]) -> Encoded:
             return encoded(collate([inputs[i] for i in batch]))
