@@ -152,11 +152,11 @@ def main() -> None:
     quick = arguments.quick
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
-        write_images(images, 256 if quick else 2048, 2 if quick else 100)
+        write_images(images, 254 if quick else 1948, 2 if quick else 100)
         if quick:
             found = measure(Path(folder), images, 1, 1, 3.0)
         else:
-            found = measure(Path(folder), images, 5, 20, 25.0)
+            found = measure(Path(folder), images, 5, 20, 9.0)
     write_down(arguments, found)
 
 
