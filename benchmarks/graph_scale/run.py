@@ -14,9 +14,11 @@ selected.
 import argparse
 import statistics
 import sys
+import warnings
 from pathlib import Path
 
 import torch
+from torch_geometric.utils import to_torch_csr_tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import exponent, in_a_process, parser_of, seconds, write_down
@@ -25,6 +27,8 @@ from pyg_graphadapter import EvaluationTask, FeatureFile, GraphAdapter, evaluate
 from pyg_graphadapter.engine import TrainConfig
 from pyg_graphadapter.graph import knowledge_graph
 from pyg_graphadapter.nn import KnowledgeConv
+
+warnings.filterwarnings("ignore", message="Sparse")  # is in beta state, says PyTorch
 
 WIDTH = 512
 NEIGHBOURS = 16
@@ -57,9 +61,9 @@ def _nearest(num_classes: int, device: str, repeats: int) -> dict:
     conv = KnowledgeConv(WIDTH, WIDTH).to(device)
     built = _median(lambda: knowledge_graph(x, k=NEIGHBOURS), device, repeats)
     graph = knowledge_graph(x, k=NEIGHBOURS)
-    adj_t = torch.sparse_coo_tensor(
+    adj_t = to_torch_csr_tensor(
         graph.edge_index.flip(0), graph.edge_weight, (num_classes, num_classes)
-    ).to_sparse_csr()
+    )
 
     def layer() -> None:
         conv(x, adj_t).sum().backward()
