@@ -1,5 +1,6 @@
 """Features that were computed once, kept on disk under everything that they depend on."""
 
+import errno
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ SHARDS = "shards.jsonl"  # a line a shard: its name, which has its checksum, ima
 SHARD_SUFFIX = ".safetensors"
 CACHE_VARIABLE = "PYG_GRAPHADAPTER_CACHE"
 DIGEST_BYTES = 32
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 ORPHAN_AGE = 3600.0  # seconds, after which a temporary file is a killed writer's
 
 logger = logging.getLogger(__name__)
@@ -154,7 +156,7 @@ class FeatureCache:
     def _refresh(self) -> None:
         """Learns where the features of shards are that it does not know yet."""
         for path in self._shards():
-            if path.name not in self._known | self._damaged:
+            if path.name not in self._known and path.name not in self._damaged:
                 self._known.add(path.name)
                 for at, key in enumerate(keys_of(path)):
                     # The first shard wins, should two hold the same image:
@@ -230,11 +232,17 @@ class FeatureCache:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Holds the folder between processes; where the file system has no locks, nothing does,
-        and at worst something is encoded twice."""
+        and at worst something is encoded twice.
+
+        Raises:
+            OSError: If there is another reason why it cannot be held.
+        """
         lock = filelock.FileLock(self.folder / ".lock")
         try:
             lock.acquire()
         except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+                raise
             logger.info("%s cannot be locked (%s).", self.folder, error)
         try:
             yield

@@ -199,13 +199,26 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
         FeatureCache(tmp_path / "file", MODEL).write(keys(1), features(1))
 
 
-def test_a_file_system_without_locks_costs_the_lock_alone(cache, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [NotImplementedError("no flock"), OSError(errno.ENOLCK, "No locks available")]
+)
+def test_a_file_system_without_locks_costs_the_lock_alone(cache, monkeypatch, error):
     def acquire(self, *_, **__):
-        raise NotImplementedError("no flock")
+        raise error
 
     monkeypatch.setattr(cache_module.filelock.FileLock, "acquire", acquire)
     cache.write(keys(1), features(1))
     assert read(cache, 1) == ([1], [True])
+
+
+def test_a_lock_that_cannot_be_made_is_told(cache, monkeypatch):
+    def acquire(self, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(cache_module.filelock.FileLock, "acquire", acquire)
+    with pytest.raises(OSError, match=r"cannot be written \(Permission denied\)"):
+        cache.write(keys(1), features(1))
+    assert read(cache, 1) == ([0], [False])
 
 
 def test_a_damaged_shard_that_cannot_be_moved_aside_is_passed_over(cache, monkeypatch):
