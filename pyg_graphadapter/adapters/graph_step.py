@@ -69,8 +69,6 @@ class GraphStep:
         self._h = [torch.empty_like(text) for _ in sides]  # [C, D] each
         self._w, self._grad = torch.empty_like(text), torch.empty_like(text)  # [C, D]
         self._logits = self._raw = text.new_empty(0, len(text))  # [B, C]
-        for side in sides:
-            side.conv.lin.weight.grad = torch.empty_like(side.conv.lin.weight)
 
     @torch.no_grad()
     def __call__(self, x: Tensor, y: Tensor, scale: float, label_smoothing: float = 0.0) -> Tensor:
@@ -139,7 +137,8 @@ class GraphStep:
             if side.share != 1:
                 h.mul_(side.share)
             weight, bias = side.conv.lin.weight, side.conv.bias
-            assert weight.grad is not None
+            if weight.grad is None:
+                weight.grad = torch.empty_like(weight)
             self._product(weight.grad, h.t(), messages)
             if bias is not None:
                 bias.grad = h if bias.dim() == 2 else h.sum(dim=0)

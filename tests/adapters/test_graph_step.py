@@ -52,6 +52,16 @@ def test_a_step_after_other_weights_were_loaded_is_theirs():
     torch.testing.assert_close(loss, LinearAdapter.backward(adapter, x, y))
 
 
+def test_gradients_may_be_dropped_between_steps():
+    adapter = adapter_of()
+    x, y = unit(torch.randn(3, 5).double()), torch.tensor([0, 1, 2])
+    adapter.backward(x, y)
+    expected = gradients(adapter)
+    adapter.zero_grad()
+    adapter.backward(x, y)
+    torch.testing.assert_close(gradients(adapter), expected)
+
+
 def test_groups_are_trained_too():
     adapter = adapter_of(groups=2)
     x, y = unit(torch.randn(3, 5).double()), torch.tensor([0, 1, 2])
