@@ -217,23 +217,26 @@ class Encoder(TextTower):
         first: dict[bytes, int] = {}  # of images that are equal, one is encoded
         for i, digest in enumerate(inputs.digests):
             first.setdefault(digest, i)
-        shards = [
-            [i for i in shard if not found[i]]
-            for shard in in_shards(inputs.digests, self.shard_images)
-        ]
+        shards = in_shards(inputs.digests, self.shard_images)
         skipped: dict[int, str] = {}
         num_encoded = 0
-        for done, part, unreadable in self._encode(
-            inputs, shards, store, strict=strict, progress=progress
-        ):
-            x[done], found[done] = part, True
-            skipped |= unreadable
-            num_encoded += len(done)
-        missing = [i for i in first.values() if not found[i] and i not in skipped]
-        if missing and store is not None:  # another process has encoded them meanwhile
-            rows = torch.zeros(len(missing), *x.shape[1:])
-            found[missing] = store.read([inputs.digests[i] for i in missing], rows)
-            x[missing] = rows
+        while shards := [
+            left
+            for shard in shards
+            if (left := [i for i in shard if not found[i] and i not in skipped])
+        ]:
+            for done, part, unreadable in self._encode(
+                inputs, shards, store, strict=strict, progress=progress
+            ):
+                x[done], found[done] = part, True
+                skipped |= unreadable
+                num_encoded += len(done)
+            # Another process has encoded them meanwhile; what is damaged is encoded after all:
+            missing = [i for i in first.values() if not found[i] and i not in skipped]
+            if missing and store is not None:
+                rows = torch.zeros(len(missing), *x.shape[1:])
+                found[missing] = store.read([inputs.digests[i] for i in missing], rows)
+                x[missing] = rows
         for i, digest in enumerate(inputs.digests):
             x[i], found[i] = x[first[digest]], found[first[digest]]
             if first[digest] in skipped:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from pyg_graphadapter import Encoder, image_batches
 from pyg_graphadapter import encoder as encoder_module
+from pyg_graphadapter.cache import FeatureCache
 from pyg_graphadapter.data import UnreadableImageError, image_name
 from pyg_graphadapter.image_batches import ImageInputs, collate, digest_of
 from pyg_graphadapter.testing import fake_images
@@ -352,3 +353,26 @@ def test_what_another_process_encodes_meanwhile_is_taken(encoder, files, tmp_pat
     assert len(found.x) == len(files)
     assert len(shards_in(tmp_path)) == 4
     assert torch.equal(found.x, encode(encoder, files, cache=tmp_path).x)
+
+
+def test_what_another_process_wrote_and_is_damaged_is_encoded_after_all(
+    encoder, files, tmp_path, small_shards, monkeypatch, caplog
+):
+    expected = encode(encoder, files, cache=tmp_path).x
+    damaged = sorted(tmp_path.rglob("*.safetensors"))[0]
+    content = bytearray(damaged.read_bytes())
+    content[-3 * 32 - 1] ^= 1  # the last byte of the features; behind them are the keys
+    damaged.write_bytes(content)
+    read, calls = FeatureCache.read, []
+
+    def nothing_at_first(self, keys, out):
+        calls.append(len(keys))
+        if len(calls) == 1:
+            return torch.zeros(len(keys), dtype=torch.bool)
+        return read(self, keys, out)
+
+    monkeypatch.setattr(FeatureCache, "read", nothing_at_first)
+    found = encode(encoder, files, cache=tmp_path)
+    assert torch.equal(found.x, expected)
+    assert found.num_encoded == 3
+    assert "is damaged" in caplog.text
