@@ -1,10 +1,12 @@
 """What the benchmarks share: how they are asked, how they measure, what they write down."""
 
 import argparse
+import ctypes
 import json
 import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -47,14 +49,19 @@ def write_down(
         (arguments.results / f"{name or arguments.device}.json").write_text(text)
 
 
-def environment(device: str) -> dict[str, Any]:
-    """The hardware and the versions."""
+def processor() -> str:
+    """The model of the CPU, in words."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def environment(device: str) -> dict[str, Any]:
+    """The hardware and the versions."""
     gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
     return {
-        "cpu": models[0] if models else platform.machine(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         **gpu,
@@ -104,14 +111,26 @@ def in_a_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[s
 
 
 def _with_memory(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    clear.write_text("5")  # from here on, the peak is counted anew
-    before = _megabytes(status, "VmRSS")
+    before = reset_peak("cpu")
     found = work(*arguments)
-    return {**found, "peak_mb": round(_megabytes(status, "VmHWM") - before, 1)}
+    return {**found, "peak_mb": round((read_peak("cpu") - before) / 2**20, 1)}
 
 
-def _megabytes(status: Path, name: str) -> float:
-    lines = status.read_text().splitlines()
-    [line] = [line for line in lines if line.startswith(f"{name}:")]
-    return int(line.split()[1]) / 1024
+def reset_peak(device: str) -> int:
+    """Forgets the peak (where Linux lets us) and returns the bytes in use."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)  # what was freed goes back, or the next step would reuse it unseen
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def read_peak(device: str) -> int:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

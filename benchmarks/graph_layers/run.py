@@ -6,16 +6,13 @@ Output: one line a measurement; one JSON a case; with ``--report`` the README's 
 """
 
 import argparse
-import ctypes
 import json
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -28,6 +25,9 @@ from cases import CASES, FLOORS, Case, Graph, complete
 from report import write_report
 from torch import Tensor
 from torch_geometric.typing import WITH_TORCH_SCATTER
+
+sys.path.append(str(Path(__file__).parents[1]))  # behind this folder, which has a report, too
+from common import processor, read_peak, reset_peak, seconds
 
 import pyg_graphadapter
 from pyg_graphadapter.nn import KnowledgeConv
@@ -58,14 +58,6 @@ def parse_args() -> argparse.Namespace:
 
 def default_tag() -> str:
     return "with_scatter" if WITH_TORCH_SCATTER else "without_scatter"
-
-
-def processor() -> str:
-    """The model of the CPU, in words."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -112,36 +104,6 @@ def make_step(
 def clear_gradients(conv: KnowledgeConv, *features: Tensor) -> None:
     for x in (*conv.parameters(), *features):
         x.grad = None
-
-
-def seconds(step: Step, device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def reset_peak(device: str) -> int:
-    """Forgets the peak (where Linux lets us) and returns the bytes in use."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)  # what was freed goes back, or the next step would reuse it unseen
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-def read_peak(device: str) -> int:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def measure_mode(case: Case, num_classes: int, mode: str, device: str, budget: float) -> dict:
