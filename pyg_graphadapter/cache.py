@@ -23,6 +23,7 @@ SCHEMA = 2
 MANIFEST = "manifest.json"
 SHARDS = "shards.jsonl"  # a line a shard: its name, which has its checksum, images and bytes
 SHARD_SUFFIX = ".safetensors"
+CORRUPT_SUFFIX = f"{SHARD_SUFFIX}.corrupt"  # of what was moved aside
 CACHE_VARIABLE = "PYG_GRAPHADAPTER_CACHE"
 DIGEST_BYTES = 32
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -273,7 +274,7 @@ def keys_of(path: Path) -> list[bytes]:
 
 def _move_aside(path: Path) -> None:
     with _unless_gone():
-        path.replace(path.with_name(path.name + ".corrupt"))
+        path.replace(path.with_suffix(CORRUPT_SUFFIX))
 
 
 @contextmanager

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyg_graphadapter.cache import MANIFEST, ORPHAN_AGE, SHARD_SUFFIX, SHARDS, keys_of, shard_line
+from pyg_graphadapter.cache import (
+    CORRUPT_SUFFIX,
+    MANIFEST,
+    ORPHAN_AGE,
+    SHARD_SUFFIX,
+    SHARDS,
+    keys_of,
+    shard_line,
+)
 from pyg_graphadapter.storage import sha256, write_atomic
 
-CORRUPT = f"{SHARD_SUFFIX}.corrupt"
 DAY = 86_400.0
 
 
@@ -78,7 +85,7 @@ def verify(caches: Path) -> Verified:
         for path in sorted(folder.glob(f"*{SHARD_SUFFIX}")):
             content = path.read_bytes()
             if sha256(content) != path.stem:
-                damaged.append(path.rename(path.with_name(path.name + ".corrupt")))
+                damaged.append(path.rename(path.with_suffix(CORRUPT_SUFFIX)))
             else:
                 lines.append(shard_line(path.name, len(keys_of(path)), len(content)))
         whole += len(lines)
@@ -86,7 +93,7 @@ def verify(caches: Path) -> Verified:
         missing += [
             folder / name
             for name in _listed(folder)
-            if name not in there and f"{name}.corrupt" not in there
+            if not {name, Path(name).with_suffix(CORRUPT_SUFFIX).name} & there
         ]
         write_atomic(folder / SHARDS, "".join(lines).encode())
     return Verified(whole, tuple(damaged), tuple(missing))
@@ -113,7 +120,7 @@ def collect_garbage(caches: Path, days: float | None = None, model: str | None =
             continue
         for path in each.folder.iterdir():
             is_orphan = path.suffix == ".tmp" and now - path.stat().st_mtime > ORPHAN_AGE
-            if is_orphan or path.name.endswith(CORRUPT):
+            if is_orphan or path.name.endswith(CORRUPT_SUFFIX):
                 freed += path.stat().st_size
                 path.unlink()
     return freed
