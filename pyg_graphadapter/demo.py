@@ -16,9 +16,10 @@ from pyg_graphadapter.encoder import Encoder
 from pyg_graphadapter.encoding import EncodingConfig
 from pyg_graphadapter.engine import TrainConfig, train
 from pyg_graphadapter.evaluation import predict_logits
-from pyg_graphadapter.experiment import Run, plan, run_all
+from pyg_graphadapter.experiment import plan, run_all
 from pyg_graphadapter.figures import accuracy_curve, picture_grid
 from pyg_graphadapter.results import Row, summarize
+from pyg_graphadapter.run import Run
 from pyg_graphadapter.sources import ImageSource, evaluation_tasks
 from pyg_graphadapter.storage import prepare_folder
 from pyg_graphadapter.task import FewShotTask

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -10,16 +11,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyg_graphadapter.adapters import Adapter
+from pyg_graphadapter.adapters import Adapter, Stack
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_settings, setting
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training_step import (
+    MIN_STEPS_TO_RECORD,
+    RecordedStep,
+    TrainingStep,
+    records,
+    side_stream,
+)
 
 DEFAULT_EPOCHS = 30
 MIN_STEPS = 100  # so that ten classes are trained for as long as a hundred
 CHECK_STEPS = 10  # at least so many lie between two looks at whether all is finite
-
+DRAWN_AHEAD = 2**18  # images that are drawn at once for a GPU
 
 WARMUP_LR = 1e-5
 MOMENTUM = 0.9
@@ -131,62 +139,143 @@ def train(
             last look, at most an epoch or ten steps earlier.
     """
     config = (config or TrainConfig()).completed(type(adapter))
+    adapter.to(resolve_device(config.device))
+    adapter.train()
+    losses, seconds, steps = _train(adapter, [task], [config.seed], config, progress=progress)
+    adapter.eval()
+    adapter.zero_grad()
+    return History(tuple(losses.tolist()), seconds, steps)
+
+
+def train_together(
+    adapters: Sequence[Adapter],
+    tasks: Sequence[FewShotTask],
+    config: TrainConfig | None = None,
+    seeds: Sequence[int] | None = None,
+    *,
+    progress: bool = True,
+) -> list[History]:
+    """Trains adapters of one method, each on its own task: as a batch where that is faster
+    (:meth:`~pyg_graphadapter.adapters.Adapter.stack`) and the tasks have as many images, else one
+    after the other. The results are those of :func:`train`, to rounding.
+
+    Args:
+        adapters (sequence of Adapter): The adapters, of one class.
+        tasks (sequence of FewShotTask): The task of each.
+        config (TrainConfig, optional): How to train; the defaults if not given.
+            (default: :obj:`None`)
+        seeds (sequence of int, optional): The seed of each; that of :obj:`config` if not given.
+            (default: :obj:`None`)
+        progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
+
+    Returns:
+        list of History: What each run did; the time of a batch counts in equal shares.
+
+    Raises:
+        TrainingDivergedError: If a loss is not finite. Adapters of a batch are as they were then.
+    """
+    method = type(adapters[0])
+    config = (config or TrainConfig()).completed(method)
+    seeds = [config.seed] * len(adapters) if seeds is None else seeds
     device = resolve_device(config.device)
-    adapter.to(device)
-    parameters: list[Tensor] = [p for p in adapter.parameters() if p.requires_grad]
+    for adapter in adapters:
+        adapter.to(device)
+    stack = None
+    if len(adapters) > 1 and len({task.support.x.shape for task in tasks}) == 1:
+        stack = method.stack(adapters)
+    if stack is None:
+        return [
+            train(adapter, task, replace(config, seed=seed), progress=progress)
+            for adapter, task, seed in zip(adapters, tasks, seeds, strict=True)
+        ]
+    losses, seconds, steps = _train(stack, tasks, seeds, config, progress=progress)
+    stack.unstack()
+    for adapter in adapters:
+        adapter.eval()
+    return [History(tuple(own.tolist()), seconds / len(adapters), steps) for own in losses.T]
+
+
+def _train(
+    trainee: Adapter | Stack,
+    tasks: Sequence[FewShotTask],
+    seeds: Sequence[int],
+    config: TrainConfig,
+    *,
+    progress: bool,
+) -> tuple[Tensor, float, int]:
+    """The one training loop: losses ``[epochs]``, or ``[epochs, S]`` of a stack, seconds, steps."""
+    parameters: list[Tensor] = [p for p in trainee.parameters() if p.requires_grad]
     assert config.batch_size is not None
     assert config.temperature is not None
-    steps_per_epoch = math.ceil(len(task.support) / config.batch_size)
+    num_images, num_views, channels = tasks[0].support.x.shape
+    steps_per_epoch = math.ceil(num_images / config.batch_size)
     epochs = config.epochs
     if epochs is None:
         epochs = max(DEFAULT_EPOCHS, math.ceil(MIN_STEPS / max(1, steps_per_epoch)))
-    if not parameters or epochs * steps_per_epoch == 0:
-        return History((), 0.0, 0)
+    steps = epochs * steps_per_epoch
+    if not parameters or steps == 0:
+        return torch.empty(0, len(tasks)), 0.0, 0
 
     start = time.perf_counter()
-    x, y = unit(task.support.x).to(parameters[0]), task.support.y.to(device)  # [N, V, D], [N]
-    generator = torch.Generator().manual_seed(config.seed)
-    optimizer = _optimizer(parameters, config)
+    device = parameters[0].device
+    is_recorded = records(device) and trainee.is_recordable and steps >= MIN_STEPS_TO_RECORD
+    optimizer = _optimizer(parameters, config, is_recorded=is_recorded)
     schedule = _schedule(optimizer, config, steps_per_epoch, epochs)
-    precision = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+    x = torch.cat([unit(task.support.x) for task in tasks]).to(parameters[0])  # [S * N, V, D]
+    step = TrainingStep(
+        trainee,
+        optimizer,
+        x.view(-1, channels),
+        torch.cat([task.support.y for task in tasks]).to(device),
+        config.temperature,
+        config.label_smoothing,
+        torch.autocast(
+            device.type,
+            torch.bfloat16,
+            enabled=config.precision == "bfloat16",
+            cache_enabled=False,  # what is cast lives no longer than the step
+        ),
+    )
+    take = RecordedStep(step) if is_recorded else step
+    orders = _orders(seeds, num_images, num_views, device)
 
-    adapter.train()
     history: list[Tensor] = []
     finite = _State(parameters)
-    with tqdm(total=epochs, unit="epoch", disable=None if progress else True) as bar:
+    with (
+        side_stream(device) if is_recorded else nullcontext(),
+        tqdm(total=epochs, unit="epoch", disable=None if progress else True) as bar,
+    ):
         for epoch in range(1, epochs + 1):
+            order = next(orders) if isinstance(trainee, Stack) else next(orders)[:, 0]
             losses = []
-            for index, view in _batches(len(y), x.size(1), config.batch_size, generator, device):
-                with precision:
-                    losses.append(
-                        adapter.backward(
-                            x[index, view], y[index], config.temperature, config.label_smoothing
-                        )
-                    )
-                optimizer.step()
+            for first in range(0, num_images, config.batch_size):
+                losses.append(take(order[..., first : first + config.batch_size]))
                 schedule.step()
-            history.append(torch.stack(losses).mean())
+            history.append(torch.stack(losses).mean(dim=0))
             if (epoch - finite.epoch) * steps_per_epoch >= CHECK_STEPS or epoch == epochs:
                 finite.keep(epoch, history)  # waits for the device
-                bar.set_postfix(loss=f"{float(history[-1]):.3f}", refresh=False)
+                bar.set_postfix(loss=f"{float(history[-1].mean()):.3f}", refresh=False)
                 bar.update(epoch - bar.n)
-    adapter.eval()
-    adapter.zero_grad()
-    epoch_losses = tuple(torch.stack(history).tolist())
-    return History(epoch_losses, time.perf_counter() - start, epochs * steps_per_epoch)
+        found = torch.stack(history).cpu()
+    return found, time.perf_counter() - start, steps
 
 
-def _optimizer(parameters: Sequence[Tensor], config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(
+    parameters: Sequence[Tensor], config: TrainConfig, *, is_recorded: bool
+) -> torch.optim.Optimizer:
     assert config.lr is not None
     assert config.weight_decay is not None
     assert config.eps is not None
+    lr: float | Tensor = config.lr
+    if is_recorded:  # reads it from the device, where the schedule changes it
+        lr = torch.tensor(lr, dtype=torch.float32, device=parameters[0].device)
     fused = parameters[0].device.type != "mps"
     if config.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters, config.lr, MOMENTUM, weight_decay=config.weight_decay, fused=fused
+            parameters, lr, MOMENTUM, weight_decay=config.weight_decay, fused=fused
         )
     return torch.optim.AdamW(
-        parameters, config.lr, eps=config.eps, weight_decay=config.weight_decay, fused=fused
+        parameters, lr, eps=config.eps, weight_decay=config.weight_decay, fused=fused
     )
 
 
@@ -207,23 +296,29 @@ def _schedule(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _batches(
-    num_images: int,
-    num_views: int,
-    batch_size: int,
-    generator: torch.Generator,
-    device: torch.device,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch's images and the view of each, ``[B]``."""
-    # Drawn on the CPU, so that every device sees the same batches:
-    order = torch.randperm(num_images, generator=generator)
-    view = torch.zeros_like(order)
-    if num_views > 1:
-        view = torch.randint(num_views, (num_images,), generator=generator)
-    batches = torch.stack([order, view]).to(device)  # [2, N]
-    for start in range(0, num_images, batch_size):
-        index, chosen = batches[:, start : start + batch_size]
-        yield index, chosen
+def _orders(
+    seeds: Sequence[int], num_images: int, num_views: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Every epoch's images, in the order of each seed, and the row that the view of each has among
+    the views of all images of all seeds: ``[2, S, N]``."""
+    # Drawn on the CPU, so that every device sees the same batches, and many epochs at a time, as
+    # sending them to a device waits for it:
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    first = num_images * torch.arange(len(seeds)).unsqueeze(1)  # [S, 1]
+    ahead = math.ceil(DRAWN_AHEAD / (len(seeds) * num_images)) if device.type != "cpu" else 1
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        order = torch.randperm(num_images, generator=generator)
+        if num_views == 1:
+            return order, torch.zeros_like(order)
+        return order, torch.randint(num_views, (num_images,), generator=generator)
+
+    def epoch() -> Tensor:
+        order, view = torch.stack([torch.stack(draw(each)) for each in generators], dim=1)
+        return torch.stack([first + order, (first + order) * num_views + view])
+
+    while True:
+        yield from torch.stack([epoch() for _ in range(ahead)]).to(device)
 
 
 class _State:
@@ -241,7 +336,8 @@ class _State:
         Raises:
             TrainingDivergedError: If a loss since then, or the state, is not finite.
         """
-        is_finite = torch.stack([*losses[self.epoch :], *torch._foreach_norm(self.parameters)])
+        sums = [loss.sum() for loss in losses[self.epoch :]]
+        is_finite = torch.stack([*sums, *torch._foreach_norm(self.parameters)])
         is_finite = is_finite.isfinite().cpu()
         if is_finite.all():
             torch._foreach_copy_(self.saved, self.parameters)

@@ -2,69 +2,30 @@
 
 import json
 import logging
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from pyg_graphadapter.adapters import Adapter, adapter_class
+from pyg_graphadapter.adapters import adapter_class
 from pyg_graphadapter.device import resolve_device
-from pyg_graphadapter.engine import TrainConfig, train
-from pyg_graphadapter.evaluation import (
-    accuracy_on_new,
-    accuracy_on_shifted,
-    evaluate,
-    harmonic_mean,
-)
+from pyg_graphadapter.engine import TrainConfig
 from pyg_graphadapter.parallel import map_parallel, num_workers
 from pyg_graphadapter.presets import preset_of
-from pyg_graphadapter.results import RESULT_FORMAT, is_result, read_result
-from pyg_graphadapter.selection import select_defaults
+from pyg_graphadapter.results import is_result, read_result
+from pyg_graphadapter.run import Run, do, identity
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.sources import Draw, Origin
-from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
+from pyg_graphadapter.storage import prepare_folder, write_atomic
 from pyg_graphadapter.task import EvaluationTask
 
 PROTOCOLS = ("honest", "paper")
 OF_THE_RUN = ("seed", "device")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One cell of the grid.
-
-    Args:
-        method (str): The method's name.
-        shots (int): The number of images a class.
-        seed (int): The seed of the draw and of the training.
-        training (TrainConfig): How to train.
-        settings (dict): The method's settings that differ from its defaults.
-        selects (bool): Whether settings that are left open are selected inside the few shots.
-        protocol (str, optional): :obj:`"honest"`, or :obj:`"paper"`: selected on the test split, as
-            some papers do, which their tables do not say. (default: :obj:`"honest"`)
-        variant (str, optional): What was asked for that differs from the method's own, for tables.
-            (default: :obj:`""`)
-    """
-
-    method: str
-    shots: int
-    seed: int
-    training: TrainConfig
-    settings: dict[str, Any]
-    selects: bool
-    protocol: str = "honest"
-    variant: str = ""
-
-    def file_name(self, task: str) -> str:
-        """The name of the run's result file; another setting or task, by its hash, is another."""
-        what = json.dumps([RESULT_FORMAT, asdict(self), task], sort_keys=True)
-        return f"{self.method}-{self.shots}shot-seed{self.seed}-{sha256(what.encode())[:8]}.json"
 
 
 def plan(
@@ -174,10 +135,22 @@ def run_all(
     if workers is None:
         on_cpu = all(resolve_device(run.training.device).type == "cpu" for run, _ in pending)
         workers = num_workers(len(pending)) if on_cpu else 1
-    done = map_parallel(_do_and_write, pending, (tasks, hashes, origin), workers)
-    for _ in tqdm(done, total=len(pending), unit="run", disable=None if progress else True):
-        pass
+    # Side by side on several cores, seeds are done sooner than as a batch on one:
+    pieces = _by_seed(pending) if workers == 1 else [[each] for each in pending]
+    done = map_parallel(_do_and_write, pieces, (tasks, hashes, origin), workers)
+    with tqdm(total=len(pending), unit="run", disable=None if progress else True) as bar:
+        for i, _ in done:
+            bar.update(len(pieces[i]))
     return [read_result(path) for path in paths]
+
+
+def _by_seed(pending: Sequence[tuple[Run, Path]]) -> list[list[tuple[Run, Path]]]:
+    """Runs that differ in the seed alone, together."""
+    found: dict[str, list[tuple[Run, Path]]] = {}
+    for run, path in pending:
+        same = replace(run, seed=0, training=replace(run.training, seed=0))
+        found.setdefault(repr(same), []).append((run, path))
+    return list(found.values())
 
 
 def _is_finished(path: Path) -> bool:
@@ -186,79 +159,24 @@ def _is_finished(path: Path) -> bool:
 
 def _do_and_write(
     shared: tuple[Mapping[Draw, EvaluationTask], Mapping[Draw, str], Origin],
-    piece: tuple[Run, Path],
+    piece: Sequence[tuple[Run, Path]],
 ) -> None:
-    (tasks, hashes, origin), (run, path) = shared, piece
-    draw = (run.shots, run.seed)
+    """Does runs that differ in the seed alone."""
+    tasks, hashes, origin = shared
+    runs = [run for run, _ in piece]
+    for (run, path), result in zip(piece, _attempt(runs, tasks), strict=True):
+        draw = (run.shots, run.seed)
+        result |= {"dataset": origin.name, "backbone": origin.model}
+        result["features"] = {"sha256": hashes[draw], "skipped": origin.skipped}
+        write_atomic(path, (json.dumps(result, indent=2) + "\n").encode())
+
+
+def _attempt(runs: Sequence[Run], tasks: Mapping[Draw, EvaluationTask]) -> list[dict[str, Any]]:
+    """The results of runs that differ in the seed alone; of one that fails, the reason."""
     try:
-        result = do(run, tasks[draw], progress=False)
+        return do(runs, [tasks[run.shots, run.seed] for run in runs], progress=False)
     except (ValueError, RuntimeError, MemoryError) as error:
+        if len(runs) > 1:  # which of them it was is found by doing each alone
+            return [result for run in runs for result in _attempt([run], tasks)]
         logger.debug("A run failed.", exc_info=True)
-        result = {**_identity(run), "error": str(error) or type(error).__name__}
-    result |= {"dataset": origin.name, "backbone": origin.model}
-    result["features"] = {"sha256": hashes[draw], "skipped": origin.skipped}
-    write_atomic(path, (json.dumps(result, indent=2) + "\n").encode())
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    return {
-        "format": RESULT_FORMAT,
-        "method": run.method,
-        "shots": run.shots,
-        "seed": run.seed,
-        "variant": run.variant,
-        "protocol": run.protocol if run.selects else "honest",
-    }
-
-
-def do(run: Run, evaluation: EvaluationTask, *, progress: bool = True) -> dict[str, Any]:
-    """Fits and measures one run; the content of its result file."""
-    method, task = adapter_class(run.method), evaluation.task
-    training, settings = run.training, run.settings
-    selected_on = "support" if task.validation is None else "validation"
-    seen = task
-    if run.protocol == "paper":
-        seen, selected_on = replace(task, validation=evaluation.test), "test"
-    select_start = time.perf_counter()
-    if run.selects:
-        settings = settings | select_defaults(
-            run.method, seen, training, settings, progress=progress
-        )
-    fit_start = time.perf_counter()
-    adapter = method.from_task(task, **settings)
-    history = train(adapter, task, training, progress=progress)
-    end = time.perf_counter()
-    measured = evaluate(adapter, evaluation)
-    return {
-        **_identity(run),
-        **asdict(measured),
-        **_further(adapter, evaluation, measured.accuracy),
-        "fit_seconds": end - fit_start,
-        "select_seconds": fit_start - select_start if run.selects else 0.0,
-        "steps": history.steps,
-        "parameters": adapter.num_parameters(),
-        "num_classes": adapter.num_classes,
-        "settings": {**adapter.settings(), **asdict(training)},
-        "selected_on": selected_on if run.selects else None,
-        "versions": versions(),
-    }
-
-
-def _further(adapter: Adapter, evaluation: EvaluationTask, accuracy: float) -> dict[str, Any]:
-    """Accuracies on shifted test sets and on new classes, where there are any."""
-    found: dict[str, Any] = {}
-    if evaluation.shifted:
-        found["shifted"] = {
-            each.name: accuracy_on_shifted(adapter, each) for each in evaluation.shifted
-        }
-    if evaluation.new is not None:
-        try:
-            new = accuracy_on_new(adapter, evaluation.new)
-        except ValueError as error:
-            reason = str(error)
-            found["base_to_new"] = {"base": accuracy, "new": None, "harmonic_mean": None,
-                                    "reason": reason}  # fmt: skip
-        else:
-            mean = harmonic_mean(accuracy, new)
-            found["base_to_new"] = {"base": accuracy, "new": new, "harmonic_mean": mean}
-    return found
+        return [{**identity(runs[0]), "error": str(error) or type(error).__name__}]

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
-from pyg_graphadapter.engine import TrainConfig, train
+from pyg_graphadapter.engine import TrainConfig, train_together
 from pyg_graphadapter.evaluation import EVALUATION_BATCH, predict_logits
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import FewShotTask
@@ -118,9 +118,10 @@ def _measure(
         chosen = dict(zip(fitted, values, strict=True))
         training = {name: value for name, value in chosen.items() if name in in_training}
         own = {name: value for name, value in chosen.items() if name not in in_training}
-        for part, held_out in splits:
-            adapter = method.from_task(part, **{**settings, **own})
-            train(adapter, part, replace(config, **training), progress=False)
+        parts = [part for part, _ in splits]
+        adapters = [method.from_task(part, **{**settings, **own}) for part in parts]
+        train_together(adapters, parts, replace(config, **training), progress=False)
+        for adapter, (_, held_out) in zip(adapters, splits, strict=True):
             rights = _right_over(adapter, held_out, later)
             for late, right in zip(product(*later.values()), rights, strict=True):
                 candidate = chosen | dict(zip(later, late, strict=True))

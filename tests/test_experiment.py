@@ -3,8 +3,10 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+import torch
 
-from pyg_graphadapter import TrainConfig
+from pyg_graphadapter import GraphAdapter, TrainConfig, run
+from pyg_graphadapter.adapters.graph_stack import GraphStack
 from pyg_graphadapter.experiment import plan, run_all
 from pyg_graphadapter.results import summarize
 from pyg_graphadapter.sources import FileSource, Origin, evaluation_tasks
@@ -129,3 +131,48 @@ def test_runs_side_by_side_find_the_same(tasks, tmp_path):
     two = run_all(grid(), tasks, ORIGIN, tmp_path / "two", workers=2)
     assert [each["accuracy"] for each in one] == [each["accuracy"] for each in two]
     assert [each["seed"] for each in one] == [each["seed"] for each in two]
+
+
+def test_seeds_that_are_done_together_fail_alone(tasks, tmp_path, monkeypatch):
+    backward, sizes = GraphStack.backward, []
+
+    def diverges(self, x, y, *rest):
+        sizes.append(len(x))
+        return backward(self, x, y, *rest) * torch.tensor([1.0, float("nan")])
+
+    monkeypatch.setattr(GraphStack, "backward", diverges)
+    runs = grid(methods=["graph_adapter"], shots=[2])
+    found = run_all(runs, tasks, ORIGIN, tmp_path / "one", workers=1)
+    assert set(sizes) == {2}
+    assert [each["seed"] for each in found] == [1, 2]
+    assert [each["accuracy"] > 0 for each in found] == [True, True]  # each alone does not diverge
+
+    monkeypatch.undo()
+    from_task = GraphAdapter.from_task.__func__
+    monkeypatch.setattr(
+        GraphAdapter,
+        "from_task",
+        classmethod(lambda cls, task, **settings: _unless(tasks[2, 2].task, task)
+                    or from_task(cls, task, **settings)),
+    )  # fmt: skip
+    found = run_all(runs, tasks, ORIGIN, tmp_path / "two", workers=1)
+    assert ["error" in each for each in found] == [False, True]
+    assert found[1]["error"] == "no such task"
+
+
+def _unless(unwanted, task):
+    if task is unwanted:
+        raise ValueError("no such task")
+
+
+def test_settings_that_are_selected_may_differ_between_seeds(tasks, tmp_path, monkeypatch):
+    chosen = iter([{"alpha": 0.5}, {"alpha": 0.9}])
+    monkeypatch.setattr(run, "select_defaults", lambda *args, **kwargs: next(chosen))
+    found = run_all(
+        grid(methods=["graph_adapter"], shots=[4], settings={}),
+        tasks,
+        ORIGIN,
+        tmp_path / "out",
+        workers=1,
+    )
+    assert [each["settings"]["alpha"] for each in found] == [0.5, 0.9]

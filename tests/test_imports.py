@@ -17,7 +17,7 @@ MODULES = {
 }
 # Each may import those of the lines above it, and a part that is a folder its own files:
 ORDER = (
-    ("settings", "storage", "device", "builtin", "hub", "parallel", "distributed"),
+    ("settings", "storage", "device", "builtin", "hub", "parallel", "distributed", "training_step"),
     ("results", "published"),
     ("tables",),
     ("comparison", "figures"),
@@ -33,6 +33,7 @@ ORDER = (
     ("adapters",),
     ("engine", "evaluation", "encoding"),
     ("selection", "estimator", "explain", "export", "sources"),
+    ("run",),
     ("experiment", "classifier_file", "model_card"),
     ("classifier",),
     ("demo",),

@@ -1,6 +1,6 @@
 """All methods, behind one contract; a new one is a file here and a line in the table."""
 
-from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter, Stack
 from pyg_graphadapter.adapters.clap import CLAP
 from pyg_graphadapter.adapters.clip_adapter import CLIPAdapter
 from pyg_graphadapter.adapters.coop import CoOp
@@ -58,6 +58,7 @@ __all__ = [
     "LinearAdapter",
     "LinearProbe",
     "ProKeR",
+    "Stack",
     "TaskRes",
     "TipAdapter",
     "TipAdapterF",

@@ -1,7 +1,7 @@
 """The contract of all methods: built from a few-shot task, features in, logits out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, Self
@@ -24,6 +24,26 @@ class AdapterConfig:
         check_settings(self)
 
 
+class Stack(ABC):
+    """Several adapters of one method that are trained at once, as a batch."""
+
+    is_recordable: ClassVar[bool] = True  # as of an adapter
+
+    @abstractmethod
+    def parameters(self) -> Iterator[Tensor]:
+        """The parameters of all, stacked: ``[S, …]``."""
+
+    @abstractmethod
+    def backward(
+        self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """As :meth:`Adapter.backward`, of batches ``[S, B, D]`` with labels ``[S, B]``."""
+
+    @abstractmethod
+    def unstack(self) -> None:
+        """Gives every adapter its trained parameters."""
+
+
 class Adapter(torch.nn.Module, ABC):
     r"""A classifier over frozen features.
 
@@ -44,6 +64,9 @@ class Adapter(torch.nn.Module, ABC):
     inputs: ClassVar[tuple[str, ...]] = ("text",)
     #: Whether something is left to be trained by :func:`~pyg_graphadapter.train`.
     is_trained: ClassVar[bool] = True
+    #: Whether a training step neither waits for the device nor looks at values, so that a GPU can
+    #: replay it.
+    is_recordable: ClassVar[bool] = True
     #: How the method is trained, where it differs from the defaults of ``TrainConfig``.
     recipe: ClassVar[Mapping[str, Any]] = {}
     #: The values that selection tries of settings that are left open, the most careful first.
@@ -117,6 +140,17 @@ class Adapter(torch.nn.Module, ABC):
         loss = loss if penalty is None else loss + penalty
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    @classmethod
+    def stack(cls, adapters: Sequence[Self]) -> Stack | None:
+        """Adapters of this method on one device as a batch that is trained at once; :obj:`None`
+        where the method has no such, they differ in more than their features, or it is no faster
+        than one after the other.
+
+        Args:
+            adapters (sequence of Adapter): Two or more.
+        """
+        return None
 
     def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
         """Which images are classified right, for every combination of values of

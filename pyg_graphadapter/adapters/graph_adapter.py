@@ -10,7 +10,8 @@ from torch_geometric.nn.inits import zeros
 
 from pyg_graphadapter.adapters import graph_step
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.adapters.graph_step import GraphStep, Side
+from pyg_graphadapter.adapters.graph_stack import GraphStack
+from pyg_graphadapter.adapters.graph_step import GraphStep, Side, product_dtype
 from pyg_graphadapter.graph import check_features, dual_knowledge_graph, unit
 from pyg_graphadapter.nn import DualKnowledgeConv
 from pyg_graphadapter.settings import setting
@@ -19,6 +20,7 @@ from pyg_graphadapter.task import FewShotTask
 BIASES = ("class", "shared", "none")
 # Functions that rise at zero, where training starts (so no ReLU):
 ACTIVATIONS = ("tanh", "gelu", "none")
+STACKED_PARAMETERS = 350_000  # of each adapter; with more, a batch of them is no faster on a CPU
 
 
 @dataclass(frozen=True)
@@ -160,19 +162,39 @@ class GraphAdapter(LinearAdapter):
     ) -> Tensor:
         """The mean loss of a batch, its gradient in the parameters' :obj:`grad`
         (:class:`~pyg_graphadapter.adapters.graph_step.GraphStep`)."""
-        if self.config.activation not in graph_step.ACTIVATIONS or self.config.groups > 1:
+        if not self._has_step():
             return super().backward(x, y, temperature, label_smoothing)
-        kind = self.text.device.type
-        lower = torch.is_autocast_enabled(kind)
-        dtype = torch.get_autocast_dtype(kind) if lower else self.text.dtype
+        dtype = product_dtype(self.text)
         if self._step is None or self._step.dtype != dtype:
-            sides = [
-                Side(conv, share, self.get_buffer(f"{side}_messages"))
-                for side, (conv, share) in self.conv.sides().items()
-            ]
             config = self.config
-            self._step = GraphStep(self.text, sides, config.alpha, config.activation, dtype)
+            self._step = GraphStep(self.text, self.sides(), config.alpha, config.activation, dtype)
         return self._step(x, y, self.logit_scale / temperature, label_smoothing)
+
+    def _has_step(self) -> bool:
+        return self.config.activation in graph_step.ACTIVATIONS and self.config.groups == 1
+
+    def sides(self) -> list[Side]:
+        """Both sides of the residual, or the one that is not switched off."""
+        return [
+            Side(conv.lin.weight, conv.bias, share, self.get_buffer(f"{side}_messages"))
+            for side, (conv, share) in self.conv.sides().items()
+        ]
+
+    @classmethod
+    def stack(cls, adapters: Sequence[Self]) -> GraphStack | None:
+        """Adapters as one batch (:class:`~pyg_graphadapter.adapters.graph_stack.GraphStack`): on a
+        GPU, and on a CPU where steps are so small that calls take the time, not passes over the
+        parameters (``benchmarks/training``)."""
+        first = adapters[0]
+        are_alike = all(
+            each.config == first.config
+            and each.logit_scale == first.logit_scale
+            and each.text.shape == first.text.shape
+            for each in adapters
+        )
+        on_cpu = first.text.device.type == "cpu"
+        is_faster = not on_cpu or first.num_parameters() <= STACKED_PARAMETERS
+        return GraphStack(adapters) if first._has_step() and are_alike and is_faster else None
 
     def _compute_constants(self) -> None:
         self._step = None

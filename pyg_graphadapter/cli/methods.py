@@ -31,9 +31,10 @@ from pyg_graphadapter.cli.settings import with_settings
 from pyg_graphadapter.encoding import EncodingConfig
 from pyg_graphadapter.engine import TrainConfig
 from pyg_graphadapter.evaluation import evaluate
-from pyg_graphadapter.experiment import PROTOCOLS, Run, plan, run_all
+from pyg_graphadapter.experiment import PROTOCOLS, plan, run_all
 from pyg_graphadapter.presets import PRESETS
 from pyg_graphadapter.results import summarize
+from pyg_graphadapter.run import Run
 from pyg_graphadapter.selection import select_defaults
 from pyg_graphadapter.sources import (
     ImageSource,
