@@ -3,13 +3,17 @@
     python benchmarks/training/run.py
     python benchmarks/training/run.py --quick --json FILE
 
-step: the step side by side with exactly its products. classes: how it grows with their number.
-plain: against the form with one dense graph a class, inside the step. precision: bfloat16 against
-float32. training: 1000 classes, 16 shots, width 1024, 100 epochs, of made-up features (with
---quick, one epoch). coop: memory of one step of CoOp on 1000 classes, with a text tower of CLIP
-ViT-B's size.
+step: the step side by side with exactly its products, and with the rate of one large product.
+classes, widths, shots: how the step, or training, grows with them. plain: against the form with one
+dense graph a class, inside the step. precision: bfloat16 against float32. seeds: three trained as a
+batch against one after the other. training: 1000 classes, 16 shots, width 1024, 100 epochs, of
+made-up features (with --quick, one epoch). coop: memory of one step of CoOp on 1000 classes, with a
+text tower of CLIP ViT-B's size. On a GPU, a step is a CUDA graph, as in training of 500 steps or
+more.
 """
 
+import contextlib
+import math
 import statistics
 import sys
 from pathlib import Path
@@ -23,13 +27,19 @@ from common import exponent, in_a_process, parser_of, seconds, side_by_side, wri
 from transformers import CLIPConfig, CLIPModel
 
 from pyg_graphadapter import Encoder, Features, FewShotTask, GraphAdapter, TrainConfig, train
-from pyg_graphadapter.adapters import CoOp
+from pyg_graphadapter.adapters import CoOp, graph_adapter
+from pyg_graphadapter.engine import train_together
 from pyg_graphadapter.graph import unit
+from pyg_graphadapter.training_step import RecordedStep, TrainingStep, side_stream
 
 BATCH = 256
 TEMPERATURE = 2.0
 WIDTHS = (512, 1024)
 CLASSES = (500, 1000, 2000, 4000)
+GROWING_WIDTHS = (256, 512, 1024, 2048)
+SHOTS = (1, 2, 4, 8, 16)
+SEED_SIZES = ((10, 64), (10, 256), (15, 384), (50, 384), (10, 512), (100, 512))  # classes, width
+SEEDS = (1, 2, 3)
 PLAIN = (400, 512)  # classes and width
 QUICK_PLAIN = (100, 512)
 
@@ -37,19 +47,40 @@ QUICK_PLAIN = (100, 512)
 class Step:
     """One training step on made-up features, optimizer included."""
 
-    def __init__(self, num_classes: int, width: int, device: str, dtype=torch.float32) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        width: int,
+        device: str,
+        dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
+    ) -> None:
         generator = torch.Generator().manual_seed(0)
         text, prototypes = torch.randn(2, num_classes, width, generator=generator).to(device, dtype)
         self.adapter = GraphAdapter(text, prototypes).to(device).train()
         self.x = unit(torch.randn(BATCH, width, generator=generator).to(device, dtype))
         self.y = torch.randint(num_classes, (BATCH,), generator=generator).to(device)
         self.optimizer = torch.optim.AdamW(
-            self.adapter.parameters(), 1e-3, weight_decay=0.0, fused=True
+            self.adapter.parameters(),
+            torch.tensor(1e-3, device=device) if device == "cuda" else 1e-3,
+            weight_decay=0.0,
+            fused=True,
         )
+        lower = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+        self.step = TrainingStep(
+            self.adapter, self.optimizer, self.x, self.y, TEMPERATURE, 0.0, lower
+        )
+        if device == "cuda":
+            self.step = RecordedStep(self.step)
+        self.batch = torch.randperm(BATCH, generator=generator).expand(2, -1).to(device)
 
     def __call__(self) -> None:
-        self.adapter.backward(self.x, self.y, TEMPERATURE)
-        self.optimizer.step()
+        self.step(self.batch)
+
+
+def on_side_stream(device: str):
+    """Where steps can be recorded, on a GPU."""
+    return side_stream(torch.device(device)) if device == "cuda" else contextlib.nullcontext()
 
 
 def bare_products(num_classes: int, width: int, device: str):
@@ -78,30 +109,92 @@ def floating_point_operations(num_classes: int, width: int) -> int:
     return 8 * num_classes * width**2 + 4 * BATCH * num_classes * width
 
 
+def matrix_rate(device: str, repeats: int) -> float:
+    """GFLOP/s of one large product."""
+    size = 8192 if device == "cuda" else 2048
+    first, second, out = torch.randn(3, size, size, device=device)
+
+    def product() -> None:
+        torch.mm(first, second, out=out)
+
+    product()
+    fastest = min(seconds(product, device, 3) for _ in range(repeats))
+    return 2 * size**3 / fastest / 1e9
+
+
 def step(device: str, repeats: int) -> dict:
     """The step beside its products, at the width of ViT-B/32 and of ResNet-50."""
-    found = {}
+    found = {"matrix_gflops": round(matrix_rate(device, repeats))}
     for width in WIDTHS:
         bare = bare_products(1000, width, device)
         measured = side_by_side(bare, Step(1000, width, device), device, repeats)
         operations = floating_point_operations(1000, width)
-        measured["products_gflops"] = round(operations / measured["first_ms"] / 1e6, 1)
+        measured["step_gflops"] = round(operations / measured["second_ms"] / 1e6)
+        measured["of_the_matrix_rate"] = round(measured["step_gflops"] / found["matrix_gflops"], 2)
         found[f"width {width}"] = measured
     return found
 
 
-def classes(device: str, repeats: int) -> dict:
-    """The step at several numbers of classes, and the exponent of its growth."""
-    steps = [Step(num_classes, WIDTHS[0], device) for num_classes in CLASSES]
-    for each in steps:
-        each()
-    turns = [[seconds(each, device, 5) for each in steps] for _ in range(repeats)]
-    medians = [statistics.median(times) for times in zip(*turns, strict=True)]
+def growth(sizes: tuple[int, ...], calls: list, device: str, repeats: int, times: int = 5) -> dict:
+    """The time of calls of several sizes, in turn, and the exponent of its growth."""
+    for call in calls:
+        seconds(call, device, times)  # on a GPU, now they are recorded
+    turns = [[seconds(call, device, times) for call in calls] for _ in range(repeats)]
+    medians = [statistics.median(each) for each in zip(*turns, strict=True)]
     return {
-        "classes": CLASSES,
+        "sizes": sizes,
         "ms": [round(1e3 * each, 2) for each in medians],
-        "exponent": exponent(CLASSES, medians),
+        "exponent": exponent(sizes, medians),
     }
+
+
+def task_of(num_classes: int, width: int, shots: int, seed: int = 0) -> FewShotTask:
+    """A task of made-up features."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(num_classes).repeat(shots)
+    text = torch.randn(num_classes, width, generator=generator)
+    x = text[y] + 3 * torch.randn(len(y), width, generator=generator)
+    return FewShotTask(tuple(map(str, range(num_classes))), text, Features(x, y))
+
+
+def shots(sizes: tuple[int, ...], device: str, repeats: int) -> dict:
+    """Training for two epochs, from one to sixteen labelled images a class."""
+    tasks = [task_of(1000, WIDTHS[0], each) for each in sizes]
+    config = TrainConfig(epochs=2, device=device)
+
+    def trains(task: FewShotTask):
+        adapter = GraphAdapter.from_task(task)
+        return lambda: train(adapter, task, config, progress=False)
+
+    return growth(sizes, [trains(task) for task in tasks], device, repeats, 1)
+
+
+def seeds(sizes: tuple[tuple[int, int], ...], device: str, repeats: int) -> dict:
+    """Three seeds as a batch against one after the other, trained as by default; on a CPU, also
+    where the library would not make a batch."""
+    found = {}
+    graph_adapter.STACKED_PARAMETERS = math.inf
+    before = torch.get_num_threads()
+    for threads in sorted({1, before}):
+        torch.set_num_threads(threads)
+        for num_classes, width in sizes:
+            tasks = [task_of(num_classes, width, 16, seed) for seed in SEEDS]
+            adapters = [GraphAdapter.from_task(task) for task in tasks]
+            config = TrainConfig(device=device)
+
+            def one_by_one(tasks=tasks, adapters=adapters, config=config) -> None:
+                for adapter, task in zip(adapters, tasks, strict=True):
+                    train(adapter, task, config, progress=False)
+
+            def as_a_batch(tasks=tasks, adapters=adapters, config=config) -> None:
+                train_together(adapters, tasks, config, SEEDS, progress=False)
+
+            found[f"{num_classes} classes, width {width}, threads: {threads}"] = {
+                "parameters": adapters[0].num_parameters(),
+                **side_by_side(one_by_one, as_a_batch, device, repeats, times=1),
+            }
+    torch.set_num_threads(before)
+    return found
 
 
 def plain_weights(text: Tensor, prototypes: Tensor, adapter: GraphAdapter) -> Tensor:
@@ -171,25 +264,21 @@ def plain(size: tuple[int, int], device: str, repeats: int) -> dict:
 def precision(device: str, repeats: int) -> dict:
     """A step with factors in bfloat16 against one in float32; what it does to accuracy is measured
     on real features (see the README)."""
-    exact, lower = (Step(1000, WIDTHS[1], device) for _ in range(2))
-
-    def rounded() -> None:
-        with torch.autocast(device, torch.bfloat16):
-            lower()
-
-    return side_by_side(exact, rounded, device, repeats, times=3)
+    exact, lower = (
+        Step(1000, WIDTHS[1], device, precision=each) for each in ("float32", "bfloat16")
+    )
+    return side_by_side(exact, lower, device, repeats, times=3)
 
 
 def training(device: str, epochs: int) -> dict:
     """ImageNet's size: 1000 classes, 16 shots, width 1024."""
-    generator = torch.Generator().manual_seed(0)
-    y = torch.arange(1000).repeat(16)
-    text = torch.randn(1000, 1024, generator=generator)
-    x = text[y] + 3 * torch.randn(len(y), 1024, generator=generator)
-    task = FewShotTask(tuple(map(str, range(1000))), text, Features(x, y))
+    task = task_of(1000, 1024, 16)
     adapter = GraphAdapter.from_task(task)
     history = train(adapter, task, TrainConfig(epochs=epochs, device=device), progress=False)
-    return {"epochs": epochs, "steps": history.steps, "seconds": round(history.seconds, 1)}
+    found = {"epochs": epochs, "steps": history.steps, "seconds": round(history.seconds, 1)}
+    if device == "cuda":
+        found["gpu_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    return found
 
 
 def _coop(num_classes: int, device: str) -> dict:
@@ -219,12 +308,29 @@ def main() -> None:
     """Reads the command line."""
     arguments = parser_of(__doc__.splitlines()[0], Path(__file__).parent).parse_args()
     device, quick = arguments.device, arguments.quick
-    found = {
-        "step": step(device, 5 if quick else 11),
-        "classes": classes(device, 3 if quick else 7),
-        "plain": plain(QUICK_PLAIN if quick else PLAIN, device, 3 if quick else 5),
-        "precision": precision(device, 3 if quick else 7),
-        "training": training(device, 1 if quick else 100),
+    few, sizes = (3, 3) if quick else (7, None)
+    with on_side_stream(device):
+        found = {
+            "step": step(device, 3 if quick else 11),
+            "classes": growth(
+                CLASSES[:sizes],
+                [Step(each, WIDTHS[0], device) for each in CLASSES[:sizes]],
+                device,
+                few,
+            ),
+            "widths": growth(
+                GROWING_WIDTHS[:sizes],
+                [Step(1000, each, device) for each in GROWING_WIDTHS[:sizes]],
+                device,
+                few,
+            ),
+            "precision": precision(device, few),
+            "plain": plain(QUICK_PLAIN if quick else PLAIN, device, 3 if quick else 5),
+        }
+    found |= {
+        "shots": shots(SHOTS[:sizes], device, 2 if quick else 5),
+        "seeds": seeds(SEED_SIZES[:2] if quick else SEED_SIZES, device, 3 if quick else 7),
+        "training": in_a_process(training, device, 1 if quick else 100),
         "coop": in_a_process(_coop, 50 if quick else 1000, device),
     }
     write_down(arguments, found)
