@@ -4,7 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
+
+from pyg_graphadapter.device import resolve_device
+
+# How long one may wait for the others, which have more to encode; of one that ended, it is told:
+PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,8 @@ class Process:
 
     def wait(self) -> None:
         """Waits until all have come so far."""
-        if self.state is not None:
-            self.state.wait_for_everyone()
+        # Not by a barrier, which accelerate binds to a GPU even where all is computed on the CPU.
+        self.shared([], 0)
 
 
 @contextmanager
@@ -53,18 +59,25 @@ def this_process(device: str) -> Iterator[Process]:
         device (str): Where to compute, as it was asked for; on GPUs each process has its own.
 
     Raises:
-        ValueError: If there are several and accelerate is not installed.
+        ValueError: If there are several, and accelerate is not installed or one GPU is asked for.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Process()
         return
+    where = resolve_device(device)
+    if ":" in device:
+        raise ValueError(
+            f"Each of several processes has a device of its own: ask for {where.type!r} (got "
+            f"{device!r})."
+        )
     try:
         from accelerate import PartialState
     except ImportError as error:
         raise ValueError(
             "Several processes need accelerate: pip install 'pyg-graphadapter[distributed]'."
         ) from error
-    state = PartialState(cpu=device == "cpu")
+    # What they exchange is small and on the CPU:
+    state = PartialState(cpu=where.type == "cpu", backend="gloo", timeout=PATIENCE)
     try:
         yield Process(state.process_index, state.num_processes, state)
     finally:

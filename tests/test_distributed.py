@@ -25,8 +25,6 @@ def encode(images, out, cache, *more, processes=1):
         "builtin",
         "--views",
         2,
-        "--device",
-        "cpu",
         "--out",
         out,
     ]
@@ -102,11 +100,8 @@ def test_processes_are_joined(monkeypatch):
     class State:
         process_index, num_processes = 1, 3
 
-        def __init__(self, cpu):
-            calls.append(("cpu", cpu))
-
-        def wait_for_everyone(self):
-            calls.append("wait")
+        def __init__(self, cpu, backend, timeout):
+            calls.append((cpu, backend, timeout.days))
 
         def destroy_process_group(self):
             calls.append("end")
@@ -118,5 +113,13 @@ def test_processes_are_joined(monkeypatch):
         assert list(process.own(5)) == [1, 4]
         monkeypatch.setattr("accelerate.utils.gather_object", lambda own: [[0, 3], *own, [2]])
         assert process.shared([1, 4], 5) == [0, 1, 2, 3, 4]
+        monkeypatch.setattr("accelerate.utils.gather_object", lambda own: calls.append(own))
         process.wait()
-    assert calls == [("cpu", True), "wait", "end"]
+    assert calls == [(True, "gloo", 30), [[]], "end"]
+
+
+def test_each_of_several_processes_has_its_own_device(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    needed = pytest.raises(ValueError, match=r"ask for 'cpu' \(got 'cpu:0'\)")
+    with needed, this_process("cpu:0"):
+        pass

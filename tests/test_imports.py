@@ -17,12 +17,12 @@ MODULES = {
 }
 # Each may import those of the lines above it, and a part that is a folder its own files:
 ORDER = (
-    ("settings", "storage", "device", "builtin", "hub", "parallel", "distributed", "training_step"),
+    ("settings", "storage", "device", "builtin", "hub", "parallel", "training_step"),
     ("results", "published"),
     ("tables",),
     ("comparison", "figures"),
     ("report",),
-    ("graph", "presets"),
+    ("graph", "presets", "distributed"),
     ("nn",),
     ("features",),
     ("data", "feature_file"),
