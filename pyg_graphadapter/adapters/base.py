@@ -135,7 +135,8 @@ class Adapter(torch.nn.Module, ABC):
                 (default: :obj:`0.0`)
         """
         self.zero_grad()
-        loss = F.cross_entropy(self(x) / temperature, y, label_smoothing=label_smoothing)
+        logits = self(x).to(x.dtype)  # a product of lower precision, where that is asked for
+        loss = F.cross_entropy(logits / temperature, y, label_smoothing=label_smoothing)
         penalty = self.penalty()
         loss = loss if penalty is None else loss + penalty
         loss.backward()  # type: ignore[no-untyped-call]
@@ -209,6 +210,7 @@ class LinearAdapter(Adapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""
-        logits = self.logit_scale * (unit(x) @ self.class_weights().t())
+        x, weights = unit(x), self.class_weights()
+        logits = self.logit_scale * (x @ weights.t()).to(x.dtype)
         biases = self.class_biases()
         return logits if biases is None else logits + biases

@@ -67,8 +67,8 @@ class CLIPAdapter(Adapter):
         channels = self.text.size(1)
         hidden = max(1, channels // REDUCTION)
         # Started by a seed of its own, so that the same task gives the same adapter:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(0)  # a GPU's goes on as it was
             return torch.nn.Sequential(
                 torch.nn.Linear(channels, hidden, bias=False),
                 torch.nn.ReLU(),
@@ -86,12 +86,12 @@ class CLIPAdapter(Adapter):
         x = unit(x)
         if side not in self.bottleneck:
             return x
-        return unit(torch.lerp(x, self.bottleneck[side](x), self.config.ratio))
+        return unit(torch.lerp(x, self.bottleneck[side](x).to(x.dtype), self.config.ratio))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         text = self._adapted(self.text, "text")
-        return self.logit_scale * (self._adapted(x, "image") @ text.t())
+        return self.logit_scale * (self._adapted(x, "image") @ text.t()).to(text.dtype)
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CLIPAdapter":
         """The classifier for further classes, by the same bottleneck."""

@@ -122,7 +122,8 @@ class GraphAdapter(LinearAdapter):
         check_features(prototypes, "prototypes")
         config = GraphAdapterConfig(**settings)
         super().__init__(logit_scale, config)
-        self.register_buffer("text", unit(text))
+        # Gradients have the layout of the text, and must have that of parameters:
+        self.register_buffer("text", unit(text).contiguous())
         self.register_buffer("prototypes", prototypes.to(self.text.dtype, copy=True))
         num_classes, channels = text.shape
         self.conv = DualKnowledgeConv(
@@ -165,10 +166,12 @@ class GraphAdapter(LinearAdapter):
         if not self._has_step():
             return super().backward(x, y, temperature, label_smoothing)
         dtype = product_dtype(self.text)
-        if self._step is None or self._step.dtype != dtype:
+        step = self._step
+        if step is None or step.dtype != dtype or step.device != self.text.device:
             config = self.config
-            self._step = GraphStep(self.text, self.sides(), config.alpha, config.activation, dtype)
-        return self._step(x, y, self.logit_scale / temperature, label_smoothing)
+            step = GraphStep(self.text, self.sides(), config.alpha, config.activation, dtype)
+            self._step = step
+        return step(x, y, self.logit_scale / temperature, label_smoothing)
 
     def _has_step(self) -> bool:
         return self.config.activation in graph_step.ACTIVATIONS and self.config.groups == 1
@@ -226,7 +229,7 @@ class GraphAdapter(LinearAdapter):
         z = self.conv.fuse(
             {side: self.get_buffer(f"{side}_messages") for side in self.conv.sides()}
         )
-        return unit(torch.lerp(z, self.text, self.config.alpha))
+        return unit(torch.lerp(z.to(self.text.dtype), self.text, self.config.alpha))
 
     def extend(
         self, text: Tensor, prototypes: Tensor | None = None, *, class_names: Sequence[str] = ()

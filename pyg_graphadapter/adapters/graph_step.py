@@ -86,7 +86,7 @@ class GraphStep:
         activation: str,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.dtype = dtype or text.dtype
+        self.dtype, self.device = dtype or text.dtype, text.device
         self.sides, self.activation = sides, activation
         # w = rest + slope * (what both sides give, of sigmoid(gain * a) or of a)
         self._gain = 2 if activation == "tanh" else 1

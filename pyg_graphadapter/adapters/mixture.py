@@ -28,7 +28,10 @@ class MixtureAdapter(Adapter):
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         x = unit(x)
         alpha: float = self.config.alpha  # type: ignore[attr-defined]
-        return self.logit_scale * (x @ self.text.t()) + alpha * self.opinion(x)
+        return self._zero_shot(x) + alpha * self.opinion(x)
+
+    def _zero_shot(self, x: Tensor) -> Tensor:
+        return self.logit_scale * (x @ self.text.t()).to(x.dtype)
 
     def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
         """As :meth:`Adapter.right_over`: an image is classified right for an interval of
@@ -38,7 +41,7 @@ class MixtureAdapter(Adapter):
             return super().right_over(x, y, grid)
         others = {name: values for name, values in grid.items() if name != "alpha"}
         x = unit(x)
-        zero_shot = self.logit_scale * (x @ self.text.t())
+        zero_shot = self._zero_shot(x)
         alphas = torch.tensor(grid["alpha"], device=x.device, dtype=x.dtype).unsqueeze(1)  # [A, 1]
         before, rows = self.config, []
         try:

@@ -105,7 +105,8 @@ class TipAdapter(MixtureAdapter):
 
     def opinion(self, x: Tensor) -> Tensor:
         """What the cache says of features of length one: ``[B, C]``."""
-        affinity = torch.exp(self.config.beta * (x @ self.keys.t() - 1))  # [B, N]
+        cosine = (x @ self.keys.t()).to(x.dtype)  # [B, N]
+        affinity = torch.exp(self.config.beta * (cosine - 1))
         said: Tensor = scatter(affinity, self.labels, dim=1, dim_size=self.num_classes)
         return said
 

@@ -229,3 +229,29 @@ def test_new_classes_are_classified_or_refused(method, task):
     else:
         with pytest.raises(ValueError, match=f"{method.__name__} cannot classify new classes"):
             adapter.extend(text)
+
+
+@methods
+def test_lower_precision_is_that_of_the_factors_alone(method, task):
+    if not method.is_trained:
+        pytest.skip("it is not trained")
+    histories = []
+    for precision in ("float32", "bfloat16"):
+        adapter = method.from_task(task)
+        config = TrainConfig(epochs=3, precision=precision)
+        histories.append(train(adapter, task, config, progress=False))
+        assert adapter(task.support.mean_views()).dtype == torch.float32
+    assert histories[1].loss == pytest.approx(histories[0].loss, rel=0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert adapter.train()(task.support.mean_views()).dtype == torch.float32
+
+
+@methods
+def test_text_of_any_layout(method, task):
+    column_major = replace(task, text=task.text.t().contiguous().t())
+    found = []
+    for each in (task, column_major):
+        adapter = method.from_task(each)
+        train(adapter, each, TrainConfig(epochs=3), progress=False)
+        found.append(adapter(task.support.mean_views()))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)

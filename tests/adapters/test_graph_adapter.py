@@ -402,3 +402,15 @@ def test_zero_features_stay_finite():
     F.cross_entropy(logits, torch.tensor([0, 1, 2])).backward()
     assert logits.isfinite().all()
     assert all(p.grad.isfinite().all() for p in adapter.parameters())
+
+
+@pytest.mark.parametrize("settings", [{"groups": 2}, {"activation": "gelu"}])
+def test_lower_precision_by_automatic_differentiation(settings):
+    torch.manual_seed(0)
+    adapter = GraphAdapter(*torch.randn(2, 6, 8), bias="none", **settings)
+    x, y = torch.randn(4, 8), torch.arange(4)
+    exact = adapter.backward(x, y)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = adapter.backward(x, y)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
