@@ -56,8 +56,9 @@ class Features:
             raise ValueError(f"Features must be finite (got NaN or infinity in {rows_of(bad)}).")
         if (y < 0).any():
             raise ValueError(f"Labels must not be negative (got {int(y.min())}).")
-        object.__setattr__(self, "x", x.unsqueeze(1) if x.dim() == 2 else x)
-        object.__setattr__(self, "y", y.long())
+        # They are drawn from and cut into folds on the CPU; training moves what it needs:
+        object.__setattr__(self, "x", (x.unsqueeze(1) if x.dim() == 2 else x).cpu())
+        object.__setattr__(self, "y", y.long().cpu())
 
     def __len__(self) -> int:
         return self.x.size(0)

@@ -38,8 +38,12 @@ def row_blocks(num_rows: int, num_cols: int, block_size: int = BLOCK_SIZE) -> It
 
 def unit(x: Tensor) -> Tensor:
     """Rows of length one; a zero row stays zero. Half precision is computed in ``float32``."""
-    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    return F.normalize(x, dim=-1)
+    return F.normalize(at_least_float32(x), dim=-1)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """The same in ``float32``, if it has half precision: a GPU sums in the precision of terms."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def cosine_edges(
@@ -249,9 +253,9 @@ def weighted_degree(
     if num_nodes is None:
         num_nodes = edge_index.size(0) if is_sparse(edge_index) else maybe_num_nodes(edge_index)
     edge_index, edge_weight = as_edge_list(edge_index, edge_weight)
-    weight = edge_weight.clamp(min=0) * (edge_index[0] != edge_index[1])
+    weight = at_least_float32(edge_weight).clamp(min=0) * (edge_index[0] != edge_index[1])
     deg: Tensor = scatter(weight, edge_index[1], dim_size=num_nodes)
-    return deg
+    return deg.to(edge_weight.dtype)
 
 
 def as_edge_list(edge_index: Adj, edge_weight: OptTensor = None) -> tuple[Tensor, Tensor]:
@@ -373,7 +377,7 @@ def _group_of(
             f"'groups' needs one entry a node, and queries that are the nodes (got "
             f"{list(groups.shape)} for {num_nodes} nodes and {num_queries} queries)."
         )
-    return groups
+    return groups.to(device)
 
 
 def _edges_in_groups(

@@ -42,7 +42,7 @@ def map_parallel(
             yield i, work(shared, piece)
         return
     # As the DataLoader of PyTorch has it: forking is quick, and safe on one thread without CUDA.
-    forks = sys.platform == "linux" and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    forks = sys.platform == "linux" and not torch.cuda.is_available()
     context = multiprocessing.get_context("fork" if forks else "spawn")
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(shared,)

@@ -67,6 +67,7 @@ class FewShotTask:
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
+        object.__setattr__(self, "text", self.text.cpu())
         check_text(self.text, self.class_names)
         check_fits(self.support, self.text, "support")
         if self.validation is not None:

@@ -25,6 +25,7 @@ from pyg_graphadapter.graph import (
     BLOCK_SIZE,
     as_csr,
     as_edge_list,
+    at_least_float32,
     row_blocks,
     unit,
     weighted_degree,
@@ -173,11 +174,11 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         if is_sparse(edge_index):
             edge_index = as_csr(edge_index)
         (node, query), edge_weight = as_edge_list(edge_index, edge_weight)
-        edge_weight = edge_weight.to(nodes.dtype).clamp(min=0)
+        edge_weight = at_least_float32(edge_weight.to(nodes.dtype)).clamp(min=0)
         _check_range("node", node, nodes.size(0))
         _check_range("query", query, queries.size(0))
         if deg is None:
-            deg = nodes.new_zeros(nodes.size(0))
+            deg = edge_weight.new_zeros(nodes.size(0))
             if isinstance(x, Tensor):
                 deg = weighted_degree(torch.stack([node, query]), edge_weight, nodes.size(0))
 
@@ -185,7 +186,8 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         d = self.self_loop_weight + scatter(edge_weight, query, dim_size=queries.size(0))
         r = self.self_loop_weight + deg
         edge_weight = edge_weight * _rsqrt(d[query]) * _rsqrt(r[node] + edge_weight)
-        self_weight = self.self_loop_weight / _positive(d)
+        edge_weight = edge_weight.to(nodes.dtype)
+        self_weight = (self.self_loop_weight / _positive(d)).to(nodes.dtype)
 
         if is_sparse(edge_index):
             edge_index = torch.sparse_csr_tensor(
@@ -220,7 +222,8 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
 
     def message_and_aggregate(self, adj_t: Adj, x: PairTensor) -> Tensor:
         """All messages at once: one product with the sparse matrix of their scales."""
-        out: Tensor = spmm(adj_t, x[0], reduce=self.aggr)
+        with torch.autocast(x[0].device.type, enabled=False):  # has no such product
+            out: Tensor = spmm(adj_t, x[0], reduce=self.aggr)
         return out
 
 
