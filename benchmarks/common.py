@@ -113,6 +113,8 @@ def in_a_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[s
 def _with_memory(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     before = reset_peak("cpu")
     found = work(*arguments)
+    if torch.cuda.is_initialized():
+        found["gpu_mb"] = round(read_peak("cuda") / 2**20, 1)
     return {**found, "peak_mb": round((read_peak("cpu") - before) / 2**20, 1)}
 
 

@@ -143,7 +143,9 @@ def encoding() -> None:
     """The encoder beside its tower, its memory, kills, and where the time of `fit` goes."""
     towers = {"builtin": "built in (EfficientNet-Lite0)", "vit-b16": "ViT-B/16, random weights"}
     found = {name: read("encoding", f"speed-{name}-cpu") for name in towers}
-    memory, kill, profile = (read("encoding", name) for name in ("memory", "kill", "profile"))
+    memory, kill, profile = (
+        read("encoding", f"{name}-cpu") for name in ("memory", "kill", "profile")
+    )
 
     def span(values: list[float]) -> str:
         return f"{min(values):g} to {max(values):g}"

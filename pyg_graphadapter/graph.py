@@ -104,7 +104,7 @@ def cosine_edges(
     blocks = list(row_blocks(target.size(0), node.size(0), block_size)) or [slice(0, 0)]
     # One buffer for all blocks: edges allocated between blocks would scatter the heap.
     buffer = node.new_empty(0 if tracks else blocks[0].stop, node.size(0))
-    rows, cols, weights = [], [], []
+    found = []
     for block in blocks:
         if tracks:
             cosine = target[block] @ node.t()  # [B, C]
@@ -116,16 +116,17 @@ def cosine_edges(
             candidates[:, block].fill_diagonal_(-1.0)
         if k is None:
             row, col = (candidates > threshold).nonzero(as_tuple=True)
+            found.append((row + block.start, col, cosine[row, col]))
         else:
-            value, index = candidates.topk(k, dim=1)  # [B, k]
-            row, position = (value > threshold).nonzero(as_tuple=True)
-            col = index[row, position]
-        rows.append(row + block.start)
-        cols.append(col)
-        weights.append(cosine[row, col])
+            value, col = candidates.topk(k, dim=1)  # [B, k]
+            found.append((value, col, cosine.gather(1, col)))
 
-    edge_index = torch.stack([torch.cat(cols), torch.cat(rows)])
-    return edge_index, torch.cat(weights).to(x.dtype)
+    first, col, weight = (torch.cat(parts) for parts in zip(*found, strict=True))
+    if k is None:
+        return torch.stack([col, first]), weight.to(x.dtype)
+    is_edge = first > threshold  # [C, k]; once for all blocks, as what follows waits for a GPU
+    row = is_edge.nonzero()[:, 0]
+    return torch.stack([col[is_edge], row]), weight[is_edge].to(x.dtype)
 
 
 def knowledge_graph(

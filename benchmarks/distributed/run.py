@@ -45,11 +45,13 @@ def write_images(folder: Path, count: int, corrupt: int) -> None:
         (folder / f"class_{i % CLASSES}" / f"bad_{i:05}.jpg").write_bytes(f"no image {i}".encode())
 
 
-def start(images: Path, cache: Path, out: Path, processes: int, threads: int) -> subprocess.Popen:
+def start(
+    images: Path, cache: Path, out: Path, processes: int, threads: int, device: str
+) -> subprocess.Popen:
     """`graphadapter encode`, begun."""
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
     command = [sys.executable, *(launcher if processes > 1 else []), "-m", "pyg_graphadapter"]
-    command += ["encode", str(images), "--model", "builtin", "--device", "cpu"]
+    command += ["encode", str(images), "--model", "builtin", "--device", device]
     return subprocess.Popen(
         [*command, "--out", str(out), "--overwrite"],
         env={**os.environ, "PYG_GRAPHADAPTER_CACHE": str(cache), "OMP_NUM_THREADS": str(threads)},
@@ -72,14 +74,14 @@ def end(process: subprocess.Popen) -> str:
     return out + error
 
 
-def timed(images: Path, cache: Path, processes: int) -> tuple[float, str]:
+def timed(images: Path, cache: Path, processes: int, device: str) -> tuple[float, str]:
     """Seconds of encoding, without those of starting up (a second run, all of it cached), and what
     was said of images."""
 
     def once() -> tuple[float, str]:
         begin = time.perf_counter()
         out, threads = cache.with_suffix(".npz"), CORES // processes
-        told = end(start(images, cache, out, processes, threads))
+        told = end(start(images, cache, out, processes, threads, device))
         return time.perf_counter() - begin, told
 
     (first, told), (again, _) = once(), once()
@@ -101,19 +103,21 @@ def kill(process: subprocess.Popen) -> bool:
     return was_running
 
 
-def together(images: Path, cache: Path) -> None:
+def together(images: Path, cache: Path, device: str) -> None:
     """Two that know nothing of each other, at once on one cache."""
-    both = [start(images, cache, cache.with_suffix(f".{i}.npz"), 1, 1) for i in range(2)]
+    both = [start(images, cache, cache.with_suffix(f".{i}.npz"), 1, 1, device) for i in range(2)]
     for each in both:
         end(each)
 
 
-def measure(scratch: Path, images: Path, repeats: int, kills: int, longest: float) -> dict:
+def measure(
+    scratch: Path, images: Path, repeats: int, kills: int, longest: float, device: str
+) -> dict:
     """The shards of every way to encode against those of one process, and how long each takes."""
     turns = []
     for turn in range(repeats):
-        one, told = timed(images, scratch / f"one-{turn}", 1)
-        two, told_by_two = timed(images, scratch / f"two-{turn}", 2)
+        one, told = timed(images, scratch / f"one-{turn}", 1, device)
+        two, told_by_two = timed(images, scratch / f"two-{turn}", 2, device)
         turns.append((one, two))
     expected = shards(scratch / "one-0")
     corrupt = [len(set(re.findall(r"bad_\d+\.jpg", each))) for each in (told, told_by_two)]
@@ -125,15 +129,15 @@ def measure(scratch: Path, images: Path, repeats: int, kills: int, longest: floa
     generator = random.Random(0)
     killed = 0
     for i in range(kills):
-        process = start(images, scratch / "killed", scratch / "killed.npz", 1 + i % 3, 1)
+        process = start(images, scratch / "killed", scratch / "killed.npz", 1 + i % 3, 1, device)
         time.sleep(generator.uniform(0.0, longest))
         killed += kill(process)
     found["killed"] = killed
     found["shards_before_the_last_run"] = len(shards(scratch / "killed"))
-    together(images, scratch / "killed")
+    together(images, scratch / "killed", device)
     found["killed_then_two_apart_equal"] = shards(scratch / "killed") == expected
     if kills > 1:
-        together(images, scratch / "apart")
+        together(images, scratch / "apart", device)
         found["two_apart_equal"] = shards(scratch / "apart") == expected
     count = len(list(images.rglob("*.jpg")))
     found["throughput"] = {
@@ -149,14 +153,14 @@ def measure(scratch: Path, images: Path, repeats: int, kills: int, longest: floa
 def main() -> None:
     """Reads the command line."""
     arguments = parser_of(__doc__.splitlines()[0], Path(__file__).parent).parse_args()
-    quick = arguments.quick
+    quick, device = arguments.quick, arguments.device
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         write_images(images, 254 if quick else 1948, 2 if quick else 100)
         if quick:
-            found = measure(Path(folder), images, 1, 1, 3.0)
+            found = measure(Path(folder), images, 1, 1, 3.0, device)
         else:
-            found = measure(Path(folder), images, 5, 20, 9.0)
+            found = measure(Path(folder), images, 5, 20, 9.0, device)
     write_down(arguments, found)
 
 

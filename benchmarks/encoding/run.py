@@ -41,8 +41,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from pyg_graphadapter import Encoder
-images, cache, workers = sys.argv[1:]
-encoder = Encoder.from_pretrained("builtin", workers=int(workers))
+images, cache, device, workers = sys.argv[1:]
+encoder = Encoder.from_pretrained("builtin", device=device, workers=int(workers))
 print("ready", flush=True)
 found = encoder.encode_images(sorted(Path(images).iterdir()), cache=Path(cache), progress=False)
 print(len(found.x), found.num_encoded, flush=True)
@@ -117,20 +117,20 @@ def write_images(folder: Path, count: int, side: int, seed: int = 0) -> None:
         Image.fromarray(pixels).save(folder / f"{i:05}.jpg", quality=60)
 
 
-def start(images: Path, cache: Path, workers: int = 0) -> subprocess.Popen:
+def start(images: Path, cache: Path, device: str, workers: int = 0) -> subprocess.Popen:
     """A process that encodes a folder."""
-    command = [sys.executable, "-c", PROGRAM, str(images), str(cache), str(workers)]
+    command = [sys.executable, "-c", PROGRAM, str(images), str(cache), device, str(workers)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def memory(count: int, workers: int) -> dict:
+def memory(count: int, device: str, workers: int) -> dict:
     """The largest resident memory of a process that encodes, and of its children."""
     with tempfile.TemporaryDirectory() as scratch:
         images = Path(scratch) / "images"
         images.mkdir()
         write_images(images, count, 128)
         begin, largest = time.perf_counter(), 0
-        with start(images, Path(scratch) / "cache", workers) as process:
+        with start(images, Path(scratch) / "cache", device, workers) as process:
             while process.poll() is None:
                 try:
                     family = [psutil.Process(process.pid)]
@@ -150,7 +150,7 @@ def memory(count: int, workers: int) -> dict:
         }
 
 
-def kill(times: int, count: int, longest: float) -> dict:
+def kill(times: int, count: int, longest: float, device: str) -> dict:
     """Kills an encoding at random moments, lets it end, and compares."""
     generator = random.Random(0)
     with tempfile.TemporaryDirectory() as scratch:
@@ -159,13 +159,13 @@ def kill(times: int, count: int, longest: float) -> dict:
         write_images(images, count, 256)
         survived = 0
         for _ in range(times):
-            with start(images, cache) as process:
+            with start(images, cache, device) as process:
                 process.stdout.readline()
                 time.sleep(generator.uniform(0.0, longest))
                 survived += process.poll() is not None
                 process.kill()  # nothing is sent to one that has ended
         shards = len(list(cache.rglob("*.safetensors")))
-        encodes = Encoder.from_pretrained("builtin")
+        encodes = Encoder.from_pretrained("builtin", device=device)
         files = sorted(images.iterdir())
         resumed = encodes.encode_images(files, cache=cache, progress=False)
         whole = encodes.encode_images(files, progress=False)
@@ -205,7 +205,7 @@ class Profile:
         setattr(owner, name, timed)
 
 
-def profile(images: Path) -> dict:
+def profile(images: Path, device: str) -> dict:
     """Shares of the CPU time of `graphadapter fit IMAGES`, on one thread, from its start."""
     torch.set_num_threads(1)
     found = Profile()
@@ -228,6 +228,7 @@ def profile(images: Path) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["fit", str(images), "--model", "builtin", "--shots", "16"]
         arguments += ["--out", f"{folder}/classifier", "--cache-dir", f"{folder}/cache"]
+        arguments += ["--device", device]
         cli.app(arguments, standalone_mode=False)
     whole = time.process_time()
     seconds = dict(found.seconds)
@@ -241,7 +242,7 @@ def profile(images: Path) -> dict:
 
 def passed_on(arguments: argparse.Namespace) -> list[str]:
     """The options that all benchmarks have, as they were given."""
-    given = ["--quick"] if arguments.quick else []
+    given = ["--device", arguments.device, *(["--quick"] if arguments.quick else [])]
     return given if arguments.json is None else [*given, "--json", str(arguments.json)]
 
 
@@ -254,7 +255,7 @@ def main() -> None:
     parser.add_argument("--tower", choices=["builtin", "vit-b16"], default="builtin")
     parser.add_argument("--workers", type=int)
     arguments = parser.parse_args()
-    quick = arguments.quick
+    quick, device = arguments.quick, arguments.device
     with tempfile.TemporaryDirectory() as scratch:
         images = arguments.images
         if images is None:
@@ -262,20 +263,18 @@ def main() -> None:
             for c in range(2):
                 folder = images / f"class_{c}"
                 folder.mkdir(parents=True)
-                write_images(folder, 48, 256, seed=c)
+                write_images(folder, 48 if device == "cpu" else 2560, 256, seed=c)
         for what in whats if arguments.what == "all" else [arguments.what]:
-            name = what
+            name = f"{what}-{device}"
             if what == "speed":
-                name = f"speed-{arguments.tower}-{arguments.device}"
-                found = speed(
-                    images, arguments.tower, arguments.device, arguments.workers, 3 if quick else 7
-                )
+                name = f"speed-{arguments.tower}-{device}"
+                found = speed(images, arguments.tower, device, arguments.workers, 3 if quick else 7)
             elif what == "memory":
-                found = memory(200 if quick else 10_000, arguments.workers or 0)
+                found = memory(200 if quick else 10_000, device, arguments.workers or 0)
             elif what == "kill":
-                found = kill(2, 200, 3.0) if quick else kill(20, 6000, 12.0)
+                found = kill(2, 200, 3.0, device) if quick else kill(20, 6000, 12.0, device)
             elif arguments.what == "profile":
-                found = profile(images)
+                found = profile(images, device)
             else:  # in a process of its own, whose start counts
                 command = [sys.executable, __file__, "profile", "--images", images]
                 subprocess.run([*map(str, command), *passed_on(arguments)], check=True)

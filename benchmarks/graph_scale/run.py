@@ -80,17 +80,17 @@ def growth(work, sizes: tuple[int, ...], device: str, repeats: int) -> dict:
     """Time and memory at every size, and the exponents of their growth."""
     rows = []
     for num_classes in sizes:
-        few = 1 if num_classes > 50_000 else repeats
-        rows.append({"classes": num_classes, **in_a_process(work, num_classes, device, few)})
+        rows.append({"classes": num_classes, **in_a_process(work, num_classes, device, repeats)})
         print(rows[-1], flush=True)
-    found = {"rows": rows, "exponent_of_time": exponent(sizes, [row["seconds"] for row in rows])}
-    if device == "cpu":
-        memory = [row["peak_mb"] for row in rows]
-        found["exponent_of_memory"] = exponent(sizes, memory)
-    return found
+    memory = [row["peak_mb" if device == "cpu" else "gpu_mb"] for row in rows]
+    return {
+        "rows": rows,
+        "exponent_of_time": exponent(sizes, [row["seconds"] for row in rows]),
+        "exponent_of_memory": exponent(sizes, memory),
+    }
 
 
-def accuracy(features: Path) -> list[dict]:
+def accuracy(features: Path, device: str) -> list[dict]:
     """What sparse graphs cost in accuracy, on real features."""
     data = FeatureFile.load(features)
     rows = []
@@ -99,7 +99,8 @@ def accuracy(features: Path) -> list[dict]:
         for seed in SEEDS:
             evaluation = EvaluationTask.from_file(data, SHOTS, seed)
             adapter = GraphAdapter.from_task(evaluation.task, k=k)
-            train(adapter, evaluation.task, TrainConfig(seed=seed), progress=False)
+            config = TrainConfig(seed=seed, device=device)
+            train(adapter, evaluation.task, config, progress=False)
             found.append(evaluate(adapter, evaluation).accuracy)
         rows.append(
             {
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--features", type=Path, help="measure accuracy on these, instead")
     arguments: argparse.Namespace = parser.parse_args()
     if arguments.features is not None:
-        rows = accuracy(arguments.features)
+        rows = accuracy(arguments.features, arguments.device)
         write_down(arguments, {"shots": SHOTS, "seeds": SEEDS, "rows": rows}, "accuracy")
         return
     device, quick = arguments.device, arguments.quick

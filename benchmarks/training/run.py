@@ -240,10 +240,10 @@ def plain(size: tuple[int, int], device: str, repeats: int) -> dict:
     ours, other = Step(*size, device), Step(*size, device)
     measured = side_by_side(ours, lambda: plain_step(other), device, repeats, times=1)
     found = {"classes": size[0], "width": size[1], "times_faster": measured["ratio"]}
-    if device == "cpu":
-        memory = [in_a_process(work, size, device)["peak_mb"] for work in (_ours, _plain)]
-        found |= {"ours_mb": memory[0], "plain_mb": memory[1]}
-        found["times_less_memory"] = round(memory[1] / memory[0], 1)
+    kind = "peak_mb" if device == "cpu" else "gpu_mb"
+    memory = [in_a_process(work, size, device)[kind] for work in (_ours, _plain)]
+    found |= {"ours_mb": memory[0], "plain_mb": memory[1]}
+    found["times_less_memory"] = round(memory[1] / memory[0], 1)
     pair = [Step(*size, device, torch.float64) for _ in range(2)]
     for each in pair:
         with torch.random.fork_rng():
@@ -275,10 +275,7 @@ def training(device: str, epochs: int) -> dict:
     task = task_of(1000, 1024, 16)
     adapter = GraphAdapter.from_task(task)
     history = train(adapter, task, TrainConfig(epochs=epochs, device=device), progress=False)
-    found = {"epochs": epochs, "steps": history.steps, "seconds": round(history.seconds, 1)}
-    if device == "cuda":
-        found["gpu_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
-    return found
+    return {"epochs": epochs, "steps": history.steps, "seconds": round(history.seconds, 1)}
 
 
 def _coop(num_classes: int, device: str) -> dict:
@@ -298,10 +295,7 @@ def _coop(num_classes: int, device: str) -> dict:
         lambda: adapter.backward(unit(text[:32]).to(device), torch.arange(32, device=device)),
         device,
     )
-    found = {"classes": num_classes, "seconds": round(spent, 1)}
-    if device == "cuda":
-        found["gpu_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
-    return found
+    return {"classes": num_classes, "seconds": round(spent, 1)}
 
 
 def main() -> None:
