@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 
 from pyg_graphadapter.published import Published
 from pyg_graphadapter.results import Row
 from pyg_graphadapter.tables import average
+
+if TYPE_CHECKING:  # commands that draw nothing start half a second sooner
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 COLUMNS = 6
 PANEL_COLUMNS = 4
@@ -35,6 +35,9 @@ def accuracy_curve(
         published (Published, optional): Published numbers, drawn as dashed lines.
             (default: :obj:`None`)
     """
+    import matplotlib
+    from matplotlib.figure import Figure
+
     panels = {
         name: [row for row in rows if row.dataset == name]
         for name in dict.fromkeys(row.dataset for row in rows)
@@ -69,6 +72,8 @@ def accuracy_curve(
 
 def _colours(labels: Sequence[str]) -> dict[str, Any]:
     """One a label: zero-shot black, the others ten strong ones, then ten pale ones."""
+    import matplotlib
+
     palette = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
     chosen: dict[str, Any] = {}
     others = [label for label in labels if label != ZERO_SHOT]
@@ -77,7 +82,7 @@ def _colours(labels: Sequence[str]) -> dict[str, Any]:
     return {label: chosen.get(label, "black") for label in labels}
 
 
-def _draw_panel(axes: Axes, rows: Sequence[Row], colour: Mapping[str, Any]) -> None:
+def _draw_panel(axes: "Axes", rows: Sequence[Row], colour: Mapping[str, Any]) -> None:
     labels = list(dict.fromkeys(row.label for row in rows))
     for label in labels:
         own = sorted((row for row in rows if row.label == label), key=lambda row: row.shots)
@@ -103,7 +108,7 @@ def _draw_panel(axes: Axes, rows: Sequence[Row], colour: Mapping[str, Any]) -> N
 
 
 def _draw_published(
-    axes: Axes, accuracy: Mapping[str, Mapping[int, float]], colour: Mapping[str, Any]
+    axes: "Axes", accuracy: Mapping[str, Mapping[int, float]], colour: Mapping[str, Any]
 ) -> None:
     for method, points in accuracy.items():
         shown = sorted((shots, value) for shots, value in points.items() if shots > 0)
@@ -117,9 +122,9 @@ def _draw_published(
             )
 
 
-def _legend(grid: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
+def _legend(grid: "Sequence[Axes]") -> "tuple[list[Artist], list[str]]":
     """One entry a name, over all panels."""
-    entries: dict[str, Artist] = {}
+    entries: dict[str, Any] = {}
     for axes in grid:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(name, handle)
@@ -134,6 +139,9 @@ def picture_grid(images: Sequence[Image.Image], captions: Sequence[str], path: P
         captions (sequence of str): One a picture.
         path (Path): The picture, as its suffix says.
     """
+    import matplotlib
+    from matplotlib.figure import Figure
+
     lines = -(-len(images) // COLUMNS)
     figure = Figure(figsize=(2 * COLUMNS, 2.7 * lines), dpi=100, layout="constrained")
     grid = figure.subplots(lines, COLUMNS, squeeze=False).flatten()

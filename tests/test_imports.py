@@ -95,6 +95,14 @@ def test_a_report_needs_no_torch():
     assert run.stdout.strip() == "False"
 
 
+def test_commands_that_draw_nothing_load_no_matplotlib():
+    program = "import sys, pyg_graphadapter.cli; print('matplotlib' in sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100
+    )
+    assert run.stdout.strip() == "False"
+
+
 def test_the_public_names():
     for name in pyg_graphadapter.__all__:
         assert getattr(pyg_graphadapter, name).__name__ == name

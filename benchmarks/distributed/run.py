@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from common import parser_of, write_down
 CLASSES = 4
 SIDE = 224
 CORES = 2
+SHARD_IMAGES, QUICK_SHARD_IMAGES = 128, 16
 
 
 def write_images(folder: Path, count: int, corrupt: int) -> None:
@@ -43,22 +45,6 @@ def write_images(folder: Path, count: int, corrupt: int) -> None:
         Image.fromarray(pixels).save(path, quality=60)
     for i in range(corrupt):
         (folder / f"class_{i % CLASSES}" / f"bad_{i:05}.jpg").write_bytes(f"no image {i}".encode())
-
-
-def start(
-    images: Path, cache: Path, out: Path, processes: int, threads: int, device: str
-) -> subprocess.Popen:
-    """`graphadapter encode`, begun."""
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
-    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "pyg_graphadapter"]
-    command += ["encode", str(images), "--model", "builtin", "--device", device]
-    return subprocess.Popen(
-        [*command, "--out", str(out), "--overwrite"],
-        env={**os.environ, "PYG_GRAPHADAPTER_CACHE": str(cache), "OMP_NUM_THREADS": str(threads)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def shards(cache: Path) -> dict[str, bytes]:
@@ -74,18 +60,46 @@ def end(process: subprocess.Popen) -> str:
     return out + error
 
 
-def timed(images: Path, cache: Path, processes: int, device: str) -> tuple[float, str]:
-    """Seconds of encoding, without those of starting up (a second run, all of it cached), and what
-    was said of images."""
+@dataclass(frozen=True)
+class Encoding:
+    """`graphadapter encode` of some images, in shards of so many."""
 
-    def once() -> tuple[float, str]:
-        begin = time.perf_counter()
-        out, threads = cache.with_suffix(".npz"), CORES // processes
-        told = end(start(images, cache, out, processes, threads, device))
-        return time.perf_counter() - begin, told
+    images: Path
+    shard_images: int
+    device: str
 
-    (first, told), (again, _) = once(), once()
-    return first - again, told
+    def start(self, cache: Path, out: Path, processes: int, threads: int) -> subprocess.Popen:
+        """Begins it."""
+        launcher = ["torch.distributed.run", "--nproc-per-node", processes, "--standalone", "-m"]
+        command = [sys.executable, "-m", *(launcher if processes > 1 else []), "pyg_graphadapter"]
+        command += ["encode", self.images, "--model", "builtin", "--device", self.device]
+        command += ["--shard-images", self.shard_images, "--out", out, "--overwrite"]
+        variables = {"PYG_GRAPHADAPTER_CACHE": str(cache), "OMP_NUM_THREADS": str(threads)}
+        return subprocess.Popen(
+            [*map(str, command)],
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def timed(self, cache: Path, processes: int) -> tuple[float, str]:
+        """Seconds of encoding, without those of starting up (a second run, all of it cached), and
+        what was said of images."""
+
+        def once() -> tuple[float, str]:
+            begin = time.perf_counter()
+            told = end(self.start(cache, cache.with_suffix(".npz"), processes, CORES // processes))
+            return time.perf_counter() - begin, told
+
+        (first, told), (again, _) = once(), once()
+        return first - again, told
+
+    def together(self, cache: Path) -> None:
+        """Two that know nothing of each other, at once on one cache."""
+        both = [self.start(cache, cache.with_suffix(f".{i}.npz"), 1, 1) for i in range(2)]
+        for each in both:
+            end(each)
 
 
 def kill(process: subprocess.Popen) -> bool:
@@ -103,21 +117,12 @@ def kill(process: subprocess.Popen) -> bool:
     return was_running
 
 
-def together(images: Path, cache: Path, device: str) -> None:
-    """Two that know nothing of each other, at once on one cache."""
-    both = [start(images, cache, cache.with_suffix(f".{i}.npz"), 1, 1, device) for i in range(2)]
-    for each in both:
-        end(each)
-
-
-def measure(
-    scratch: Path, images: Path, repeats: int, kills: int, longest: float, device: str
-) -> dict:
+def measure(scratch: Path, encoding: Encoding, repeats: int, kills: int, longest: float) -> dict:
     """The shards of every way to encode against those of one process, and how long each takes."""
     turns = []
     for turn in range(repeats):
-        one, told = timed(images, scratch / f"one-{turn}", 1, device)
-        two, told_by_two = timed(images, scratch / f"two-{turn}", 2, device)
+        one, told = encoding.timed(scratch / f"one-{turn}", 1)
+        two, told_by_two = encoding.timed(scratch / f"two-{turn}", 2)
         turns.append((one, two))
     expected = shards(scratch / "one-0")
     corrupt = [len(set(re.findall(r"bad_\d+\.jpg", each))) for each in (told, told_by_two)]
@@ -129,17 +134,17 @@ def measure(
     generator = random.Random(0)
     killed = 0
     for i in range(kills):
-        process = start(images, scratch / "killed", scratch / "killed.npz", 1 + i % 3, 1, device)
+        process = encoding.start(scratch / "killed", scratch / "killed.npz", 1 + i % 3, 1)
         time.sleep(generator.uniform(0.0, longest))
         killed += kill(process)
     found["killed"] = killed
     found["shards_before_the_last_run"] = len(shards(scratch / "killed"))
-    together(images, scratch / "killed", device)
+    encoding.together(scratch / "killed")
     found["killed_then_two_apart_equal"] = shards(scratch / "killed") == expected
     if kills > 1:
-        together(images, scratch / "apart", device)
+        encoding.together(scratch / "apart")
         found["two_apart_equal"] = shards(scratch / "apart") == expected
-    count = len(list(images.rglob("*.jpg")))
+    count = len(list(encoding.images.rglob("*.jpg")))
     found["throughput"] = {
         "images": count,
         "one_process_images_per_second": round(statistics.median(count / a for a, _ in turns), 1),
@@ -156,11 +161,11 @@ def main() -> None:
     quick, device = arguments.quick, arguments.device
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
-        write_images(images, 254 if quick else 1948, 2 if quick else 100)
+        write_images(images, 94 if quick else 1948, 2 if quick else 100)
         if quick:
-            found = measure(Path(folder), images, 1, 1, 3.0, device)
+            found = measure(Path(folder), Encoding(images, QUICK_SHARD_IMAGES, device), 1, 1, 2.0)
         else:
-            found = measure(Path(folder), images, 5, 20, 9.0, device)
+            found = measure(Path(folder), Encoding(images, SHARD_IMAGES, device), 5, 20, 9.0)
     write_down(arguments, found)
 
 
