@@ -117,13 +117,13 @@ class Encoder(TextTower):
         # Convolutions are two to three times as fast channels last; other layers do not care:
         self.model = model.to(self.device, self.dtype, memory_format=torch.channels_last)
         self.model.eval().requires_grad_(False)
+        self.device = self.model.device  # with its number, as threads do not share the current GPU
         self.processor, self.tokenizer = processor, tokenizer
         self.name, self.revision = name, revision
         self.batch_size = batch_size or BATCH_SIZE[self.device.type]
-        on_cpu = self.device.type == "cpu"
-        self.workers = (
-            (0 if on_cpu else min(8, os.cpu_count() or 1)) if workers is None else workers
-        )
+        if workers is None:
+            workers = 0 if self.device.type == "cpu" else _cores_of_this_process()
+        self.workers = workers
 
     @classmethod
     def from_pretrained(
@@ -425,6 +425,12 @@ class Encoder(TextTower):
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"
+
+
+def _cores_of_this_process() -> int:
+    """Its share of the machine's cores, at most eight."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # said by torchrun
+    return max(1, min(8, (os.cpu_count() or 1) // processes))
 
 
 def _hash_of(name: str, value: Tensor) -> str:

@@ -149,10 +149,9 @@ class TextTower:
         return self.encode_prompts(["a"]).size(1)
 
     def _map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """On a CPU each core has items of its own, on a GPU one follows another."""
-        if self.device.type == "cpu":
-            return map_threads(work, items, torch.get_num_threads())
-        return map(work, items)
+        """On a CPU each core has items of its own; a GPU has a thread, which goes on while results
+        are written."""
+        return map_threads(work, items, torch.get_num_threads() if self.device.type == "cpu" else 1)
 
     def _checked(self, features: Tensor) -> Tensor:
         if not features.isfinite().all():

@@ -15,12 +15,12 @@ WARM_UP = 3  # steps of a batch size before it is recorded: libraries choose ker
 MIN_STEPS_TO_RECORD = 500  # recording takes as long as some hundred steps
 
 
+logger = logging.getLogger(__name__)
+
+
 def records(device: torch.device) -> bool:
     """Whether steps can be recorded there."""
     return device.type == "cuda"
-
-
-logger = logging.getLogger(__name__)
 
 
 class Trainee(Protocol):

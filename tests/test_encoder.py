@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pyg_graphadapter import Encoder, views
+from pyg_graphadapter import Encoder, encoder, views
 from pyg_graphadapter.builtin import MODEL_FOLDER
 from pyg_graphadapter.data import decode_image, load_images
 from pyg_graphadapter.graph import unit
@@ -356,3 +356,11 @@ def test_two_processes_at_once_give_one_result(checkpoint, many_images, tmp_path
     assert found.num_encoded == 0
     keys = [path for path in Path(tmp_path / "cache").rglob("*.safetensors")]
     assert len(keys) >= len(images) // 4
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert encoder._cores_of_this_process() == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert encoder._cores_of_this_process() == 3
