@@ -14,6 +14,7 @@ import contextlib
 import os
 import random
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -144,6 +145,8 @@ def measure(scratch: Path, encoding: Encoding, repeats: int, kills: int, longest
     if kills > 1:
         encoding.together(scratch / "apart")
         found["two_apart_equal"] = shards(scratch / "apart") == expected
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KB
+    found["peak_mb_of_a_process"] = round(largest / 1024)
     count = len(list(encoding.images.rglob("*.jpg")))
     found["throughput"] = {
         "images": count,

@@ -7,8 +7,9 @@
 speed: images per second of Encoder.encode_images on image files, and of the bare tower on tensors
 that are in memory already, in turn, in one process. memory: the largest memory that encoding 10,000
 images takes, of all processes together. kill: an encoding that is killed at a random moment, twenty
-times, against one that is not. profile: where the time of `graphadapter fit IMAGES` goes. Without a
-word, all four; without IMAGES (class folders), images of noise.
+times, against one that is not. growth: the time over the number of images. profile: where the time
+of `graphadapter fit IMAGES` goes. Without a word, all five; without IMAGES (class folders), images
+of noise.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel, VisionTextDualEncoderModel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import parser_of, write_down
+from common import exponent, parser_of, seconds, write_down
 
 from pyg_graphadapter import Encoder, cli, encoding, image_batches
 from pyg_graphadapter.cache import FeatureCache
@@ -37,6 +38,7 @@ from pyg_graphadapter.cli import methods
 from pyg_graphadapter.data import list_images
 from pyg_graphadapter.views import Views
 
+SIZES, QUICK_SIZES = (100, 200, 400, 800), (16, 32, 64)
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -179,6 +181,26 @@ def kill(times: int, count: int, longest: float, device: str) -> dict:
         }
 
 
+def growth(sizes: tuple[int, ...], device: str, repeats: int) -> dict:
+    """Seconds over the number of images, in turn, and the exponent."""
+    encodes = Encoder.from_pretrained("builtin", device=device)
+    with tempfile.TemporaryDirectory() as images:
+        write_images(Path(images), max(sizes), 128)
+        files = sorted(Path(images).iterdir())
+
+        def timed(count: int) -> float:
+            return seconds(lambda: encodes.encode_images(files[:count], progress=False), device)
+
+        timed(min(sizes))
+        turns = [[timed(count) for count in sizes] for _ in range(repeats)]
+    medians = [statistics.median(each) for each in zip(*turns, strict=True)]
+    return {
+        "images": sizes,
+        "seconds": [round(each, 2) for each in medians],
+        "exponent": exponent(sizes, medians),
+    }
+
+
 class Profile:
     """The CPU time of functions, less that of others among them that they call."""
 
@@ -231,9 +253,9 @@ def profile(images: Path, device: str) -> dict:
         arguments += ["--device", device]
         cli.app(arguments, standalone_mode=False)
     whole = time.process_time()
-    seconds = dict(found.seconds)
-    seconds["all else"] = whole - sum(seconds.values())
-    shares = {part: round(100 * spent / whole, 1) for part, spent in seconds.items()}
+    spent = dict(found.seconds)
+    spent["all else"] = whole - sum(spent.values())
+    shares = {part: round(100 * each / whole, 1) for part, each in spent.items()}
     return {
         "seconds": round(whole, 1),
         "percent": dict(sorted(shares.items(), key=lambda item: -item[1])),
@@ -249,7 +271,7 @@ def passed_on(arguments: argparse.Namespace) -> list[str]:
 def main() -> None:
     """Reads the command line."""
     parser = parser_of(__doc__.splitlines()[0], Path(__file__).parent)
-    whats = ["speed", "memory", "kill", "profile"]
+    whats = ["speed", "memory", "kill", "growth", "profile"]
     parser.add_argument("what", choices=[*whats, "all"], nargs="?", default="all")
     parser.add_argument("--images", type=Path, help="class folders; of noise if not given")
     parser.add_argument("--tower", choices=["builtin", "vit-b16"], default="builtin")
@@ -263,16 +285,19 @@ def main() -> None:
             for c in range(2):
                 folder = images / f"class_{c}"
                 folder.mkdir(parents=True)
-                write_images(folder, 48 if device == "cpu" else 2560, 256, seed=c)
+                count = 2560 if device == "cuda" else 24 if quick else 48
+                write_images(folder, count, 256, seed=c)
         for what in whats if arguments.what == "all" else [arguments.what]:
             name = f"{what}-{device}"
             if what == "speed":
                 name = f"speed-{arguments.tower}-{device}"
                 found = speed(images, arguments.tower, device, arguments.workers, 3 if quick else 7)
             elif what == "memory":
-                found = memory(200 if quick else 10_000, device, arguments.workers or 0)
+                found = memory(100 if quick else 10_000, device, arguments.workers or 0)
             elif what == "kill":
-                found = kill(2, 200, 3.0, device) if quick else kill(20, 6000, 12.0, device)
+                found = kill(2, 100, 1.0, device) if quick else kill(20, 6000, 12.0, device)
+            elif what == "growth":
+                found = growth(QUICK_SIZES if quick else SIZES, device, 3 if quick else 5)
             elif arguments.what == "profile":
                 found = profile(images, device)
             else:  # in a process of its own, whose start counts

@@ -59,8 +59,13 @@ def _complete(num_classes: int, device: str, repeats: int) -> dict:
 def _nearest(num_classes: int, device: str, repeats: int) -> dict:
     x = _features(num_classes, device)
     conv = KnowledgeConv(WIDTH, WIDTH).to(device)
-    built = _median(lambda: knowledge_graph(x, k=NEIGHBOURS), device, repeats)
-    graph = knowledge_graph(x, k=NEIGHBOURS)
+    kept = []
+
+    def build() -> None:
+        kept[:] = [knowledge_graph(x, k=NEIGHBOURS)]
+
+    built = _median(build, device, repeats)
+    [graph] = kept
     adj_t = to_torch_csr_tensor(
         graph.edge_index.flip(0), graph.edge_weight, (num_classes, num_classes)
     )
