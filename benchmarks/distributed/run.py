@@ -168,7 +168,7 @@ def main() -> None:
         if quick:
             found = measure(Path(folder), Encoding(images, QUICK_SHARD_IMAGES, device), 1, 1, 2.0)
         else:
-            found = measure(Path(folder), Encoding(images, SHARD_IMAGES, device), 5, 20, 9.0)
+            found = measure(Path(folder), Encoding(images, SHARD_IMAGES, device), 5, 20, 13.0)
     write_down(arguments, found)
 
 
