@@ -77,7 +77,7 @@ def this_process(device: str) -> Iterator[Process]:
             "Several processes need accelerate: pip install 'pyg-graphadapter[distributed]'."
         ) from error
     # What they exchange is small and on the CPU:
-    state = PartialState(cpu=where.type == "cpu", backend="gloo", timeout=PATIENCE)
+    state = PartialState(cpu=where.type != "cuda", backend="gloo", timeout=PATIENCE)
     try:
         yield Process(state.process_index, state.num_processes, state)
     finally:

@@ -1,5 +1,6 @@
 """One training loop for all methods."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,6 @@ DEFAULT_EPOCHS = 30
 MIN_STEPS = 100  # so that ten classes are trained for as long as a hundred
 CHECK_STEPS = 10  # at least so many lie between two looks at whether all is finite
 DRAWN_AHEAD = 2**18  # images that are drawn at once for a GPU
-
 WARMUP_LR = 1e-5
 MOMENTUM = 0.9
 OPTIMIZERS = ("adam", "sgd")
@@ -43,6 +43,8 @@ DEFAULTS: Mapping[str, Any] = {
     "eps": 1e-8,
     "warmup_epochs": 0,
 }
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class History:
 
 
 class TrainingDivergedError(ValueError):
-    """The loss is not a finite number any more; the adapter holds its last finite state."""
+    """The loss is not a finite number any more; an adapter that was trained alone holds its last
+    finite state, those of a batch the state of before."""
 
 
 def train(
@@ -131,8 +134,7 @@ def train(
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
     Returns:
-        History: The losses and the time that it took. An adapter without parameters is left as it
-        is.
+        History: The losses and the time that it took; none where there is nothing to train.
 
     Raises:
         TrainingDivergedError: If the loss is not finite; the adapter then holds the state of the
@@ -172,27 +174,39 @@ def train_together(
         list of History: What each run did; the time of a batch counts in equal shares.
 
     Raises:
+        ValueError: If there are not as many tasks, or seeds, as adapters.
         TrainingDivergedError: If a loss is not finite. Adapters of a batch are as they were then.
     """
+    if not len(adapters) == len(tasks) == len(seeds or tasks) > 0:
+        raise ValueError(
+            f"Expected one task and one seed for each adapter (got {len(adapters)} adapters, "
+            f"{len(tasks)} tasks and {len(seeds or tasks)} seeds)."
+        )
     method = type(adapters[0])
     config = (config or TrainConfig()).completed(method)
-    seeds = [config.seed] * len(adapters) if seeds is None else seeds
+    seeds = seeds or [config.seed] * len(adapters)
     device = resolve_device(config.device)
     for adapter in adapters:
         adapter.to(device)
     stack = None
     if len(adapters) > 1 and len({task.support.x.shape for task in tasks}) == 1:
         stack = method.stack(adapters)
-    if stack is None:
-        return [
-            train(adapter, task, replace(config, seed=seed), progress=progress)
-            for adapter, task, seed in zip(adapters, tasks, seeds, strict=True)
-        ]
-    losses, seconds, steps = _train(stack, tasks, seeds, config, progress=progress)
-    stack.unstack()
-    for adapter in adapters:
-        adapter.eval()
-    return [History(tuple(own.tolist()), seconds / len(adapters), steps) for own in losses.T]
+    if stack is not None:
+        try:
+            losses, seconds, steps = _train(stack, tasks, seeds, config, progress=progress)
+        except torch.OutOfMemoryError:
+            logger.warning("Out of memory with %d adapters at once: one by one.", len(adapters))
+            stack = None
+        else:
+            stack.unstack()
+            for adapter in adapters:
+                adapter.eval()
+            seconds /= len(adapters)
+            return [History(tuple(own.tolist()), seconds, steps) for own in losses.T]
+    return [
+        train(adapter, task, replace(config, seed=seed), progress=progress)
+        for adapter, task, seed in zip(adapters, tasks, seeds, strict=True)
+    ]
 
 
 def _train(
@@ -221,11 +235,11 @@ def _train(
     is_recorded = records(device) and trainee.is_recordable and steps >= MIN_STEPS_TO_RECORD
     optimizer = _optimizer(parameters, config, is_recorded=is_recorded)
     schedule = _schedule(optimizer, config, steps_per_epoch, epochs)
-    x = torch.cat([unit(task.support.x) for task in tasks]).to(parameters[0])  # [S * N, V, D]
+    rows = [unit(task.support.x).to(parameters[0]).view(-1, channels) for task in tasks]
     step = TrainingStep(
         trainee,
         optimizer,
-        x.view(-1, channels),
+        rows[0] if len(rows) == 1 else torch.cat(rows),  # [S * N * V, D]
         torch.cat([task.support.y for task in tasks]).to(device),
         config.temperature,
         config.label_smoothing,
@@ -237,7 +251,7 @@ def _train(
         ),
     )
     take = RecordedStep(step) if is_recorded else step
-    orders = _orders(seeds, num_images, num_views, device)
+    orders = _orders(seeds, num_images, num_views, epochs, device)
 
     history: list[Tensor] = []
     finite = _State(parameters)
@@ -297,7 +311,7 @@ def _schedule(
 
 
 def _orders(
-    seeds: Sequence[int], num_images: int, num_views: int, device: torch.device
+    seeds: Sequence[int], num_images: int, num_views: int, epochs: int, device: torch.device
 ) -> Iterator[Tensor]:
     """Every epoch's images, in the order of each seed, and the row that the view of each has among
     the views of all images of all seeds: ``[2, S, N]``."""
@@ -305,7 +319,7 @@ def _orders(
     # sending them to a device waits for it:
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     first = num_images * torch.arange(len(seeds)).unsqueeze(1)  # [S, 1]
-    ahead = math.ceil(DRAWN_AHEAD / (len(seeds) * num_images)) if device.type != "cpu" else 1
+    at_once = math.ceil(DRAWN_AHEAD / (len(seeds) * num_images)) if device.type != "cpu" else 1
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         order = torch.randperm(num_images, generator=generator)
@@ -317,7 +331,8 @@ def _orders(
         order, view = torch.stack([torch.stack(draw(each)) for each in generators], dim=1)
         return torch.stack([first + order, (first + order) * num_views + view])
 
-    while True:
+    for first_epoch in range(0, epochs, at_once):
+        ahead = min(at_once, epochs - first_epoch)
         yield from torch.stack([epoch() for _ in range(ahead)]).to(device)
 
 

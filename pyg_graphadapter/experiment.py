@@ -121,7 +121,8 @@ def run_all(
         origin (Origin): Where the features came from.
         out (Path): The folder of result files.
         workers (int, optional): The number of processes; one a core on the CPU, or one on a GPU, if
-            not given. (default: :obj:`None`)
+            not given. One trains seeds as a batch where that is faster, with results that are equal
+            to rounding. (default: :obj:`None`)
         progress (bool, optional): Show a progress bar over the runs, on a terminal.
             (default: :obj:`True`)
 
@@ -145,10 +146,12 @@ def run_all(
 
 
 def _by_seed(pending: Sequence[tuple[Run, Path]]) -> list[list[tuple[Run, Path]]]:
-    """Runs that differ in the seed alone, together."""
+    """Runs that differ in the seed alone, together, of methods that can be trained as a batch."""
     found: dict[str, list[tuple[Run, Path]]] = {}
     for run, path in pending:
-        same = replace(run, seed=0, training=replace(run.training, seed=0))
+        same = run
+        if adapter_class(run.method).is_stackable:
+            same = replace(run, seed=0, training=replace(run.training, seed=0))
         found.setdefault(repr(same), []).append((run, path))
     return list(found.values())
 
@@ -176,7 +179,8 @@ def _attempt(runs: Sequence[Run], tasks: Mapping[Draw, EvaluationTask]) -> list[
     try:
         return do(runs, [tasks[run.shots, run.seed] for run in runs], progress=False)
     except (ValueError, RuntimeError, MemoryError) as error:
-        if len(runs) > 1:  # which of them it was is found by doing each alone
-            return [result for run in runs for result in _attempt([run], tasks)]
         logger.debug("A run failed.", exc_info=True)
-        return [{**identity(runs[0]), "error": str(error) or type(error).__name__}]
+        if len(runs) == 1:
+            return [{**identity(runs[0]), "error": str(error) or type(error).__name__}]
+    # Which of them it was is found by doing each alone, when the memory of all is free again:
+    return [result for run in runs for result in _attempt([run], tasks)]

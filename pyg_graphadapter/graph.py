@@ -118,15 +118,13 @@ def cosine_edges(
             row, col = (candidates > threshold).nonzero(as_tuple=True)
             found.append((row + block.start, col, cosine[row, col]))
         else:
-            value, col = candidates.topk(k, dim=1)  # [B, k]
-            found.append((value, col, cosine.gather(1, col)))
+            value, index = candidates.topk(k, dim=1)  # [B, k]
+            row, position = (value > threshold).nonzero(as_tuple=True)
+            col = index[row, position]
+            found.append((row + block.start, col, cosine[row, col]))
 
-    first, col, weight = (torch.cat(parts) for parts in zip(*found, strict=True))
-    if k is None:
-        return torch.stack([col, first]), weight.to(x.dtype)
-    is_edge = first > threshold  # [C, k]; once for all blocks, as what follows waits for a GPU
-    row = is_edge.nonzero()[:, 0]
-    return torch.stack([col[is_edge], row]), weight[is_edge].to(x.dtype)
+    row, col, weight = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return torch.stack([col, row]), weight.to(x.dtype)
 
 
 def knowledge_graph(

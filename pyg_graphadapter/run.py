@@ -120,17 +120,19 @@ def _fit(
     progress: bool,
 ) -> list[dict[str, Any]]:
     """Fits and measures runs of the same settings."""
-    start = time.perf_counter()
     method = adapter_class(runs[0].method)
     tasks = [evaluation.task for evaluation in evaluations]
-    adapters = [method.from_task(task, **selected[0].settings) for task in tasks]
+    adapters, built = [], []
+    for task in tasks:
+        start = time.perf_counter()
+        adapters.append(method.from_task(task, **selected[0].settings))
+        built.append(time.perf_counter() - start)
     seeds = [run.seed for run in runs]
     histories = train_together(adapters, tasks, runs[0].training, seeds, progress=progress)
-    seconds = (time.perf_counter() - start) / len(runs)
     return [
-        _measure(run, evaluation, each, adapter, history, seconds)
-        for run, evaluation, each, adapter, history in zip(
-            runs, evaluations, selected, adapters, histories, strict=True
+        _measure(run, evaluation, each, adapter, history, seconds + history.seconds)
+        for run, evaluation, each, adapter, history, seconds in zip(
+            runs, evaluations, selected, adapters, histories, built, strict=True
         )
     ]
 

@@ -83,17 +83,10 @@ class RecordedStep:
 
     Args:
         step (TrainingStep): The step.
-        record (callable, optional): Records what a function launches, without running it, and
-            returns what launches it again. (default: :func:`cuda_graph`)
     """
 
-    def __init__(
-        self,
-        step: TrainingStep,
-        record: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
-    ) -> None:
+    def __init__(self, step: TrainingStep) -> None:
         self.step = step
-        self._record_launches = record or cuda_graph
         self._seen: Counter[int] = Counter()
         self._recorded: dict[int, _Recording | None] = {}
 
@@ -112,7 +105,7 @@ class RecordedStep:
         try:
             for group in groups:
                 group["capturable"] = True  # only now: it warns where nothing is captured
-            launch = self._record_launches(lambda: losses.append(self.step(batch)))
+            launch = cuda_graph(lambda: losses.append(self.step(batch)))
         except RuntimeError as error:
             logger.warning("The training step cannot be recorded as a CUDA graph (%s).", error)
             return None

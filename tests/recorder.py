@@ -1,5 +1,6 @@
 """What a CUDA graph does, on the CPU: operations are noted, not run, and done again on the same
-memory, with whatever Python numbers they were given."""
+memory, with whatever Python numbers they were given. It refuses the usual ways of waiting for
+values; others (`tolist`, `numpy`) it does not see."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -36,6 +37,10 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.name().split(".")[0] in WAITS:
             raise RuntimeError(f"{func.name()} waits for the device")
+        if func.name().startswith("aten::index") and any(
+            each.dtype == torch.bool for each in tensors(args[1])
+        ):
+            raise RuntimeError(f"{func.name()} by truth values waits for the device")
         given = {address(each): each.untyped_storage() for each in tensors(args, kwargs)}
         for where, storage in given.items():
             if where not in self.made and where not in self.before:

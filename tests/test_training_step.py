@@ -78,6 +78,18 @@ def test_other_optimizers_and_precisions(config, task, request):
     assert counts == [6 - training_step.WARM_UP]
 
 
+def test_a_batch_of_adapters(task, replays):
+    tasks = [task, task.with_support(torch.randperm(len(task.support)))]
+    config = TrainConfig(epochs=6)
+    each = [trained("graph_adapter", own, epochs=6) for own in tasks]
+    assert len(replays) == 2
+    adapters = [ADAPTERS["graph_adapter"].from_task(own) for own in tasks]
+    found = engine.train_together(adapters, tasks, config, progress=False)
+    assert replays[2:] == [6 - training_step.WARM_UP]
+    for adapter, history, expected in zip(adapters, found, each, strict=True):
+        assert_equal_training((adapter, history), expected)
+
+
 def test_a_step_that_waits_is_taken_as_it_is(task, replays, monkeypatch, caplog):
     backward = Adapter.backward
 

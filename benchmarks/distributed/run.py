@@ -145,7 +145,7 @@ def measure(scratch: Path, encoding: Encoding, repeats: int, kills: int, longest
     if kills > 1:
         encoding.together(scratch / "apart")
         found["two_apart_equal"] = shards(scratch / "apart") == expected
-    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KB
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KB, at most
     found["peak_mb_of_a_process"] = round(largest / 1024)
     count = len(list(encoding.images.rglob("*.jpg")))
     found["throughput"] = {

@@ -62,7 +62,8 @@ def _nearest(num_classes: int, device: str, repeats: int) -> dict:
     kept = []
 
     def build() -> None:
-        kept[:] = [knowledge_graph(x, k=NEIGHBOURS)]
+        kept.clear()
+        kept.append(knowledge_graph(x, k=NEIGHBOURS))
 
     built = _median(build, device, repeats)
     [graph] = kept

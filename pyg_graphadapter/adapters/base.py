@@ -64,8 +64,10 @@ class Adapter(torch.nn.Module, ABC):
     inputs: ClassVar[tuple[str, ...]] = ("text",)
     #: Whether something is left to be trained by :func:`~pyg_graphadapter.train`.
     is_trained: ClassVar[bool] = True
-    #: Whether a training step neither waits for the device nor looks at values, so that a GPU can
-    #: replay it.
+    #: Whether :meth:`stack` ever makes a batch of the method's adapters.
+    is_stackable: ClassVar[bool] = False
+    #: Whether a training step neither waits for the device, nor looks at values, nor at Python
+    #: numbers that change from step to step, so that a GPU can replay it.
     is_recordable: ClassVar[bool] = True
     #: How the method is trained, where it differs from the defaults of ``TrainConfig``.
     recipe: ClassVar[Mapping[str, Any]] = {}

@@ -103,6 +103,7 @@ class GraphAdapter(LinearAdapter):
 
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "prototypes")
+    is_stackable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.95, 0.9, 0.7, 0.5)}
 
@@ -193,6 +194,7 @@ class GraphAdapter(LinearAdapter):
             each.config == first.config
             and each.logit_scale == first.logit_scale
             and each.text.shape == first.text.shape
+            and all(parameter.requires_grad for parameter in each.parameters())
             for each in adapters
         )
         on_cpu = first.text.device.type == "cpu"

@@ -59,9 +59,8 @@ class GraphStep:
     with the batch. All else is done in place, in memory that is kept between steps; the gradient of
     one bias a class is such memory too. :func:`torch.autograd.grad` gives the same to rounding.
 
-    With :math:`\sigma` the logistic function, :math:`\tanh(a) = 2 \, \sigma(2a) - 1` takes a tenth
-    of the time of :func:`torch.tanh` on a CPU. Its two and its one cost nothing: they go into the
-    product and into the sum with the text features.
+    With :math:`\sigma` the logistic function, :math:`\tanh(a) = 2 \, \sigma(2a) - 1` takes a fifth
+    of the time of :func:`torch.tanh` on a CPU; the inner two goes into the product.
 
     All tensors may have one more dimension, the first: that of :math:`S` independent adapters.
     Nothing waits for the device, and shapes depend on the batch size alone, so that a GPU can
@@ -88,10 +87,10 @@ class GraphStep:
     ) -> None:
         self.dtype, self.device = dtype or text.dtype, text.device
         self.sides, self.activation = sides, activation
-        # w = rest + slope * (what both sides give, of sigmoid(gain * a) or of a)
         self._gain = 2 if activation == "tanh" else 1
-        self._slope = self._gain * (1 - alpha)
-        self._rest = alpha * text if activation == "none" else alpha * text - (1 - alpha)
+        self._minus_one = text.new_tensor(-1.0)
+        self.alpha = alpha
+        self._rest = alpha * text
         self._factors = [side.messages.to(self.dtype) for side in sides]
         self._h = [torch.empty_like(text) for _ in sides]  # [*, C, D] each
         self._w, self._grad = torch.empty_like(text), torch.empty_like(text)  # [*, C, D]
@@ -135,7 +134,7 @@ class GraphStep:
         if label_smoothing:
             g.sub_(label_smoothing / num_classes)
         g.scatter_add_(-1, target, g.new_full((), label_smoothing - 1).expand(target.shape))
-        g.mul_(factor.mul_(self._gain * self._slope / size))
+        g.mul_(factor.mul_((1 - self.alpha) / size))
         pull = raw.mul_(g).sum(dim=-2).unsqueeze(-1).div_(norm.square_())  # [*, C, 1]
         self._product(grad, g.mT, x)
         grad.addcmul_(w, pull, value=-1)
@@ -154,15 +153,15 @@ class GraphStep:
                 add = torch.addmm if h.dim() == 2 else torch.baddbmm
                 add(side.bias, messages, side.weight.mT, beta=gain, alpha=gain, out=h)
             if self.activation == "tanh":
-                h.sigmoid_()
-            w = torch.add(w, h, alpha=self._slope * side.share, out=self._w)
+                torch.add(self._minus_one, h.sigmoid_(), alpha=2, out=h)
+            w = torch.add(w, h, alpha=(1 - self.alpha) * side.share, out=self._w)
         return w
 
     def _backward(self, grad: Tensor) -> None:
         """From the gradient of what both sides give, weighted, to that of the parameters."""
         for side, messages, h in zip(self.sides, self._factors, self._h, strict=True):
             if self.activation == "tanh":
-                torch.ops.aten.sigmoid_backward.grad_input(grad, h, grad_input=h)
+                torch.ops.aten.tanh_backward.grad_input(grad, h, grad_input=h)
             else:
                 h.copy_(grad)
             if side.share != 1:

@@ -76,6 +76,8 @@ def test_what_is_trained_as_a_batch():
     assert GraphAdapter.stack([*adapters, *adapters_of(1, alpha=0.5)]) is None
     assert GraphAdapter.stack(adapters_of(activation="gelu")) is None
     assert GraphAdapter.stack(adapters_of(groups=2)) is None
+    adapters[1].conv.text_conv.lin.weight.requires_grad_(False)
+    assert GraphAdapter.stack(adapters) is None
     text = torch.randn(10, 512)
     assert GraphAdapter.stack([GraphAdapter(text, text)] * 2) is None  # no faster
 
@@ -104,6 +106,30 @@ def test_nothing_is_trained_in_no_epoch(tasks):
 
 def test_a_batch_that_diverges_leaves_all_as_they_were(tasks):
     adapters = [GraphAdapter.from_task(task, activation="none") for task in tasks]
-    with pytest.raises(TrainingDivergedError, match="in epoch 1"):
+    parameters = [parameter for adapter in adapters for parameter in adapter.parameters()]
+    for parameter in parameters:
+        torch.nn.init.normal_(parameter)
+    before = [parameter.clone() for parameter in parameters]
+    with pytest.raises(TrainingDivergedError, match="in epoch"):
         train_together(adapters, tasks, TrainConfig(epochs=2, lr=1e38, batch_size=5))
-    assert all(not parameter.any() for adapter in adapters for parameter in adapter.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
+
+
+def test_a_batch_that_takes_too_much_memory_is_trained_one_by_one(tasks, monkeypatch, caplog):
+    def too_much(self, *batch):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(GraphStack, "backward", too_much)
+    adapters = [GraphAdapter.from_task(task) for task in tasks]
+    found = train_together(adapters, tasks, TrainConfig(epochs=2), progress=False)
+    assert [history.steps for history in found] == [2, 2, 2]
+    assert "Out of memory with 3 adapters at once" in caplog.text
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), (1, 2, 3, 4)])
+def test_each_adapter_has_a_task_and_a_seed(tasks, seeds):
+    adapters = [GraphAdapter.from_task(task) for task in tasks]
+    with pytest.raises(ValueError, match=r"got 3 adapters, 3 tasks and \d seeds"):
+        train_together(adapters, tasks, TrainConfig(), seeds)
+    with pytest.raises(ValueError, match="got 0 adapters"):
+        train_together([], [])

@@ -42,6 +42,16 @@ def test_loss_and_gradient_are_those_of_automatic_differentiation(
         torch.testing.assert_close(gradients(adapter), expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_class_without_a_text_has_no_logit():
+    torch.manual_seed(0)
+    text, prototypes = torch.randn(2, 7, 5)
+    text[3] = 0
+    adapter = GraphAdapter(text, prototypes).train()  # as training starts
+    x, y = unit(torch.randn(6, 5)), torch.arange(6)
+    expected = LinearAdapter.backward(adapter, x, y)
+    torch.testing.assert_close(adapter.backward(x, y), expected)
+
+
 def test_a_step_after_other_weights_were_loaded_is_theirs():
     adapter, other = adapter_of(), adapter_of(alpha=0.9)
     x, y = unit(torch.randn(3, 5).double()), torch.tensor([0, 1, 2])
