@@ -239,7 +239,8 @@ def distributed() -> None:
     facts = [
         hardware(found),
         table(["", "shards equal, byte by byte"], ways),
-        f"{found['shards']} shards; of the files that are no images, one process told "
+        f"{found['shards']} shards, of which the killed runs had made "
+        f"{found['shards_before_the_last_run']}; of the files that are no images, one process told "
         f"{found['corrupt_images_told_by_one_and_two'][0]} and two told "
         f"{found['corrupt_images_told_by_one_and_two'][1]}.",
         f"Throughput: {speed['one_process_images_per_second']:g} images/s by one process with two "
