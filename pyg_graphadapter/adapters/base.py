@@ -68,7 +68,7 @@ class Adapter(torch.nn.Module, ABC):
     is_stackable: ClassVar[bool] = False
     #: Whether a training step neither waits for the device, nor looks at values, nor at Python
     #: numbers that change from step to step, so that a GPU can replay it.
-    is_recordable: ClassVar[bool] = True
+    is_recordable: ClassVar[bool] = False
     #: How the method is trained, where it differs from the defaults of ``TrainConfig``.
     recipe: ClassVar[Mapping[str, Any]] = {}
     #: The values that selection tries of settings that are left open, the most careful first.

@@ -51,6 +51,7 @@ class CLAP(LinearAdapter):
 
     Config: ClassVar[type[AdapterConfig]] = CLAPConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "trust")
+    is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"optimizer": "sgd", "lr": 0.1, "epochs": 300}
 
     config: CLAPConfig

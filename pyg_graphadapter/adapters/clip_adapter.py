@@ -50,6 +50,7 @@ class CLIPAdapter(Adapter):
     """
 
     Config: ClassVar[type[AdapterConfig]] = CLIPAdapterConfig
+    is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"epochs": 100}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"ratio": (0.2, 0.4, 0.6)}
 

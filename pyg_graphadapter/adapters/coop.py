@@ -71,7 +71,6 @@ class CoOp(LinearAdapter):
 
     Config: ClassVar[type[AdapterConfig]] = CoOpConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "vectors")
-    is_recordable: ClassVar[bool] = False  # text towers may look at values
     recipe: ClassVar[Mapping[str, Any]] = {
         "optimizer": "sgd",
         "lr": 2e-3,

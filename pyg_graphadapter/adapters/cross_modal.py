@@ -45,6 +45,7 @@ class CrossModal(LinearAdapter):
     """
 
     Config: ClassVar[type[AdapterConfig]] = CrossModalConfig
+    is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"weight_decay": 0.01}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"text_weight": (10.0, 3.0, 1.0, 0.3)}
 

@@ -104,6 +104,7 @@ class GraphAdapter(LinearAdapter):
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[tuple[str, ...]] = ("text", "prototypes")
     is_stackable: ClassVar[bool] = True
+    is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.95, 0.9, 0.7, 0.5)}
 

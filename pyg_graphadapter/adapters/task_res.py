@@ -43,6 +43,7 @@ class TaskRes(LinearAdapter):
     """
 
     Config: ClassVar[type[AdapterConfig]] = TaskResConfig
+    is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"lr": 2e-3, "epochs": 100}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"scale": (0.05, 0.1, 0.25, 0.5)}
 

@@ -125,6 +125,7 @@ class TipAdapterF(TipAdapter):
     """
 
     is_trained: ClassVar[bool] = True
+    is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"epochs": 20, "eps": 1e-4, "weight_decay": 0.01}
 
     def _register_keys(self, keys: Tensor) -> None:
