@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyg_graphadapter.adapters import GraphAdapter, ZeroShot
-    from pyg_graphadapter.classifier import FewShotClassifier
-    from pyg_graphadapter.encoder import Encoder
-    from pyg_graphadapter.encoding import EncodingConfig
-    from pyg_graphadapter.engine import TrainConfig, train
+    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+    from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+    from pyg_graphadapter.encoding.encoder import Encoder
     from pyg_graphadapter.estimator import GraphAdapterClassifier
-    from pyg_graphadapter.evaluation import evaluate
     from pyg_graphadapter.feature_file import FeatureFile
     from pyg_graphadapter.features import Features
     from pyg_graphadapter.graph import (
@@ -21,8 +19,10 @@ if TYPE_CHECKING:
         weighted_degree,
     )
     from pyg_graphadapter.nn import DualKnowledgeConv, KnowledgeConv
-    from pyg_graphadapter.selection import select
     from pyg_graphadapter.task import EvaluationTask, FewShotTask
+    from pyg_graphadapter.training.engine import TrainConfig, train
+    from pyg_graphadapter.training.evaluation import evaluate
+    from pyg_graphadapter.training.selection import select
 
 __version__ = "0.1.0"
 
@@ -54,25 +54,25 @@ __all__ = [
 # for transformers and datasets, and who makes a report of results not for torch.
 _HOME = {
     "DualKnowledgeConv": "nn",
-    "Encoder": "encoder",
-    "EncodingConfig": "encoding",
+    "Encoder": "encoding.encoder",
+    "EncodingConfig": "encoding.dataset_encoder",
     "EvaluationTask": "task",
     "FeatureFile": "feature_file",
     "Features": "features",
-    "FewShotClassifier": "classifier",
+    "FewShotClassifier": "classifier.few_shot_classifier",
     "FewShotTask": "task",
     "GraphAdapter": "adapters",
     "GraphAdapterClassifier": "estimator",
     "KnowledgeConv": "nn",
-    "TrainConfig": "engine",
+    "TrainConfig": "training.engine",
     "ZeroShot": "adapters",
     "class_prototypes": "graph",
     "cosine_edges": "graph",
     "dual_knowledge_graph": "graph",
-    "evaluate": "evaluation",
+    "evaluate": "training.evaluation",
     "knowledge_graph": "graph",
-    "select": "selection",
-    "train": "engine",
+    "select": "training.selection",
+    "train": "training.engine",
     "weighted_degree": "graph",
 }
 

@@ -12,17 +12,17 @@ from torch import Tensor
 from pyg_graphadapter.adapters import Adapter, GraphAdapter, ZeroShot
 from pyg_graphadapter.builtin import BUILTIN
 from pyg_graphadapter.data import decode_image
-from pyg_graphadapter.encoder import Encoder
-from pyg_graphadapter.encoding import EncodingConfig
-from pyg_graphadapter.engine import TrainConfig, train
-from pyg_graphadapter.evaluation import predict_logits
-from pyg_graphadapter.experiment import plan, run_all
-from pyg_graphadapter.figures import accuracy_curve, picture_grid
-from pyg_graphadapter.results import Row, summarize
-from pyg_graphadapter.run import Run
-from pyg_graphadapter.sources import ImageSource, evaluation_tasks
+from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+from pyg_graphadapter.encoding.encoder import Encoder
+from pyg_graphadapter.encoding.sources import ImageSource, evaluation_tasks
+from pyg_graphadapter.experiment.grid import plan, run_all
+from pyg_graphadapter.experiment.run import Run
+from pyg_graphadapter.report.figures import accuracy_curve, picture_grid
+from pyg_graphadapter.report.results import Row, summarize
 from pyg_graphadapter.storage import prepare_folder
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.engine import TrainConfig, train
+from pyg_graphadapter.training.evaluation import predict_logits
 
 METHODS = ("zero_shot", "graph_adapter")
 SHOTS = (1, 2, 4, 8, 16)

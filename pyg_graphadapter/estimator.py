@@ -13,10 +13,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from pyg_graphadapter.adapters import GraphAdapter
-from pyg_graphadapter.engine import TrainConfig, train
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.engine import TrainConfig, train
 
 
 class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

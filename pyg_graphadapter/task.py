@@ -13,7 +13,8 @@ from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features, check_fits, check_text
 from pyg_graphadapter.graph import class_prototypes, unit
 
-MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images a class
+MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
+DrawKey = tuple[int, int]  # the number of shots per class and the seed that a task was drawn with
 
 
 class TextEncoder(Protocol):
@@ -261,6 +262,21 @@ class EvaluationTask:
             found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
             found.update(tensor.cpu().contiguous().numpy().tobytes())
         return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a result says of the features that it was measured on.
+
+    Args:
+        name (str): The name of the file or the data set.
+        model (str, optional): The encoder, where it is known. (default: :obj:`None`)
+        skipped (int, optional): How many images could not be decoded. (default: :obj:`0`)
+    """
+
+    name: str
+    model: str | None = None
+    skipped: int = 0
 
 
 def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:

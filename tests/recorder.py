@@ -63,7 +63,7 @@ class Recorder(TorchDispatchMode):
 
 
 def record(work):
-    """In the place of :func:`pyg_graphadapter.training_step.cuda_graph`."""
+    """In the place of :func:`pyg_graphadapter.training.training_step.cuda_graph`."""
     recorder = Recorder()
     try:
         with recorder:

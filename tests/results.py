@@ -1,6 +1,6 @@
 """Results as experiments write them."""
 
-from pyg_graphadapter.results import RESULT_FORMAT
+from pyg_graphadapter.report.results import RESULT_FORMAT
 
 
 def result(method="graph_adapter", shots=1, seed=1, accuracy=50.0, **more):

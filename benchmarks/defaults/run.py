@@ -18,11 +18,11 @@ from statistics import fmean
 import torch
 
 from pyg_graphadapter import FeatureFile, GraphAdapter, TrainConfig, ZeroShot, evaluate, train
-from pyg_graphadapter.engine import DEFAULT_EPOCHS
-from pyg_graphadapter.results import read_result, summarize
+from pyg_graphadapter.report.results import read_result, summarize
+from pyg_graphadapter.report.tables import markdown_table
 from pyg_graphadapter.storage import versions
-from pyg_graphadapter.tables import markdown_table
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.engine import DEFAULT_EPOCHS
 
 HERE = Path(__file__).parent
 SHOTS = (3, 2, 1)

@@ -32,11 +32,12 @@ from transformers import CLIPConfig, CLIPModel, VisionTextDualEncoderModel
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import exponent, parser_of, seconds, write_down
 
-from pyg_graphadapter import Encoder, cli, encoding, image_batches
-from pyg_graphadapter.cache import FeatureCache
+from pyg_graphadapter import Encoder, EncodingConfig, cli
 from pyg_graphadapter.cli import methods
 from pyg_graphadapter.data import list_images
-from pyg_graphadapter.views import Views
+from pyg_graphadapter.encoding import image_batches
+from pyg_graphadapter.encoding.cache import FeatureCache
+from pyg_graphadapter.encoding.views import Views
 
 SIZES, QUICK_SIZES = (100, 200, 400, 800), (16, 32, 64)
 PROGRAM = """
@@ -241,7 +242,7 @@ def profile(images: Path, device: str) -> dict:
         (FeatureCache, "read", "cache"),
         (FeatureCache, "write", "cache"),
         (FeatureCache, "has", "cache"),
-        (encoding.EncodingConfig, "load", "loading the model"),
+        (EncodingConfig, "load", "loading the model"),
         (methods, "open_source", "listing images"),
         (methods, "select_defaults", "selection"),
         (methods.FewShotClassifier, "fit", "training"),

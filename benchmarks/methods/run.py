@@ -22,9 +22,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pyg_graphadapter.adapters import ADAPTERS
-from pyg_graphadapter.report import FIGURE, write_report
+from pyg_graphadapter.report.page import FIGURE, write_report
+from pyg_graphadapter.report.tables import Table
 from pyg_graphadapter.storage import versions
-from pyg_graphadapter.tables import Table
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -28,9 +28,9 @@ from transformers import CLIPConfig, CLIPModel
 
 from pyg_graphadapter import Encoder, Features, FewShotTask, GraphAdapter, TrainConfig, train
 from pyg_graphadapter.adapters import CoOp, graph_adapter
-from pyg_graphadapter.engine import train_together
 from pyg_graphadapter.graph import unit
-from pyg_graphadapter.training_step import RecordedStep, TrainingStep, side_stream
+from pyg_graphadapter.training.engine import train_together
+from pyg_graphadapter.training.training_step import RecordedStep, TrainingStep, side_stream
 
 BATCH = 256
 TEMPERATURE = 2.0

@@ -11,8 +11,8 @@ import typer
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class
 from pyg_graphadapter.data import FEW_SHOT_BENCHMARKS, benchmark
-from pyg_graphadapter.encoding import EncodingConfig
-from pyg_graphadapter.sources import ImageSource, Source
+from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+from pyg_graphadapter.encoding.sources import ImageSource, Source
 
 T = TypeVar("T")
 ALL = "all"

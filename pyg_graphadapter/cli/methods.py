@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from pyg_graphadapter.adapters import ADAPTERS, ZeroShot
-from pyg_graphadapter.classifier import FewShotClassifier
-from pyg_graphadapter.classifier_file import check_output
+from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+from pyg_graphadapter.classifier.file import check_output
 from pyg_graphadapter.cli.arguments import (
     METHODS,
     Data,
@@ -28,15 +28,8 @@ from pyg_graphadapter.cli.arguments import (
     take_encoding,
 )
 from pyg_graphadapter.cli.settings import with_settings
-from pyg_graphadapter.encoding import EncodingConfig
-from pyg_graphadapter.engine import TrainConfig
-from pyg_graphadapter.evaluation import evaluate
-from pyg_graphadapter.experiment import PROTOCOLS, plan, run_all
-from pyg_graphadapter.presets import PRESETS
-from pyg_graphadapter.results import summarize
-from pyg_graphadapter.run import Run
-from pyg_graphadapter.selection import select_defaults
-from pyg_graphadapter.sources import (
+from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+from pyg_graphadapter.encoding.sources import (
     ImageSource,
     Source,
     evaluation_tasks,
@@ -44,8 +37,15 @@ from pyg_graphadapter.sources import (
     open_benchmark,
     open_source,
 )
-from pyg_graphadapter.tables import base_to_new_tables, markdown_table, shifted_tables
+from pyg_graphadapter.experiment.grid import PROTOCOLS, plan, run_all
+from pyg_graphadapter.experiment.presets import PRESETS
+from pyg_graphadapter.experiment.run import Run
+from pyg_graphadapter.report.results import summarize
+from pyg_graphadapter.report.tables import base_to_new_tables, markdown_table, shifted_tables
 from pyg_graphadapter.task import NewClasses, ShiftedTest
+from pyg_graphadapter.training.engine import TrainConfig
+from pyg_graphadapter.training.evaluation import evaluate
+from pyg_graphadapter.training.selection import select_defaults
 
 METHOD_PANELS = {
     method.__name__: method.Config for method in ADAPTERS.values() if fields(method.Config)

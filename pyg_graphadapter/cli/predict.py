@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from pyg_graphadapter.classifier import FewShotClassifier
+from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
 from pyg_graphadapter.cli.arguments import Device, one_sentence
 from pyg_graphadapter.data import list_images
+from pyg_graphadapter.encoding.sources import is_feature_file
 from pyg_graphadapter.feature_file import read_images
-from pyg_graphadapter.sources import is_feature_file
 
 
 @one_sentence

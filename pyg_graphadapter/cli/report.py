@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from pyg_graphadapter.cli.arguments import one_sentence
-from pyg_graphadapter.figures import REFERENCE
-from pyg_graphadapter.published import Published
-from pyg_graphadapter.report import PAGE, write_report
+from pyg_graphadapter.report.figures import REFERENCE
+from pyg_graphadapter.report.page import PAGE, write_report
+from pyg_graphadapter.report.published import Published
 
 
 @one_sentence

@@ -8,9 +8,9 @@ import torch
 from pyg_graphadapter import EvaluationTask, GraphAdapter, TrainConfig, train
 from pyg_graphadapter.adapters import TaskRes
 from pyg_graphadapter.adapters.graph_stack import GraphStack
-from pyg_graphadapter.engine import TrainingDivergedError, train_together
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.testing import fake_features
+from pyg_graphadapter.training.engine import TrainingDivergedError, train_together
 
 SEEDS = (1, 2, 5)
 

@@ -1,0 +1,1 @@
+"""Fitted classifiers: predicting, saving, exporting and explaining."""

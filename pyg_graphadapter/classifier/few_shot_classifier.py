@@ -1,0 +1,378 @@
+"""A fitted classifier: images or their features in, labels out; saved without the data it was
+fitted on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeAlias, cast
+
+import datasets
+import safetensors.torch
+import torch
+from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
+from torch import Tensor
+
+from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
+from pyg_graphadapter.classifier.explanation import Explanation, explain_class, explain_image
+from pyg_graphadapter.classifier.export import export_onnx
+from pyg_graphadapter.classifier.file import (
+    CARD,
+    FIELDS,
+    WEIGHTS,
+    read_classifier,
+    write_classifier,
+)
+from pyg_graphadapter.classifier.model_card import model_card
+from pyg_graphadapter.data import list_images, load_images
+from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, EncodingConfig, class_names_of
+from pyg_graphadapter.encoding.encoder import Encoder
+from pyg_graphadapter.encoding.sources import ImageSource, load_encoder
+from pyg_graphadapter.feature_file import FeatureFile
+from pyg_graphadapter.features import Features
+from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.storage import write_atomic
+from pyg_graphadapter.task import FewShotTask, draw_task
+from pyg_graphadapter.training.engine import TrainConfig, train
+from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
+from pyg_graphadapter.training.selection import select_defaults
+
+# A folder, a path, a data set, or images one by one:
+Images: TypeAlias = str | Path | Sequence[Any]
+
+
+@dataclass(eq=False)
+class FewShotClassifier(ModelHubMixin):
+    """A trained adapter with the names of its classes and, where it was fitted on images, the
+    encoder that it needs for further ones.
+
+    Args:
+        adapter (Adapter): The adapter.
+        class_names (tuple of str): The names of its classes.
+        method (str): The method's name.
+        training (dict): How it was trained. (default: :obj:`{}`)
+        encoding (dict): What its features came from: the encoder's name, revision and hash, the
+            templates and how images were encoded; empty if it was fitted on features.
+            (default: :obj:`{}`)
+        measured (dict): What was measured, for the model card. (default: :obj:`{}`)
+
+    Example:
+        >>> from pyg_graphadapter.testing import fake_features
+        >>> data = fake_features(num_classes=3)
+        >>> classifier = FewShotClassifier.fit(data, shots=4, progress=False)
+        >>> classifier.predict(data.test.mean_views()[:3])
+        ['class 0', 'class 0', 'class 0']
+    """
+
+    adapter: Adapter
+    class_names: tuple[str, ...]
+    method: str
+    training: dict[str, Any] = field(default_factory=dict)
+    encoding: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
+        self._hub_mixin_config = {"library_name": "pyg_graphadapter"}
+        self._encoder: Encoder | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        data: Images | datasets.DatasetDict | FeatureFile | FewShotTask,
+        shots: int = 16,
+        seed: int = 1,
+        method: str = "graph_adapter",
+        config: TrainConfig | None = None,
+        *,
+        model: str | Path | Encoder | None = None,
+        encoding: EncodingConfig | None = None,
+        select: bool = True,
+        progress: bool = True,
+        **settings: Any,
+    ) -> Self:
+        """Draws a few shots and trains a method on them.
+
+        Args:
+            data (str, Path, datasets.Dataset, FeatureFile or FewShotTask): Images as
+                :func:`pyg_graphadapter.data.load_images` takes them, features, or shots that are
+                drawn already.
+            shots (int, optional): The number of images a class. (default: :obj:`16`)
+            seed (int, optional): The seed of the draw. (default: :obj:`1`)
+            method (str, optional): The method's name. (default: :obj:`"graph_adapter"`)
+            config (TrainConfig, optional): How to train; the defaults with :obj:`seed` if not
+                given. (default: :obj:`None`)
+            model (str, Path or Encoder, optional): The encoder of images; see
+                :meth:`Encoder.from_pretrained`. (default: :obj:`None`)
+            encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
+            select (bool, optional): Select what the settings leave open inside the few shots
+                (:func:`~pyg_graphadapter.training.selection.select_defaults`), instead of the
+                method's defaults. (default: :obj:`True`)
+            progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+            **settings (optional): The method's settings.
+
+        Raises:
+            ValueError: If a class has too few images, a name or setting is unknown, or there is
+                no encoder for images.
+        """
+        config = config or TrainConfig(seed=seed)
+        build = adapter_class(method)
+        encoder = None
+        if isinstance(data, FeatureFile):
+            data = draw_task(data, shots, seed)
+        elif not isinstance(data, FewShotTask):
+            encoder = load_encoder(model, encoding or EncodingConfig(), config.device)
+            data = ImageSource(data, encoder, encoding, progress=progress).task(shots, seed)
+        if select:
+            settings |= select_defaults(method, data, config, settings, progress=progress)
+        adapter = build.from_task(data, **settings)
+        train(adapter, data, config, progress=progress)
+        training = {"shots": shots, "draw_seed": seed, **asdict(config)}
+        classifier = cls(adapter.cpu().eval(), data.class_names, method, training)
+        if encoder is not None:
+            classifier.use_encoder(encoder, encoding)
+        return classifier
+
+    def use_encoder(self, encoder: Encoder, config: EncodingConfig | None = None) -> None:
+        """Says which encoder further images go through: that of the features it was fitted on."""
+        self._encoder = encoder
+        self.encoding = {
+            "model": encoder.name,
+            "revision": encoder.revision,
+            "weights": encoder.weights_hash,
+            "width": encoder.num_channels,
+            **(config or EncodingConfig()).describe(),
+        }
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when it is first needed.
+
+        Raises:
+            ValueError: If the classifier was fitted on features, or the encoder that its name
+                leads to now is another one.
+        """
+        if self._encoder is None:
+            if not self.encoding:
+                raise ValueError(
+                    "The classifier was fitted on features, so it knows no encoder for images: "
+                    "pass features, or say which encoder they came from with use_encoder."
+                )
+            self.load_encoder()
+        assert self._encoder is not None
+        return self._encoder
+
+    def load_encoder(self, device: str = "auto", *, offline: bool = False) -> None:
+        """Loads the encoder that the classifier was fitted with.
+
+        Raises:
+            ValueError: If it cannot be loaded, or is another one.
+        """
+        known = self.encoding
+        encoder = Encoder.from_pretrained(
+            known["model"],
+            revision=known["revision"],
+            dtype=known["dtype"],
+            device=device,
+            local_files_only=offline,
+        )
+        if encoder.weights_hash != known["weights"]:
+            raise ValueError(
+                f"The model {known['model']!r} is not the one that the classifier was fitted with "
+                f"(its weights or configuration have changed): fit it again, or restore the model."
+            )
+        self._encoder = encoder
+
+    def encode(self, images: Images, *, progress: bool = True) -> Tensor:
+        """Features ``[N, D]`` of images: a folder, paths, PIL images or a data set.
+
+        Raises:
+            ValueError: If one cannot be decoded, or there is no encoder.
+        """
+        found = self.encoder.encode_images(_listed(images), strict=True, progress=progress)
+        return found.x[:, 0]
+
+    def predict_proba(self, x: Tensor | Images) -> Tensor:
+        """Class probabilities ``[N, C]`` of image features ``[N, D]``, or of images.
+
+        Raises:
+            ValueError: If the features are not finite, or of another width than those that it was
+                fitted with; if an image cannot be decoded.
+        """
+        if not isinstance(x, Tensor):
+            x = self.encode(x)
+        width = self.adapter.text.size(1)
+        if x.dim() != 2 or x.size(1) != width:
+            of = f" of {self.encoding['model']}" if self.encoding else ""
+            raise ValueError(
+                f"The classifier was fitted with features{of} {width} wide (got {list(x.shape)}): "
+                f"use those of the same encoder."
+            )
+        if not x.isfinite().all():
+            raise ValueError("Features must be finite (got NaN or infinity).")
+        return predict_logits(self.adapter, x).softmax(dim=1)
+
+    def predict(self, x: Tensor | Images) -> list[str]:
+        """The class name of every row of image features ``[N, D]``, or of every image.
+
+        Raises:
+            ValueError: As :meth:`predict_proba` does.
+        """
+        return [self.class_names[c] for c in self.predict_proba(x).argmax(dim=1).tolist()]
+
+    def evaluate(
+        self,
+        data: Images | datasets.DatasetDict | FeatureFile | Features,
+        *,
+        encoding: EncodingConfig | None = None,
+        progress: bool = True,
+    ) -> Evaluation:
+        """Measures the classifier on labelled images or features: the test split where there is
+        one, else all that there are.
+
+        Raises:
+            ValueError: If a class is not among those that it was fitted on, or there is no image.
+        """
+        if isinstance(data, FeatureFile):
+            data = data.test or data.train
+        elif not isinstance(data, Features):
+            splits = load_images(data)
+            encode = DatasetEncoder(self.encoder, encoding, progress=progress)
+            split = splits[next(name for name in ("test", "val", "train") if name in splits)]
+            data = self._with_own_labels(encode.encode_split(split), class_names_of(split))
+        return evaluate(self.adapter, data)
+
+    def _with_own_labels(self, features: Features, names: Sequence[str]) -> Features:
+        strange = [name for name in names if name not in self.class_names]
+        if strange:
+            raise ValueError(
+                f"The classifier does not know the class {strange[0]!r}: it was fitted on "
+                f"{len(self.class_names)} others."
+            )
+        own = torch.tensor([self.class_names.index(name) for name in names])
+        return Features(features.x, own[features.y])
+
+    def export(self, path: str | Path | None = None) -> Tensor:
+        """The class weights ``[C, D]``: logits are ``logit_scale`` times their product with image
+        features of length one, plus ``class_biases`` ``[C]`` where the method has any.
+
+        Args:
+            path (str or Path, optional): Writes them to a ``.safetensors`` file, or the image tower
+                with them as head to an ``.onnx`` file. (default: :obj:`None`)
+
+        Raises:
+            ValueError: If the method has no such weights, or the suffix is another.
+        """
+        if not isinstance(self.adapter, LinearAdapter):
+            raise ValueError(
+                f"{type(self.adapter).__name__} compares an image with more than one weight a "
+                f"class, so there are none to export: save the classifier instead."
+            )
+        weights, biases = self.adapter.class_weights().detach(), self.adapter.class_biases()
+        if path is None:
+            return weights
+        path = Path(path)
+        if path.suffix == ".onnx":
+            scale = self.adapter.logit_scale
+            export_onnx(self.encoder, weights, scale, path, self.class_names, biases)
+        elif path.suffix == ".safetensors":
+            content = {
+                "class_weights": weights.contiguous(),
+                "logit_scale": torch.tensor(self.adapter.logit_scale),
+            }
+            if biases is not None:
+                content["class_biases"] = biases.detach().contiguous()
+            names = json.dumps(list(self.class_names), ensure_ascii=False)
+            write_atomic(path, safetensors.torch.save(content, {"class_names": names}))
+        else:
+            raise ValueError(f"Exports end with .onnx or .safetensors (got {path.name}).")
+        return weights
+
+    def explain(self, image: Tensor | Any = None, class_name: str | None = None) -> Explanation:
+        """Which neighbouring classes, through text and through images, moved a class feature and by
+        how much, or what an image's logit is made of.
+
+        Args:
+            image (torch.Tensor or image, optional): Image features ``[D]``, or an image.
+                (default: :obj:`None`)
+            class_name (str, optional): The class; of an image, the predicted one if not given.
+                (default: :obj:`None`)
+
+        Raises:
+            ValueError: If the class is unknown, nothing is given, or the method has no graphs.
+        """
+        if class_name is not None and class_name not in self.class_names:
+            raise unknown("class", class_name, self.class_names)
+        c = None if class_name is None else self.class_names.index(class_name)
+        if image is not None:
+            x = image if isinstance(image, Tensor) else self.encode([image])[0]
+            return explain_image(self.adapter, self.class_names, x, c)
+        if c is None:
+            raise ValueError("There is nothing to explain: give an image, a class name, or both.")
+        return explain_class(self.adapter, self.class_names, c)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Writes ``classifier.safetensors`` and ``classifier.json``.
+
+        Raises:
+            ValueError: If the folder holds something else, or a classifier and not
+                :obj:`overwrite`.
+        """
+        fields = {name: getattr(self, name) for name in FIELDS}
+        write_classifier(Path(folder), self.adapter, fields, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Reads what :meth:`save` wrote; for images, the encoder is loaded when it is needed.
+
+        Raises:
+            FileNotFoundError: If there is no classifier.
+            ValueError: If it is damaged or of a later format.
+        """
+        adapter, fields = read_classifier(Path(folder))
+        return cls(adapter, tuple(fields.pop("class_names")), **fields)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.save(save_directory, overwrite=True)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **_: Any,
+    ) -> Self:
+        if Path(model_id).is_dir():
+            return cls.load(model_id)
+        folder = snapshot_download(
+            model_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+            allow_patterns=[WEIGHTS, CARD],
+        )
+        return cls.load(folder)
+
+    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
+        """The page that :meth:`push_to_hub` puts beside the classifier, with what was measured."""
+        return model_card(
+            self.class_names, self.method, self.training, self.encoding, self.measured
+        )
+
+
+def _listed(images: Images) -> Sequence[Any]:
+    """One image after another: of a folder, a path, a data set or a sequence."""
+    if isinstance(images, datasets.Dataset):
+        return cast(
+            Sequence[Any], images.cast_column("image", datasets.Image(decode=False))["image"]
+        )
+    if isinstance(images, str | Path):
+        return list_images([images])
+    return images

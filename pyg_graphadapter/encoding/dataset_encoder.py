@@ -1,0 +1,269 @@
+"""Images to features: of a whole data set, or of the few shots that are drawn from one."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from torch import Tensor
+
+from pyg_graphadapter.data import TEMPLATES, check_templates, image_name
+from pyg_graphadapter.encoding.cache import default_cache_folder
+from pyg_graphadapter.encoding.distributed import Process
+from pyg_graphadapter.encoding.encoder import DTYPES, SHARD_IMAGES, EncodedImages, Encoder
+from pyg_graphadapter.encoding.image_batches import digests_of
+from pyg_graphadapter.feature_file import FeatureFile
+from pyg_graphadapter.features import Features, draw_shots
+from pyg_graphadapter.settings import check_settings, setting
+from pyg_graphadapter.task import MAX_VALIDATION_SHOTS, FewShotTask
+
+
+@dataclass(frozen=True)
+class EncodingConfig:
+    """How images and class names become features."""
+
+    revision: str | None = setting(None, "Branch, tag or commit of a model on the hub")
+    dtype: str = setting("float32", "Floating-point type of the encoder", choices=tuple(DTYPES))
+    views: int = setting(1, "Views a training image: as it is, then augmented ones", low=1)
+    view_seed: int = setting(0, "Seeds the augmented views")
+    encode_batch_size: int | None = setting(
+        None, "Views at once in the encoder; 8 on a CPU, 256 on a GPU", low=1
+    )
+    workers: int | None = setting(None, "Processes that decode images", low=0)
+    shard_images: int = setting(SHARD_IMAGES, "Images a shard of the feature cache", low=1)
+    cache: bool = setting(True, "Keep the features of training images and use them again")
+    cache_dir: str | None = setting(None, "Folder of the feature cache")
+    strict: bool = setting(False, "Stop at an image that cannot be decoded; else it is skipped")
+    offline: bool = setting(False, "Fetch no model")
+    templates: tuple[str, ...] = setting(TEMPLATES, "Prompts with {} for the class name")
+
+    def __post_init__(self) -> None:
+        """Checks every setting against its bounds."""
+        check_settings(self)
+        check_templates(self.templates)
+
+    def cache_folder(self) -> Path | None:
+        """Where features are kept, if they are."""
+        if not self.cache:
+            return None
+        return default_cache_folder() if self.cache_dir is None else Path(self.cache_dir)
+
+    def describe(self) -> dict[str, Any]:
+        """What features depend on of it, as plain JSON values."""
+        kept = ("dtype", "views", "view_seed", "templates")
+        return {name: value for name, value in asdict(self).items() if name in kept}
+
+    def load(self, model: str | Path, device: str = "auto") -> Encoder:
+        """The encoder.
+
+        Raises:
+            ValueError: As :meth:`Encoder.from_pretrained` does.
+        """
+        return Encoder.from_pretrained(
+            model,
+            revision=self.revision,
+            local_files_only=self.offline,
+            device=device,
+            dtype=self.dtype,
+            batch_size=self.encode_batch_size,
+            workers=self.workers,
+            shard_images=self.shard_images,
+        )
+
+
+@dataclass
+class Summary:
+    """What became of images on their way to features.
+
+    Args:
+        num_images (int): How many were asked for.
+        num_encoded (int): How many went through the encoder; the others were cached, or equal to
+            one that did.
+        num_skipped (int): How many could not be decoded, each time that it was asked for.
+        skipped (dict): The name of every image that was skipped, with the reason.
+    """
+
+    num_images: int = 0
+    num_encoded: int = 0
+    num_skipped: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def add(self, images: Sequence[Any], found: EncodedImages) -> None:
+        """Counts what :meth:`Encoder.encode_images` made of images."""
+        self.num_images += len(images)
+        self.num_encoded += found.num_encoded
+        self.num_skipped += len(found.skipped)
+        self.skipped |= {image_name(images[i]): reason for i, reason in found.skipped.items()}
+
+    def __str__(self) -> str:
+        cached = self.num_images - self.num_encoded - self.num_skipped
+        text = f"{self.num_images} images: {self.num_encoded} encoded, {cached} from the cache"
+        return text + (f", {self.num_skipped} skipped" if self.num_skipped else "")
+
+
+class DatasetEncoder:
+    """Makes features of image data sets, under one encoder and one configuration.
+
+    Args:
+        encoder (Encoder): The encoder.
+        config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
+        progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+    """
+
+    def __init__(
+        self, encoder: Encoder, config: EncodingConfig | None = None, *, progress: bool = True
+    ) -> None:
+        self.encoder, self.config = encoder, config or EncodingConfig()
+        self.progress = progress
+        self.summary = Summary()
+        self._text: dict[tuple[str, ...], Tensor] = {}
+        self._digests: dict[str, list[bytes]] = {}  # of splits, by their fingerprints
+
+    def encode(self, data: datasets.DatasetDict) -> FeatureFile:
+        """The features of all images of a data set; training images have
+        :obj:`EncodingConfig.views` views, others one.
+
+        Raises:
+            ValueError: If there is no training split, or an image cannot be decoded and
+                :obj:`EncodingConfig.strict`.
+            OSError: If the cache cannot be written.
+        """
+        names = class_names_of(training_split(data))
+        splits = {
+            split: self.encode_split(data[split], self.config.views if split == "train" else 1)
+            for split in data
+        }
+        return FeatureFile(
+            text=self.encode_text(names),
+            class_names=names,
+            logit_scale=self.encoder.logit_scale,
+            **splits,
+        )
+
+    def fill_cache(self, data: datasets.DatasetDict, process: Process) -> None:
+        """Encodes one process's part of all images into the cache (:meth:`Encoder.fill_cache`);
+        of their hashes each process makes a part, too.
+
+        Raises:
+            ValueError: If there is no cache, or as :meth:`encode` does.
+            OSError: If the cache cannot be written.
+        """
+        cache = self.config.cache_folder()
+        if cache is None:
+            raise ValueError("Several processes meet in the feature cache: leave --no-cache out.")
+        for split, rows in data.items():
+            images = rows["image"]
+            own = digests_of(images, process.own(len(rows)))
+            digests = process.shared(own, len(rows))
+            self._digests[rows._fingerprint] = digests
+            num_encoded, _ = self.encoder.fill_cache(
+                images,
+                self.config.views if split == "train" else 1,
+                self.config.view_seed,
+                cache=cache,
+                part=process.part,
+                digests=digests,
+                strict=self.config.strict,
+                progress=self.progress and process.index == 0,
+            )
+            self.summary.num_encoded += num_encoded
+
+    def encode_text(self, class_names: tuple[str, ...]) -> Tensor:
+        """The text features of classes ``[C, D]``; asked for again, they are those of before."""
+        if class_names not in self._text:
+            self._text[class_names] = self.encoder.encode_text(class_names, self.config.templates)
+        return self._text[class_names]
+
+    def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
+        """The features of the images of a split that can be decoded."""
+        index, x = self._encode(split, torch.arange(len(split)), views)
+        return Features(x, _labels_of(split)[index])
+
+    def draw_task(
+        self, data: datasets.DatasetDict, shots: int, seed: int, *, allow_fewer: bool = False
+    ) -> FewShotTask:
+        r"""Draws :math:`K` training images a class and, where there is a validation split,
+        :math:`\min(K, 4)` validation images, and encodes those alone. The draw is that of
+        :func:`pyg_graphadapter.task.draw_task` on the features of all images; in the place of an
+        image that cannot be decoded, the next of its class is drawn.
+
+        Raises:
+            ValueError: If there is no training split, a class has fewer images than :obj:`shots`
+                and not :obj:`allow_fewer`, or an image cannot be decoded and
+                :obj:`EncodingConfig.strict`.
+            OSError: If the cache cannot be written.
+        """
+        train = training_split(data)
+        names = class_names_of(train)
+        support = self._draw(train, shots, seed, self.config.views, allow_fewer=allow_fewer)
+        validation = None
+        if "val" in data:
+            shots = min(shots, MAX_VALIDATION_SHOTS)
+            validation = self._draw(data["val"], shots, seed, allow_fewer=True)
+        text = self.encode_text(names)
+        return FewShotTask(names, text, support, validation, self.encoder.logit_scale, self.encoder)
+
+    def _draw(
+        self,
+        split: datasets.Dataset,
+        shots: int,
+        seed: int,
+        views: int = 1,
+        *,
+        allow_fewer: bool = False,
+    ) -> Features:
+        y = _labels_of(split)
+        names = class_names_of(split)
+        # Every image, by class, and within a class in the order in which more shots would draw it:
+        left = draw_shots(y, max(shots, len(y)), seed, len(names), names, allow_fewer=True)
+        while True:
+            # Says which class has too few:
+            draw_shots(y[left], shots, seed, len(names), names, allow_fewer=allow_fewer)
+            count = torch.bincount(y[left], minlength=len(names))
+            first = count.cumsum(0) - count  # [C], where each class begins
+            drawn = left[torch.arange(len(left)) - first[y[left]] < shots]
+            index, x = self._encode(split, drawn, views)
+            if len(index) == len(drawn):
+                return Features(x, y[index])
+            unreadable = drawn[~torch.isin(drawn, index)]
+            left = left[~torch.isin(left, unreadable)]
+
+    def _encode(self, split: datasets.Dataset, index: Tensor, views: int) -> tuple[Tensor, Tensor]:
+        """Which of the images at ``index`` can be decoded, and their features ``[M, V, D]``."""
+        images = split.select(index.tolist())["image"]
+        known = self._digests.get(split._fingerprint)
+        found = self.encoder.encode_images(
+            images,
+            views,
+            self.config.view_seed,
+            cache=self.config.cache_folder(),
+            digests=None if known is None else [known[i] for i in index.tolist()],
+            strict=self.config.strict,
+            progress=self.progress,
+        )
+        self.summary.add(images, found)
+        return index[found.index], found.x
+
+
+def class_names_of(split: datasets.Dataset) -> tuple[str, ...]:
+    """The names of the classes of a split."""
+    return tuple(split.features["label"].names)
+
+
+def training_split(data: datasets.DatasetDict) -> datasets.Dataset:
+    """The split that few shots are drawn from.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if "train" not in data:
+        raise ValueError(
+            f"There is no training split (got {', '.join(data)}): put class folders into train/."
+        )
+    return data["train"]
+
+
+def _labels_of(split: datasets.Dataset) -> Tensor:
+    return torch.tensor(split["label"], dtype=torch.long)

@@ -1,0 +1,1 @@
+"""Experiments: a grid of methods, shots and seeds over tasks of features."""

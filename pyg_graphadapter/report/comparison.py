@@ -1,0 +1,114 @@
+"""Which method wins how often: paired tests over seeds and over data sets. It needs no torch."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from pyg_graphadapter.report.results import dataset_of, finished, label_of
+from pyg_graphadapter.report.tables import Cell, Table, marked
+
+SIGNIFICANT = 0.05
+EXACT = 1e-6  # points; less is rounding
+Place = tuple[str, int]  # a data set and a number of shots
+
+
+@dataclass(frozen=True)
+class Duel:
+    """A method against another, wherever both were measured with the same seeds.
+
+    Args:
+        first (str): A method.
+        second (str): Another.
+        wins (int): Places (a data set at a number of shots) where the first is better over the
+            seeds, significantly by a paired t-test.
+        ties (int): Places where no difference is significant.
+        losses (int): Places where the second is better, significantly.
+        difference (float): The mean difference over places, in points.
+        p_value (float): Of Wilcoxon's signed-rank test over the places' mean differences; 1 where
+            there is nothing to test.
+    """
+
+    first: str
+    second: str
+    wins: int
+    ties: int
+    losses: int
+    difference: float
+    p_value: float
+
+
+def duel(results: Sequence[dict[str, Any]], first: str, second: str) -> Duel | None:
+    """Compares two methods, by their labels; :obj:`None` if they share no place.
+
+    The draws are the same for all methods, so that runs of one seed are pairs. Both tests are as in
+    J. Demšar, `Statistical Comparisons of Classifiers over Multiple Data Sets
+    <https://jmlr.org/papers/v7/demsar06a.html>`_ (2006).
+    """
+    pairs = _pairs(results, first, second)
+    if not pairs:
+        return None
+    outcomes = [_outcome(differences) for differences in pairs.values()]
+    means = [statistics.fmean(differences) for differences in pairs.values()]
+    return Duel(
+        first,
+        second,
+        outcomes.count(1),
+        outcomes.count(0),
+        outcomes.count(-1),
+        statistics.fmean(means),
+        float(stats.wilcoxon(means).pvalue) if any(means) else 1.0,
+    )
+
+
+def _pairs(results: Sequence[dict[str, Any]], first: str, second: str) -> dict[Place, list[float]]:
+    """The differences of accuracy over the seeds that both have, at every place."""
+    accuracy: dict[str, dict[tuple[Place, int], float]] = {first: {}, second: {}}
+    for result in finished(results):
+        if (label := label_of(result)) in accuracy:
+            place = (dataset_of(result), result["shots"])
+            accuracy[label][place, result["seed"]] = result["accuracy"]
+    pairs: dict[Place, list[float]] = {}
+    for place, seed in accuracy[first].keys() & accuracy[second].keys():
+        difference = accuracy[first][place, seed] - accuracy[second][place, seed]
+        pairs.setdefault(place, []).append(difference)
+    return pairs
+
+
+def _outcome(differences: Sequence[float]) -> int:
+    """1 for a win, -1 for a loss, 0 where the difference is not significant."""
+    mean = 0.0
+    if len(differences) > 1 and max(differences) - min(differences) < EXACT:
+        mean = round(statistics.fmean(differences), 6)  # no spread to test against
+    elif len(differences) > 1 and stats.ttest_1samp(differences, 0.0).pvalue < SIGNIFICANT:
+        mean = statistics.fmean(differences)
+    return (mean > 0) - (mean < 0)
+
+
+def duel_table(results: Sequence[dict[str, Any]], reference: str) -> Table | None:
+    """A method, by its label, against all others; :obj:`None` if it met none."""
+    labels = dict.fromkeys(map(label_of, finished(results)))
+    duels = [duel(results, reference, other) for other in labels if other != reference]
+    lines = [
+        (
+            Cell(each.second),
+            Cell(f"{each.wins} / {each.ties} / {each.losses}"),
+            Cell(f"{each.difference:+.2f}"),
+            Cell(f"{each.p_value:.3f}"),
+        )
+        for each in duels
+        if each is not None
+    ]
+    if not lines:
+        return None
+    return Table(
+        f"{reference} against",
+        ("method", "win / tie / loss", "difference", "p"),
+        tuple(lines),
+        f"How often {reference} is better, not told apart, or worse (paired t-test over the seeds "
+        f"at a level of {SIGNIFICANT:g}), on every data set at every number of shots; its mean "
+        "difference in points, and the p-value of Wilcoxon's signed-rank test over them."
+        + marked(labels),
+    )

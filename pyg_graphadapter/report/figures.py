@@ -1,0 +1,154 @@
+"""Pictures of results."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from pyg_graphadapter.report.published import Published
+from pyg_graphadapter.report.results import Row
+from pyg_graphadapter.report.tables import average
+
+if TYPE_CHECKING:  # commands that draw nothing start half a second sooner
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+COLUMNS = 6
+PANEL_COLUMNS = 4
+FEW_LINES = 4
+MARKERS = "osD^v"
+ZERO_SHOT, REFERENCE = "zero_shot", "graph_adapter"  # stand out
+
+
+def accuracy_curve(
+    rows: Sequence[Row], path: Path, title: str = "", published: Published | None = None
+) -> None:
+    """Draws accuracy over the number of labelled images a class, one line a method, with the
+    standard deviation over the seeds; one panel a data set and, where there are several, one of
+    their average.
+
+    Args:
+        rows (sequence of Row): What to draw.
+        path (Path): The picture, as its suffix says.
+        title (str, optional): A title. (default: :obj:`""`)
+        published (Published, optional): Published numbers, drawn as dashed lines.
+            (default: :obj:`None`)
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    panels = {
+        name: [row for row in rows if row.dataset == name]
+        for name in dict.fromkeys(row.dataset for row in rows)
+    }
+    if len(panels) > 1:
+        panels = {f"average of {len(panels)}": average(rows), **panels}
+    columns = min(len(panels), PANEL_COLUMNS)
+    lines = -(-len(panels) // columns)
+    labels = list(dict.fromkeys(row.label for row in rows))
+    colour = _colours(labels)
+    size = (5.5, 3.6) if len(panels) == 1 else (4.2 * columns, 3.3 * lines)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axes in grid:
+        axes.set_visible(False)
+    with matplotlib.rc_context({"text.parse_math": False}):  # names are no formulas
+        for axes, (name, own) in zip(grid, panels.items(), strict=False):
+            axes.set_visible(True)
+            _draw_panel(axes, own, colour)
+            if published is not None:
+                _draw_published(axes, published.accuracy.get(name, {}), colour)
+            axes.set_title(name if len(panels) > 1 else title)
+        handles, names = _legend(list(grid[: len(panels)]))
+        if len(names) <= FEW_LINES and len(panels) == 1:
+            grid[0].legend(handles, names)
+        else:
+            figure.legend(handles, names, loc="outside right upper", fontsize=8)
+        if len(panels) > 1:
+            figure.suptitle(title)
+        figure.savefig(path)
+
+
+def _colours(labels: Sequence[str]) -> dict[str, Any]:
+    """One a label: zero-shot black, the others ten strong ones, then ten pale ones."""
+    import matplotlib
+
+    palette = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
+    chosen: dict[str, Any] = {}
+    others = [label for label in labels if label != ZERO_SHOT]
+    for i, label in enumerate(others):
+        chosen[label] = palette[2 * i % 20 + i // 10 % 2]
+    return {label: chosen.get(label, "black") for label in labels}
+
+
+def _draw_panel(axes: "Axes", rows: Sequence[Row], colour: Mapping[str, Any]) -> None:
+    labels = list(dict.fromkeys(row.label for row in rows))
+    for label in labels:
+        own = sorted((row for row in rows if row.label == label), key=lambda row: row.shots)
+        axes.errorbar(
+            [row.shots for row in own],
+            [row.accuracy for row in own],
+            [row.deviation for row in own],
+            marker=MARKERS[list(colour).index(label) // 10 % len(MARKERS)],
+            color=colour[label],
+            markersize=5 if len(colour) <= FEW_LINES else 3,
+            capsize=3 if len(colour) <= FEW_LINES else 0,
+            label=label.replace("_", " "),
+            linestyle=":" if label == ZERO_SHOT else "-",
+            linewidth=2.5 if label == REFERENCE and len(colour) > FEW_LINES else 1.5,
+            zorder=3 if label == REFERENCE else 2,
+        )
+    shots = sorted({row.shots for row in rows})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(shots, [str(count) for count in shots])
+    axes.minorticks_off()
+    axes.set(xlabel="labelled images a class", ylabel="test accuracy (%)")
+    axes.grid(alpha=0.3)
+
+
+def _draw_published(
+    axes: "Axes", accuracy: Mapping[str, Mapping[int, float]], colour: Mapping[str, Any]
+) -> None:
+    for method, points in accuracy.items():
+        shown = sorted((shots, value) for shots, value in points.items() if shots > 0)
+        if shown:
+            axes.plot(
+                *zip(*shown, strict=True),
+                linestyle="--",
+                marker="." if len(shown) == 1 else "",
+                color=colour.get(method, "grey"),
+                label=f"{method.replace('_', ' ')}, published",
+            )
+
+
+def _legend(grid: "Sequence[Axes]") -> "tuple[list[Artist], list[str]]":
+    """One entry a name, over all panels."""
+    entries: dict[str, Any] = {}
+    for axes in grid:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    return list(entries.values()), list(entries)
+
+
+def picture_grid(images: Sequence[Image.Image], captions: Sequence[str], path: Path) -> None:
+    """Draws pictures in rows, each with its caption below.
+
+    Args:
+        images (sequence of PIL.Image.Image): The pictures.
+        captions (sequence of str): One a picture.
+        path (Path): The picture, as its suffix says.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    lines = -(-len(images) // COLUMNS)
+    figure = Figure(figsize=(2 * COLUMNS, 2.7 * lines), dpi=100, layout="constrained")
+    grid = figure.subplots(lines, COLUMNS, squeeze=False).flatten()
+    for axes in grid:
+        axes.axis("off")
+    with matplotlib.rc_context({"text.parse_math": False}):  # class names are no formulas
+        for axes, image, caption in zip(grid, images, captions, strict=False):
+            axes.imshow(image)
+            axes.set_title(caption, fontsize=8, y=-0.02, verticalalignment="top")
+        figure.savefig(path)

@@ -1,0 +1,307 @@
+"""Tables of results, as Markdown, LaTeX and CSV. They need no torch."""
+
+import csv
+import io
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pyg_graphadapter.report.results import SELECTED_ON_TEST, Row, dataset_of, finished, label_of
+
+HEADER = ("method", "shots", "seeds", "accuracy %", "training s", "parameters")
+CSV_HEADER = (
+    "dataset", "method", "shots", "seeds", "accuracy", "deviation", "fit_seconds", "parameters",
+    "selected_on_test",
+)  # fmt: skip
+LATEX_ESCAPES = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "†": r"\textsuperscript{\dag}",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Args:
+        text (str): What stands in it.
+        is_best (bool, optional): Whether it is the best of its column. (default: :obj:`False`)
+    """
+
+    text: str
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, whose first column is text and whose others are numbers.
+
+    Args:
+        title (str): What it shows.
+        header (tuple of str): The names of the columns.
+        lines (tuple): The lines, each a tuple of cells.
+        note (str, optional): What to know of it. (default: :obj:`""`)
+    """
+
+    title: str
+    header: tuple[str, ...]
+    lines: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """The table as aligned Markdown, with its best in bold; title and note are left out."""
+        lines = [
+            [f"**{cell.text}**" if cell.is_best else cell.text for cell in line]
+            for line in self.lines
+        ]
+        width = [max(map(len, column)) for column in zip(self.header, *lines, strict=True)]
+        rule = ["-" * width[0], *("-" * (w - 1) + ":" for w in width[1:])]
+        return "\n".join(
+            "| "
+            + " | ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(line, width, strict=True))
+            )
+            + " |"
+            for line in [self.header, rule, *lines]
+        )
+
+    def latex(self) -> str:
+        """The table for LaTeX with the package booktabs, with its best in bold."""
+
+        def line(cells: Sequence[str]) -> str:
+            return " & ".join(cells) + r" \\"
+
+        body = [
+            line([rf"\textbf{{{latex(c.text)}}}" if c.is_best else latex(c.text) for c in cells])
+            for cells in self.lines
+        ]
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{latex(self.title)}. {latex(self.note)}}}",
+                rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
+                r"\toprule",
+                line([latex(name) for name in self.header]),
+                r"\midrule",
+                *body,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+            ]
+        )
+
+
+def latex(text: str) -> str:
+    """Text with what is special in LaTeX escaped."""
+    return "".join(LATEX_ESCAPES.get(char, char) for char in text)
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The rows as an aligned Markdown table: mean ± standard deviation over the seeds."""
+    lines = [
+        (
+            row.label,
+            str(row.shots),
+            str(row.seeds),
+            f"{row.accuracy:.2f} ± {row.deviation:.2f}",
+            f"{row.fit_seconds:.1f}",
+            f"{row.parameters:,}",
+        )
+        for row in rows
+    ]
+    return Table("", HEADER, tuple(tuple(map(Cell, line)) for line in lines)).markdown()
+
+
+def csv_table(rows: Sequence[Row]) -> str:
+    """The rows as CSV with full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for row in rows:
+        writer.writerow([
+            row.dataset, row.label.removesuffix(SELECTED_ON_TEST), row.shots, row.seeds,
+            row.accuracy, row.deviation, row.fit_seconds, row.parameters,
+            row.label.endswith(SELECTED_ON_TEST),
+        ])  # fmt: skip
+    return text.getvalue()
+
+
+def accuracy_tables(rows: Sequence[Row]) -> list[Table]:
+    """Methods × shots: one table a data set and, where there are several, their average."""
+    tables = [
+        _by_shots(dataset or "Accuracy", [row for row in rows if row.dataset == dataset])
+        for dataset in dict.fromkeys(row.dataset for row in rows)
+    ]
+    if len(tables) > 1:
+        tables.append(_by_shots(f"Average over {len(tables)} data sets", average(rows)))
+    return tables
+
+
+def dataset_tables(rows: Sequence[Row]) -> list[Table]:
+    """Methods × data sets and their average, one table a number of shots; none of one data set."""
+    datasets = tuple(dict.fromkeys(row.dataset for row in rows))
+    if len(datasets) < 2:
+        return []
+    tables = []
+    for shots in sorted({row.shots for row in rows}):
+        own = [row for row in rows if row.shots == shots]
+        means = {(row.label, row.dataset): (row.accuracy, row.deviation) for row in own}
+        means |= {(row.label, "average"): (row.accuracy, row.deviation)
+                  for row in average(rows) if row.shots == shots}  # fmt: skip
+        marks = marked(row.label for row in own)
+        note = f"Test accuracy in percent, mean ± standard deviation over seeds.{marks}"
+        tables.append(_grid(f"All at {_shots(shots)}", (*datasets, "average"), means, note))
+    return tables
+
+
+def average(rows: Sequence[Row]) -> list[Row]:
+    """Means over the data sets, of methods and shots that have a result on every one; the deviation
+    is the mean one, and the parameters are those of the largest."""
+    datasets = {row.dataset for row in rows}
+    cells: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        cells.setdefault((row.label, row.shots), []).append(row)
+    return [
+        Row(
+            cell[0].method,
+            shots,
+            min(row.seeds for row in cell),
+            statistics.fmean(row.accuracy for row in cell),
+            statistics.fmean(row.deviation for row in cell),
+            statistics.fmean(row.fit_seconds for row in cell),
+            max(row.parameters for row in cell),
+            "average",
+            label,
+        )
+        for (label, shots), cell in cells.items()
+        if {row.dataset for row in cell} == datasets
+    ]
+
+
+def _by_shots(title: str, rows: Sequence[Row]) -> Table:
+    shots = {k: _shots(k) for k in sorted({row.shots for row in rows})}
+    means = {(row.label, shots[row.shots]): (row.accuracy, row.deviation) for row in rows}
+    most = {row.label: row for row in sorted(rows, key=lambda row: row.shots)}
+    costs = {
+        label: (Cell(f"{row.fit_seconds:.1f}"), Cell(f"{row.parameters:,}"))
+        for label, row in most.items()
+    }
+    table = _grid(title, tuple(shots.values()), means, _note(rows))
+    return replace(
+        table,
+        header=(*table.header, "fit s", "parameters"),
+        lines=tuple((*line, *costs[line[0].text]) for line in table.lines),
+    )
+
+
+def _note(rows: Sequence[Row]) -> str:
+    seeds = sorted({row.seeds for row in rows})
+    text = (
+        f"Test accuracy in percent, mean ± standard deviation over {' or '.join(map(str, seeds))} "
+        f"seed{'s' if seeds != [1] else ''}; fit time and parameters at the most shots."
+    )
+    return text + marked(row.label for row in rows)
+
+
+def marked(labels: Iterable[str]) -> str:
+    """What the mark in labels says, if one of them has it."""
+    if not any(label.endswith(SELECTED_ON_TEST) for label in labels):
+        return ""
+    return (
+        f" {SELECTED_ON_TEST} Settings were selected on the test split, as some papers do: not an "
+        "honest estimate."
+    )
+
+
+def shifted_tables(results: Sequence[dict[str, Any]]) -> list[Table]:
+    """Methods × (own test set, shifted test sets, their mean), one table a data set and number of
+    shots; none where nothing was measured on shifted test sets."""
+    return _tables_of(
+        results,
+        "shifted",
+        "domain generalisation",
+        lambda result: {
+            "source": result["accuracy"],
+            **result["shifted"],
+            "mean of shifted": statistics.fmean(result["shifted"].values()),
+        },
+    )
+
+
+def base_to_new_tables(results: Sequence[dict[str, Any]]) -> list[Table]:
+    """Methods × (base, new, harmonic mean), one table a data set and number of shots; none where
+    nothing was measured on new classes."""
+    return _tables_of(
+        results,
+        "base_to_new",
+        "base to new",
+        lambda result: {
+            name.replace("_", " "): value
+            for name, value in result["base_to_new"].items()
+            if name != "reason"
+        },
+    )
+
+
+def _tables_of(
+    results: Sequence[dict[str, Any]],
+    key: str,
+    title: str,
+    columns: Callable[[dict[str, Any]], dict[str, float | None]],
+) -> list[Table]:
+    groups: dict[tuple[str, int], dict[tuple[str, str], list[float | None]]] = {}
+    for result in finished(results):
+        if key in result:
+            group = groups.setdefault((dataset_of(result), result["shots"]), {})
+            for name, value in columns(result).items():
+                group.setdefault((label_of(result), name), []).append(value)
+    return [
+        _grid(
+            f"{dataset}, {title}, {_shots(shots)}".removeprefix(", "),
+            tuple(dict.fromkeys(name for _, name in group)),
+            {place: mean for place, values in group.items() if (mean := _mean(values))},
+            "Accuracy in percent, mean ± standard deviation over seeds; a dash where a method "
+            f"cannot do it.{marked(label for label, _ in group)}",
+        )
+        for (dataset, shots), group in groups.items()
+    ]
+
+
+def _mean(values: Sequence[float | None]) -> tuple[float, float] | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+
+
+def _grid(
+    title: str,
+    columns: tuple[str, ...],
+    means: Mapping[tuple[str, str], tuple[float, float]],
+    note: str,
+) -> Table:
+    """Labels × columns of mean and deviation, with the best of each column."""
+    best = {
+        column: max((mean for (_, other), (mean, _) in means.items() if other == column), default=0)
+        for column in columns
+    }
+
+    def cell(label: str, column: str) -> Cell:
+        if (label, column) not in means:
+            return Cell("-")
+        mean, deviation = means[label, column]
+        return Cell(f"{mean:.2f} ± {deviation:.2f}", f"{mean:.2f}" == f"{best[column]:.2f}")
+
+    labels = dict.fromkeys(label for label, _ in means)
+    lines = ((Cell(label), *(cell(label, column) for column in columns)) for label in labels)
+    return Table(title, ("method", *columns), tuple(lines), note)
+
+
+def _shots(count: int) -> str:
+    return f"{count} shot{'s' if count != 1 else ''}"

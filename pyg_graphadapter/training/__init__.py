@@ -1,0 +1,1 @@
+"""One training loop, one evaluation and one selection rule for all methods."""

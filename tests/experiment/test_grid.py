@@ -1,0 +1,180 @@
+import json
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from pyg_graphadapter import GraphAdapter, TrainConfig
+from pyg_graphadapter.adapters.graph_stack import GraphStack
+from pyg_graphadapter.encoding.sources import FileSource, evaluation_tasks
+from pyg_graphadapter.experiment import run
+from pyg_graphadapter.experiment.grid import plan, run_all
+from pyg_graphadapter.report.results import summarize
+from pyg_graphadapter.task import Origin
+from pyg_graphadapter.testing import fake_features
+
+ORIGIN = Origin("fakes", "a model")
+
+
+def tasks_of(file):
+    return evaluation_tasks(FileSource(file, "fakes"), product((1, 2, 4), (1, 2)))
+
+
+@pytest.fixture
+def data():
+    return fake_features(num_classes=4, channels=8, shots=4)
+
+
+@pytest.fixture
+def tasks(data):
+    return tasks_of(data)
+
+
+def grid(**changed):
+    arguments = {
+        "methods": ["graph_adapter", "zero_shot"],
+        "shots": [1, 2],
+        "seeds": [1, 2],
+        "training": TrainConfig(epochs=3),
+        "settings": {"alpha": 0.8},
+    }
+    return plan(**{**arguments, **changed})
+
+
+def test_each_run_writes_one_result(tasks, tmp_path):
+    results = run_all(grid(), tasks, ORIGIN, tmp_path / "out")
+    files = [json.loads(path.read_text()) for path in (tmp_path / "out").iterdir()]
+    assert len(results) == len(files) == 8
+    for result in files:
+        assert 0 <= result["accuracy"] <= 100
+        assert result["dataset"] == "fakes"
+        assert result["backbone"] == "a model"
+        task = tasks[result["shots"], result["seed"]]
+        assert result["features"] == {"sha256": task.sha256(), "skipped": 0}
+        assert result["settings"]["seed"] == result["seed"]
+    [adapted, *_] = [r for r in files if r["method"] == "graph_adapter"]
+    assert adapted["parameters"] == 2 * (8 * 8 + 4 * 8)
+    assert adapted["settings"]["alpha"] == 0.8
+    assert adapted["settings"]["epochs"] == adapted["steps"] == 3
+
+
+def test_finished_runs_are_skipped_and_other_settings_are_other_files(
+    data, tasks, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    run_all(grid(), tasks, ORIGIN, out)
+    first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr("pyg_graphadapter.experiment.grid.do", None)  # nothing is left to do
+        assert len(run_all(grid(), tasks, ORIGIN, out)) == 8
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == first
+    run_all(grid(settings={"alpha": 0.7}), tasks, ORIGIN, out)
+    assert len(list(out.iterdir())) == 12  # zero-shot has no alpha: its files are the same
+    other = tasks_of(replace(data, logit_scale=50.0))
+    run_all(grid(methods=["zero_shot"], settings={}), other, ORIGIN, out)
+    assert len(list(out.iterdir())) == 16
+
+
+def test_selection_is_recorded(data, tasks, tmp_path):
+    [result] = run_all(
+        grid(methods=["graph_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
+        tasks,
+        ORIGIN,
+        tmp_path / "out",
+    )
+    assert result["selected_on"] == "support"
+    assert result["select_seconds"] > 0
+    [result] = run_all(
+        grid(methods=["graph_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
+        tasks_of(replace(data, val=data.test)),
+        ORIGIN,
+        tmp_path / "other",
+    )
+    assert result["selected_on"] == "validation"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"methods": ["x"]}, "Unknown method 'x'. Choose from graph_adapter, zero_shot"),
+        ({"settings": {"gamma": 1}}, "No method of graph_adapter, zero_shot has .* 'gamma'"),
+        ({"settings": {"alpha": 2}}, "'alpha' must be between 0 and 1"),
+    ],
+)
+def test_grids_that_cannot_be_planned(changed, message):
+    with pytest.raises(ValueError, match=message):
+        grid(**changed)
+
+
+def test_a_folder_with_something_else(tasks, tmp_path):
+    (tmp_path / "f.npz").touch()
+    with pytest.raises(ValueError, match=r"something else \(f.npz\)"):
+        run_all(grid(), tasks, ORIGIN, tmp_path)
+
+
+def test_a_run_that_fails_is_recorded_and_tried_again(tasks, tmp_path):
+    out = tmp_path / "out"
+    runs = grid(methods=["graph_adapter", "zero_shot"], shots=[1], seeds=[1])
+    [bad, good] = [replace(runs[0], training=replace(runs[0].training, lr=1e38)), runs[1]]
+    failed, done = run_all([bad, good], tasks, ORIGIN, out, workers=1)
+    assert "diverged" in failed["error"]
+    assert "accuracy" not in failed
+    assert done["accuracy"] > 0
+    assert [row.method for row in summarize([failed, done])] == ["zero_shot"]
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    run_all([bad, good], tasks, ORIGIN, out, workers=1)
+    again = {path.name for path in out.iterdir() if path.stat().st_mtime_ns != before[path]}
+    assert again == {bad.file_name(tasks[1, 1].sha256())}
+
+
+def test_runs_side_by_side_find_the_same(tasks, tmp_path):
+    one = run_all(grid(), tasks, ORIGIN, tmp_path / "one", workers=1)
+    two = run_all(grid(), tasks, ORIGIN, tmp_path / "two", workers=2)
+    assert [each["accuracy"] for each in one] == [each["accuracy"] for each in two]
+    assert [each["seed"] for each in one] == [each["seed"] for each in two]
+
+
+def test_seeds_that_are_done_together_fail_alone(tasks, tmp_path, monkeypatch):
+    backward, sizes = GraphStack.backward, []
+
+    def diverges(self, x, y, *rest):
+        sizes.append(len(x))
+        return backward(self, x, y, *rest) * torch.tensor([1.0, float("nan")])
+
+    monkeypatch.setattr(GraphStack, "backward", diverges)
+    runs = grid(methods=["graph_adapter"], shots=[2])
+    found = run_all(runs, tasks, ORIGIN, tmp_path / "one", workers=1)
+    assert set(sizes) == {2}
+    assert [each["seed"] for each in found] == [1, 2]
+    assert [each["accuracy"] > 0 for each in found] == [True, True]  # each alone does not diverge
+
+    monkeypatch.undo()
+    from_task = GraphAdapter.from_task.__func__
+    monkeypatch.setattr(
+        GraphAdapter,
+        "from_task",
+        classmethod(lambda cls, task, **settings: _unless(tasks[2, 2].task, task)
+                    or from_task(cls, task, **settings)),
+    )  # fmt: skip
+    found = run_all(runs, tasks, ORIGIN, tmp_path / "two", workers=1)
+    assert ["error" in each for each in found] == [False, True]
+    assert found[1]["error"] == "no such task"
+
+
+def _unless(unwanted, task):
+    if task is unwanted:
+        raise ValueError("no such task")
+
+
+def test_settings_that_are_selected_may_differ_between_seeds(tasks, tmp_path, monkeypatch):
+    chosen = iter([{"alpha": 0.5}, {"alpha": 0.9}])
+    monkeypatch.setattr(run, "select_defaults", lambda *args, **kwargs: next(chosen))
+    found = run_all(
+        grid(methods=["graph_adapter"], shots=[4], settings={}),
+        tasks,
+        ORIGIN,
+        tmp_path / "out",
+        workers=1,
+    )
+    assert [each["settings"]["alpha"] for each in found] == [0.5, 0.9]

@@ -1,0 +1,116 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from pyg_graphadapter.report.page import write_report
+from pyg_graphadapter.report.published import Published
+from tests.results import result
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def results(tmp_path):
+    folder = tmp_path / "results"
+    for dataset in ("dtd", EVIL):
+        for method in ("zero_shot", "graph_adapter", "gda"):
+            for seed in (1, 2, 3):
+                each = result(
+                    method, seed=seed, accuracy=50.0 + len(method) + seed, dataset=dataset,
+                    protocol="paper" if method == "gda" else "honest",
+                    shifted={"v2": 30.0 + seed},
+                )  # fmt: skip
+                path = folder / str(len(dataset)) / f"{method}-{seed}.json"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(each))
+    failed = {**result("coop", dataset="dtd"), "error": "no text encoder & no more"}
+    (folder / "failed.json").write_text(json.dumps(failed))
+    return folder
+
+
+class Checker(HTMLParser):
+    """Tags that are open, and what the page would load from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.outside, self.tags = [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.outside += [v for k, v in attrs if k in ("src", "href") and not v.startswith("data:")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_everything_is_written(results, tmp_path):
+    out = tmp_path / "out"
+    tables = write_report(results, out)
+    assert [table.title for table in tables] == [
+        EVIL, "dtd", "Average over 2 data sets", "All at 1 shot",
+        f"{EVIL}, domain generalisation, 1 shot", "dtd, domain generalisation, 1 shot",
+        "graph_adapter against",
+    ]  # fmt: skip
+    assert sorted(path.name for path in out.iterdir()) == [
+        "accuracy.csv", "accuracy.png", "report.html", "tables.md", "tables.tex",
+    ]  # fmt: skip
+    with Image.open(out / "accuracy.png") as picture:
+        assert picture.width > 1000  # three panels
+    assert len((out / "accuracy.csv").read_text().splitlines()) == 1 + 6
+    assert (out / "tables.tex").read_text().count(r"\begin{tabular}") == len(tables)
+    markdown = (out / "tables.md").read_text()
+    assert "gda†" in markdown
+    assert "† Settings were selected on the test split" in markdown
+    write_report(results, out)  # replaces it
+
+
+def test_the_page_is_whole_and_runs_nothing(results, tmp_path):
+    write_report(results, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert checker.outside == []
+    assert "script" not in checker.tags
+    assert "no text encoder &amp; no more" in page
+    assert "18 runs, and 1 that failed" in page
+    assert len(re.findall("<table", page)) == 7
+
+
+def test_published_numbers_are_of_the_same_image_tower(results, tmp_path):
+    published = Published("ViT-B/16", {"dtd": {"gda": {1: 40.0}}}, {"gda": "a <paper>"})
+    write_report(results, tmp_path / "out", published=published)
+    assert "gda: a &lt;paper&gt;" in (tmp_path / "out" / "report.html").read_text()
+    other = Published("RN50", {}, {})
+    with pytest.raises(ValueError, match=r"are of RN50, .* some/clip-vit-base-patch16: give"):
+        write_report(results, tmp_path / "other", published=other)
+    assert not (tmp_path / "other").exists()
+    write_report(results, tmp_path / "other", published=other, backbone="RN50")
+
+
+def test_what_cannot_be_reported(tmp_path, results):
+    with pytest.raises(ValueError, match="no result file"):
+        write_report(tmp_path / "gone", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"something else \(\d+\)"):
+        write_report(results, results)
+    for path in results.rglob("*-?.json"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"All 1 runs in .* failed; the first: no text encoder"):
+        write_report(results, tmp_path / "out")
+
+
+def test_the_reference_may_have_other_settings(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for method, variant in (("graph_adapter", "alpha = 0.6"), ("gda", "")):
+        each = result(method, variant=variant)
+        (folder / f"{method}.json").write_text(json.dumps(each))
+    tables = write_report(folder, tmp_path / "out")
+    assert tables[-1].title == "graph_adapter (alpha = 0.6) against"
+    [only] = write_report(folder, tmp_path / "out", reference="lp_pp")
+    assert only.title == "a"

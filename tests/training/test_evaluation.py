@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from pyg_graphadapter import Features, ZeroShot, evaluate
+from pyg_graphadapter.training.evaluation import expected_calibration_error
+
+
+def test_evaluation_by_hand():
+    text = torch.eye(3)
+    x = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
+    result = evaluate(ZeroShot(text), Features(x, torch.tensor([0, 1, 1, 1])))
+    assert result.accuracy == 50.0
+    assert result.top5 == 100.0
+    assert result.num_images == 4
+    # F1: class 0 has precision 1/2 and recall 1, class 1 has precision 1 and recall 1/3.
+    assert result.macro_f1 == pytest.approx(100 * (2 / 3 + 1 / 2) / 2)
+    assert result.ece == pytest.approx(50.0)
+
+
+def test_top_five_of_many_classes():
+    text = torch.nn.functional.normalize(torch.eye(8) + 0.1 * torch.arange(8.0), dim=1)
+    x = torch.eye(8)[:1].repeat(8, 1)  # every image looks like class 0
+    result = evaluate(ZeroShot(text), Features(x, torch.arange(8)))
+    assert result.top5 == pytest.approx(100 * 5 / 8)
+
+
+def test_nothing_to_evaluate_on():
+    with pytest.raises(ValueError, match="no image"):
+        evaluate(ZeroShot(torch.eye(2)), Features(torch.ones(0, 2), torch.zeros(0).long()))
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 1.0, 5.0])
+def test_calibration_error_equals_torchmetrics(sharpness):
+    probability = (sharpness * torch.randn(500, 4, dtype=torch.float64)).softmax(dim=1)
+    y = torch.randint(4, (500,))
+    expected = multiclass_calibration_error(probability, y, num_classes=4, n_bins=15, norm="l1")
+    assert expected_calibration_error(probability.numpy(), y.numpy()) == pytest.approx(
+        float(expected), abs=1e-6
+    )
+
+
+def test_certainty_and_chance_lie_in_the_outer_bins():
+    sure = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert expected_calibration_error(sure, np.array([0, 1])) == 0.0
+    assert expected_calibration_error(sure, np.array([1, 0])) == 1.0

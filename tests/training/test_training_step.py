@@ -1,0 +1,127 @@
+"""Steps that are recorded and replayed, with a recorder for the CPU, and on a GPU where there is
+one."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from pyg_graphadapter import EvaluationTask, TrainConfig, train
+from pyg_graphadapter.adapters import ADAPTERS, Adapter, CoOp
+from pyg_graphadapter.testing import fake_features
+from pyg_graphadapter.training import engine, training_step
+from tests.recorder import record
+
+TRAINED = [name for name, method in ADAPTERS.items() if method.is_trained and method.is_recordable]
+
+
+@pytest.fixture
+def task():
+    return EvaluationTask.from_file(
+        fake_features(num_classes=6, views=3, text_noise=2.0), shots=4, seed=1
+    ).task
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """Training records its steps; the number of replays, by recording."""
+    counts = []
+
+    def counted(work):
+        replay = record(work)
+        i = len(counts)
+        counts.append(0)
+
+        def launch():
+            counts[i] += 1
+            replay()
+
+        return launch
+
+    monkeypatch.setattr(engine, "records", lambda device: True)
+    monkeypatch.setattr(engine, "side_stream", lambda device: nullcontext())
+    monkeypatch.setattr(engine, "MIN_STEPS_TO_RECORD", 0)
+    monkeypatch.setattr(training_step, "cuda_graph", counted)
+    return counts
+
+
+def trained(method, task, **config):
+    torch.manual_seed(0)
+    adapter = ADAPTERS[method].from_task(task)
+    history = train(adapter, task, TrainConfig(**config), progress=False)
+    return adapter, history
+
+
+def assert_equal_training(found, expected):
+    assert found[1].loss == pytest.approx(expected[1].loss, rel=1e-4)
+    for name, value in expected[0].state_dict().items():
+        torch.testing.assert_close(found[0].state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_a_recorded_step_trains_as_the_step_does(method, task, request):
+    config = {"epochs": 8, "batch_size": 10}  # 24 images: 10, 10 and 4
+    expected = trained(method, task, **config)
+    counts = request.getfixturevalue("replays")
+    found = trained(method, task, **config)
+    assert_equal_training(found, expected)
+    if expected[1].steps:
+        assert counts == [16 - training_step.WARM_UP, 8 - training_step.WARM_UP]
+        assert found[1].loss[0] != found[1].loss[-1]
+
+
+@pytest.mark.parametrize("config", [{"optimizer": "sgd"}, {"precision": "bfloat16"}])
+def test_other_optimizers_and_precisions(config, task, request):
+    expected = trained("graph_adapter", task, epochs=6, **config)
+    counts = request.getfixturevalue("replays")
+    found = trained("graph_adapter", task, epochs=6, **config)
+    assert_equal_training(found, expected)
+    assert counts == [6 - training_step.WARM_UP]
+
+
+def test_a_batch_of_adapters(task, replays):
+    tasks = [task, task.with_support(torch.randperm(len(task.support)))]
+    config = TrainConfig(epochs=6)
+    each = [trained("graph_adapter", own, epochs=6) for own in tasks]
+    assert len(replays) == 2
+    adapters = [ADAPTERS["graph_adapter"].from_task(own) for own in tasks]
+    found = engine.train_together(adapters, tasks, config, progress=False)
+    assert replays[2:] == [6 - training_step.WARM_UP]
+    for adapter, history, expected in zip(adapters, found, each, strict=True):
+        assert_equal_training((adapter, history), expected)
+
+
+def test_a_step_that_waits_is_taken_as_it_is(task, replays, monkeypatch, caplog):
+    backward = Adapter.backward
+
+    def waits(self, *batch):
+        loss = backward(self, *batch)
+        assert float(loss) > 0
+        return loss
+
+    monkeypatch.setattr(Adapter, "backward", waits)
+    _, history = trained("task_res", task, epochs=6)
+    assert history.steps == 6
+    assert history.loss[-1] < history.loss[0]
+    assert replays == []
+    assert caplog.text.count("cannot be recorded as a CUDA graph (aten::_local_scalar_dense") == 1
+
+
+def test_few_steps_are_not_recorded(task, replays, monkeypatch):
+    monkeypatch.setattr(engine, "MIN_STEPS_TO_RECORD", 7)
+    trained("graph_adapter", task, epochs=6)
+    assert replays == []
+    assert not CoOp.is_recordable  # its text tower may look at values
+    assert not Adapter.is_recordable  # nor may others, unless they say so
+    assert not training_step.records(torch.device("cpu"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("method", TRAINED)
+def test_a_gpu_replays_what_it_would_do(method, task, monkeypatch, caplog):
+    config = {"epochs": 8, "batch_size": 10, "device": "cuda"}
+    expected = trained(method, task, **config)
+    monkeypatch.setattr(engine, "MIN_STEPS_TO_RECORD", 0)
+    assert_equal_training(trained(method, task, **config), expected)
+    assert "cannot be recorded" not in caplog.text
