@@ -1,12 +1,13 @@
 """Few-shot adaptation of CLIP-like models by message passing over class graphs."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pyg_graphadapter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from pyg_graphadapter.adapters import GraphAdapter, ZeroShot
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
-    from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+    from pyg_graphadapter.encoding.config import EncodingConfig
     from pyg_graphadapter.encoding.encoder import Encoder
     from pyg_graphadapter.estimator import GraphAdapterClassifier
     from pyg_graphadapter.feature_file import FeatureFile
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     )
     from pyg_graphadapter.nn import DualKnowledgeConv, KnowledgeConv
     from pyg_graphadapter.task import EvaluationTask, FewShotTask
-    from pyg_graphadapter.training.engine import TrainConfig, train
+    from pyg_graphadapter.training.config import TrainConfig
+    from pyg_graphadapter.training.engine import train
     from pyg_graphadapter.training.evaluation import evaluate
     from pyg_graphadapter.training.selection import select
 
@@ -50,39 +52,31 @@ __all__ = [
     "weighted_degree",
 ]
 
-# Where the names are, imported when they are first used: who uses the layers alone does not wait
-# for transformers and datasets, and who makes a report of results not for torch.
-_HOME = {
-    "DualKnowledgeConv": "nn",
-    "Encoder": "encoding.encoder",
-    "EncodingConfig": "encoding.dataset_encoder",
-    "EvaluationTask": "task",
-    "FeatureFile": "feature_file",
-    "Features": "features",
-    "FewShotClassifier": "classifier.few_shot_classifier",
-    "FewShotTask": "task",
-    "GraphAdapter": "adapters",
-    "GraphAdapterClassifier": "estimator",
-    "KnowledgeConv": "nn",
-    "TrainConfig": "training.engine",
-    "ZeroShot": "adapters",
-    "class_prototypes": "graph",
-    "cosine_edges": "graph",
-    "dual_knowledge_graph": "graph",
-    "evaluate": "training.evaluation",
-    "knowledge_graph": "graph",
-    "select": "training.selection",
-    "train": "training.engine",
-    "weighted_degree": "graph",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """The public names."""
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+# Whoever uses the layers alone does not wait for transformers and datasets, and whoever makes a
+# report of results does not wait for torch.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "DualKnowledgeConv": "nn",
+        "Encoder": "encoding.encoder",
+        "EncodingConfig": "encoding.config",
+        "EvaluationTask": "task",
+        "FeatureFile": "feature_file",
+        "Features": "features",
+        "FewShotClassifier": "classifier.few_shot_classifier",
+        "FewShotTask": "task",
+        "GraphAdapter": "adapters",
+        "GraphAdapterClassifier": "estimator",
+        "KnowledgeConv": "nn",
+        "TrainConfig": "training.config",
+        "ZeroShot": "adapters",
+        "class_prototypes": "graph",
+        "cosine_edges": "graph",
+        "dual_knowledge_graph": "graph",
+        "evaluate": "training.evaluation",
+        "knowledge_graph": "graph",
+        "select": "training.selection",
+        "train": "training.engine",
+        "weighted_degree": "graph",
+    },
+)

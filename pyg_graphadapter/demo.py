@@ -12,7 +12,7 @@ from torch import Tensor
 from pyg_graphadapter.adapters import Adapter, GraphAdapter, ZeroShot
 from pyg_graphadapter.builtin import BUILTIN
 from pyg_graphadapter.data import decode_image
-from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.encoder import Encoder
 from pyg_graphadapter.encoding.sources import ImageSource, evaluation_tasks
 from pyg_graphadapter.experiment.grid import plan, run_all
@@ -21,7 +21,8 @@ from pyg_graphadapter.report.figures import accuracy_curve, picture_grid
 from pyg_graphadapter.report.results import Row, summarize
 from pyg_graphadapter.storage import prepare_folder
 from pyg_graphadapter.task import FewShotTask
-from pyg_graphadapter.training.engine import TrainConfig, train
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import train
 from pyg_graphadapter.training.evaluation import predict_logits
 
 METHODS = ("zero_shot", "graph_adapter")

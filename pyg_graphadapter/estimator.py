@@ -16,7 +16,8 @@ from pyg_graphadapter.adapters import GraphAdapter
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
 from pyg_graphadapter.task import FewShotTask
-from pyg_graphadapter.training.engine import TrainConfig, train
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import train
 
 
 class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

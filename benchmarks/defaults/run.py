@@ -22,7 +22,7 @@ from pyg_graphadapter.report.results import read_result, summarize
 from pyg_graphadapter.report.tables import markdown_table
 from pyg_graphadapter.storage import versions
 from pyg_graphadapter.task import FewShotTask
-from pyg_graphadapter.training.engine import DEFAULT_EPOCHS
+from pyg_graphadapter.training.config import DEFAULT_EPOCHS
 
 HERE = Path(__file__).parent
 SHOTS = (3, 2, 1)

@@ -26,7 +26,7 @@ from common import exponent, in_a_process, parser_of, seconds, write_down
 from pyg_graphadapter import EvaluationTask, FeatureFile, GraphAdapter, evaluate, train
 from pyg_graphadapter.graph import knowledge_graph
 from pyg_graphadapter.nn import KnowledgeConv
-from pyg_graphadapter.training.engine import TrainConfig
+from pyg_graphadapter.training.config import TrainConfig
 
 warnings.filterwarnings("ignore", message="Sparse")  # is in beta state, says PyTorch
 

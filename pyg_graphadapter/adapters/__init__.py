@@ -1,47 +1,41 @@
 """All methods, behind one contract; a new one is a file here and a line in the table."""
 
-from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter, Stack
-from pyg_graphadapter.adapters.clap import CLAP
-from pyg_graphadapter.adapters.clip_adapter import CLIPAdapter
-from pyg_graphadapter.adapters.coop import CoOp
-from pyg_graphadapter.adapters.cross_modal import CrossModal
-from pyg_graphadapter.adapters.gda import GDA
-from pyg_graphadapter.adapters.graph_adapter import GraphAdapter, GraphAdapterConfig
-from pyg_graphadapter.adapters.linear_probe import LinearProbe
-from pyg_graphadapter.adapters.lp_pp import LPPlusPlus
-from pyg_graphadapter.adapters.proker import ProKeR
-from pyg_graphadapter.adapters.task_res import TaskRes
-from pyg_graphadapter.adapters.tip_adapter import TipAdapter, TipAdapterF
-from pyg_graphadapter.adapters.zero_shot import ZeroShot
+from typing import TYPE_CHECKING
+
+from pyg_graphadapter.lazy import lazy_names
 from pyg_graphadapter.settings import unknown
 
-ADAPTERS: dict[str, type[Adapter]] = {
-    "graph_adapter": GraphAdapter,
-    "zero_shot": ZeroShot,
-    "linear_probe": LinearProbe,
-    "coop": CoOp,
-    "clip_adapter": CLIPAdapter,
-    "tip_adapter": TipAdapter,
-    "tip_adapter_f": TipAdapterF,
-    "task_res": TaskRes,
-    "gda": GDA,
-    "lp_pp": LPPlusPlus,
-    "clap": CLAP,
-    "proker": ProKeR,
-    "cross_modal": CrossModal,
+if TYPE_CHECKING:
+    from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter, Stack
+    from pyg_graphadapter.adapters.clap import CLAP
+    from pyg_graphadapter.adapters.clip_adapter import CLIPAdapter
+    from pyg_graphadapter.adapters.coop import CoOp
+    from pyg_graphadapter.adapters.cross_modal import CrossModal
+    from pyg_graphadapter.adapters.gda import GDA
+    from pyg_graphadapter.adapters.graph_adapter import GraphAdapter, GraphAdapterConfig
+    from pyg_graphadapter.adapters.linear_probe import LinearProbe
+    from pyg_graphadapter.adapters.lp_pp import LPPlusPlus
+    from pyg_graphadapter.adapters.proker import ProKeR
+    from pyg_graphadapter.adapters.task_res import TaskRes
+    from pyg_graphadapter.adapters.tip_adapter import TipAdapter, TipAdapterF
+    from pyg_graphadapter.adapters.zero_shot import ZeroShot
+
+# Of every method the class, which is imported when it is first used:
+ADAPTERS: dict[str, str] = {
+    "graph_adapter": "GraphAdapter",
+    "zero_shot": "ZeroShot",
+    "linear_probe": "LinearProbe",
+    "coop": "CoOp",
+    "clip_adapter": "CLIPAdapter",
+    "tip_adapter": "TipAdapter",
+    "tip_adapter_f": "TipAdapterF",
+    "task_res": "TaskRes",
+    "gda": "GDA",
+    "lp_pp": "LPPlusPlus",
+    "clap": "CLAP",
+    "proker": "ProKeR",
+    "cross_modal": "CrossModal",
 }
-
-
-def adapter_class(method: str) -> type[Adapter]:
-    """The class behind a method's name.
-
-    Raises:
-        ValueError: If there is no such method, listing those that there are.
-    """
-    if method not in ADAPTERS:
-        raise unknown("method", method, ADAPTERS)
-    return ADAPTERS[method]
-
 
 __all__ = [
     "ADAPTERS",
@@ -65,3 +59,39 @@ __all__ = [
     "ZeroShot",
     "adapter_class",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Adapter": "base",
+        "AdapterConfig": "base",
+        "CLAP": "clap",
+        "CLIPAdapter": "clip_adapter",
+        "CoOp": "coop",
+        "CrossModal": "cross_modal",
+        "GDA": "gda",
+        "GraphAdapter": "graph_adapter",
+        "GraphAdapterConfig": "graph_adapter",
+        "LPPlusPlus": "lp_pp",
+        "LinearAdapter": "base",
+        "LinearProbe": "linear_probe",
+        "ProKeR": "proker",
+        "Stack": "base",
+        "TaskRes": "task_res",
+        "TipAdapter": "tip_adapter",
+        "TipAdapterF": "tip_adapter",
+        "ZeroShot": "zero_shot",
+    },
+)
+
+
+def adapter_class(method: str) -> "type[Adapter]":
+    """The class behind a method's name.
+
+    Raises:
+        ValueError: If there is no such method, listing those that there are.
+    """
+    if method not in ADAPTERS:
+        raise unknown("method", method, ADAPTERS)
+    adapter: type[Adapter] = __getattr__(ADAPTERS[method])
+    return adapter

@@ -25,7 +25,8 @@ from pyg_graphadapter.classifier.file import (
 )
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.data import list_images, load_images
-from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, EncodingConfig, class_names_of
+from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
 from pyg_graphadapter.encoding.encoder import Encoder
 from pyg_graphadapter.encoding.sources import ImageSource, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile
@@ -33,7 +34,8 @@ from pyg_graphadapter.features import Features
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import write_atomic
 from pyg_graphadapter.task import FewShotTask, draw_task
-from pyg_graphadapter.training.engine import TrainConfig, train
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import train
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
 from pyg_graphadapter.training.selection import select_defaults
 

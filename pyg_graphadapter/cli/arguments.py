@@ -11,7 +11,7 @@ import typer
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class
 from pyg_graphadapter.data import FEW_SHOT_BENCHMARKS, benchmark
-from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import ImageSource, Source
 
 T = TypeVar("T")

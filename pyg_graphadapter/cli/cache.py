@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from pyg_graphadapter.cli.arguments import one_sentence
-from pyg_graphadapter.encoding.cache import default_cache_folder
 from pyg_graphadapter.encoding.cache_folder import DAY, cached_features, collect_garbage, verify
+from pyg_graphadapter.encoding.config import default_cache_folder
 
 app = typer.Typer(no_args_is_help=True, help="Look after the feature cache.")
 Folder = Annotated[

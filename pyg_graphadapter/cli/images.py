@@ -17,12 +17,12 @@ from pyg_graphadapter.cli.arguments import (
 )
 from pyg_graphadapter.cli.settings import with_settings
 from pyg_graphadapter.demo import run_demo
-from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.distributed import this_process
 from pyg_graphadapter.encoding.sources import ImageSource, open_source
 from pyg_graphadapter.feature_file import check_feature_path
 from pyg_graphadapter.report.tables import markdown_table
-from pyg_graphadapter.training.engine import TrainConfig
+from pyg_graphadapter.training.config import TrainConfig
 
 
 @one_sentence

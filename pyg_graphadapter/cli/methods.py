@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyg_graphadapter.adapters import ADAPTERS, ZeroShot
+from pyg_graphadapter.adapters import ADAPTERS, ZeroShot, adapter_class
 from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
 from pyg_graphadapter.classifier.file import check_output
 from pyg_graphadapter.cli.arguments import (
@@ -28,7 +28,7 @@ from pyg_graphadapter.cli.arguments import (
     take_encoding,
 )
 from pyg_graphadapter.cli.settings import with_settings
-from pyg_graphadapter.encoding.dataset_encoder import EncodingConfig
+from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import (
     ImageSource,
     Source,
@@ -43,12 +43,14 @@ from pyg_graphadapter.experiment.run import Run
 from pyg_graphadapter.report.results import summarize
 from pyg_graphadapter.report.tables import base_to_new_tables, markdown_table, shifted_tables
 from pyg_graphadapter.task import NewClasses, ShiftedTest
-from pyg_graphadapter.training.engine import TrainConfig
+from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.evaluation import evaluate
 from pyg_graphadapter.training.selection import select_defaults
 
 METHOD_PANELS = {
-    method.__name__: method.Config for method in ADAPTERS.values() if fields(method.Config)
+    method.__name__: method.Config
+    for method in map(adapter_class, ADAPTERS)
+    if fields(method.Config)
 }
 
 

@@ -1,30 +1,35 @@
 """Images as data sets of Hugging Face: loaded, decoded, drawn from, and named in prompts."""
 
-from pyg_graphadapter.data.benchmarks import (
-    BENCHMARKS,
-    FEW_SHOT_BENCHMARKS,
-    SHIFTED_BENCHMARKS,
-    benchmark,
-    check_benchmarks,
-    load_benchmark,
-)
-from pyg_graphadapter.data.decode import (
-    MAX_PIXELS,
-    UnreadableImageError,
-    decode_image,
-    image_bytes,
-    image_name,
-)
-from pyg_graphadapter.data.draw import base_and_new, few_shot
-from pyg_graphadapter.data.draw_file import Draw, load_draw, make_draw, save_draw
-from pyg_graphadapter.data.load import list_images, load_images
-from pyg_graphadapter.data.prompts import (
-    IMAGENET_TEMPLATES,
-    TEMPLATES,
-    check_templates,
-    fill,
-    prompts,
-)
+from typing import TYPE_CHECKING
+
+from pyg_graphadapter.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from pyg_graphadapter.data.benchmarks import (
+        BENCHMARKS,
+        FEW_SHOT_BENCHMARKS,
+        SHIFTED_BENCHMARKS,
+        benchmark,
+        check_benchmarks,
+        load_benchmark,
+    )
+    from pyg_graphadapter.data.decode import (
+        MAX_PIXELS,
+        UnreadableImageError,
+        decode_image,
+        image_bytes,
+        image_name,
+    )
+    from pyg_graphadapter.data.draw import base_and_new, few_shot
+    from pyg_graphadapter.data.draw_file import Draw, load_draw, make_draw, save_draw
+    from pyg_graphadapter.data.load import list_images, load_images
+    from pyg_graphadapter.data.prompts import (
+        IMAGENET_TEMPLATES,
+        TEMPLATES,
+        check_templates,
+        fill,
+        prompts,
+    )
 
 __all__ = [
     "BENCHMARKS",
@@ -52,3 +57,34 @@ __all__ = [
     "prompts",
     "save_draw",
 ]
+
+# Prompts are filled without loading datasets:
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "BENCHMARKS": "benchmarks",
+        "Draw": "draw_file",
+        "FEW_SHOT_BENCHMARKS": "benchmarks",
+        "IMAGENET_TEMPLATES": "prompts",
+        "MAX_PIXELS": "decode",
+        "SHIFTED_BENCHMARKS": "benchmarks",
+        "TEMPLATES": "prompts",
+        "UnreadableImageError": "decode",
+        "base_and_new": "draw",
+        "benchmark": "benchmarks",
+        "check_benchmarks": "benchmarks",
+        "check_templates": "prompts",
+        "decode_image": "decode",
+        "few_shot": "draw",
+        "fill": "prompts",
+        "image_bytes": "decode",
+        "image_name": "decode",
+        "list_images": "load",
+        "load_benchmark": "benchmarks",
+        "load_draw": "draw_file",
+        "load_images": "load",
+        "make_draw": "draw_file",
+        "prompts": "prompts",
+        "save_draw": "draw_file",
+    },
+)

@@ -24,20 +24,11 @@ MANIFEST = "manifest.json"
 SHARDS = "shards.jsonl"  # a line a shard: its name, which has its checksum, images and bytes
 SHARD_SUFFIX = ".safetensors"
 CORRUPT_SUFFIX = f"{SHARD_SUFFIX}.corrupt"  # of what was moved aside
-CACHE_VARIABLE = "PYG_GRAPHADAPTER_CACHE"
 DIGEST_BYTES = 32
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 ORPHAN_AGE = 3600.0  # seconds, after which a temporary file is a killed writer's
 
 logger = logging.getLogger(__name__)
-
-
-def default_cache_folder() -> Path:
-    """``$PYG_GRAPHADAPTER_CACHE``, or ``pyg_graphadapter`` in the user's cache folder."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "pyg_graphadapter"
 
 
 class FeatureCache:

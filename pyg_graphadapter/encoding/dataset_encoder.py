@@ -1,76 +1,21 @@
 """Images to features: of a whole data set, or of the few shots that are drawn from one."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import datasets
 import torch
 from torch import Tensor
 
-from pyg_graphadapter.data import TEMPLATES, check_templates, image_name
-from pyg_graphadapter.encoding.cache import default_cache_folder
+from pyg_graphadapter.data import image_name
+from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.distributed import Process
-from pyg_graphadapter.encoding.encoder import DTYPES, SHARD_IMAGES, EncodedImages, Encoder
+from pyg_graphadapter.encoding.encoder import EncodedImages, Encoder
 from pyg_graphadapter.encoding.image_batches import digests_of
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features, draw_shots
-from pyg_graphadapter.settings import check_settings, setting
 from pyg_graphadapter.task import MAX_VALIDATION_SHOTS, FewShotTask
-
-
-@dataclass(frozen=True)
-class EncodingConfig:
-    """How images and class names become features."""
-
-    revision: str | None = setting(None, "Branch, tag or commit of a model on the hub")
-    dtype: str = setting("float32", "Floating-point type of the encoder", choices=tuple(DTYPES))
-    views: int = setting(1, "Views a training image: as it is, then augmented ones", low=1)
-    view_seed: int = setting(0, "Seeds the augmented views")
-    encode_batch_size: int | None = setting(
-        None, "Views at once in the encoder; 8 on a CPU, 256 on a GPU", low=1
-    )
-    workers: int | None = setting(None, "Processes that decode images", low=0)
-    shard_images: int = setting(SHARD_IMAGES, "Images a shard of the feature cache", low=1)
-    cache: bool = setting(True, "Keep the features of training images and use them again")
-    cache_dir: str | None = setting(None, "Folder of the feature cache")
-    strict: bool = setting(False, "Stop at an image that cannot be decoded; else it is skipped")
-    offline: bool = setting(False, "Fetch no model")
-    templates: tuple[str, ...] = setting(TEMPLATES, "Prompts with {} for the class name")
-
-    def __post_init__(self) -> None:
-        """Checks every setting against its bounds."""
-        check_settings(self)
-        check_templates(self.templates)
-
-    def cache_folder(self) -> Path | None:
-        """Where features are kept, if they are."""
-        if not self.cache:
-            return None
-        return default_cache_folder() if self.cache_dir is None else Path(self.cache_dir)
-
-    def describe(self) -> dict[str, Any]:
-        """What features depend on of it, as plain JSON values."""
-        kept = ("dtype", "views", "view_seed", "templates")
-        return {name: value for name, value in asdict(self).items() if name in kept}
-
-    def load(self, model: str | Path, device: str = "auto") -> Encoder:
-        """The encoder.
-
-        Raises:
-            ValueError: As :meth:`Encoder.from_pretrained` does.
-        """
-        return Encoder.from_pretrained(
-            model,
-            revision=self.revision,
-            local_files_only=self.offline,
-            device=device,
-            dtype=self.dtype,
-            batch_size=self.encode_batch_size,
-            workers=self.workers,
-            shard_images=self.shard_images,
-        )
 
 
 @dataclass

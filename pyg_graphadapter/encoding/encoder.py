@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pyg_graphadapter.data import UnreadableImageError
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.encoding.cache import FeatureCache
+from pyg_graphadapter.encoding.config import DTYPES, SHARD_IMAGES
 from pyg_graphadapter.encoding.image_batches import (
     Batches,
     Encoded,
@@ -33,9 +34,7 @@ from pyg_graphadapter.encoding.views import Views
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 BATCH_SIZE = {"cpu": 8, "cuda": 256, "mps": 64}  # small enough for the caches of a CPU
-SHARD_IMAGES = 128
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class Encoder(TextTower):
             raise ValueError(f"'shard_images' must be at least 1 (got {shard_images}).")
         self.device = resolve_device(device)
         self.shard_images = shard_images
-        self.dtype = DTYPES[dtype]
+        self.dtype: torch.dtype = getattr(torch, dtype)
         # Convolutions are two to three times as fast channels last; other layers do not care:
         self.model = model.to(self.device, self.dtype, memory_format=torch.channels_last)
         self.model.eval().requires_grad_(False)

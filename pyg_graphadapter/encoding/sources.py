@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pyg_graphadapter.data import base_and_new as halves_of_images
 from pyg_graphadapter.data import benchmark, load_benchmark, load_images
-from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, EncodingConfig, class_names_of
+from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
 from pyg_graphadapter.encoding.encoder import Encoder
 from pyg_graphadapter.feature_file import FEATURE_SUFFIXES, PICKLE_SUFFIXES, FeatureFile
 from pyg_graphadapter.features import Features

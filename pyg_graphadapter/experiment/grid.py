@@ -19,7 +19,7 @@ from pyg_graphadapter.report.results import is_result, read_result
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import prepare_folder, write_atomic
 from pyg_graphadapter.task import DrawKey, EvaluationTask, Origin
-from pyg_graphadapter.training.engine import TrainConfig
+from pyg_graphadapter.training.config import TrainConfig
 
 PROTOCOLS = ("honest", "paper")
 OF_THE_RUN = ("seed", "device")

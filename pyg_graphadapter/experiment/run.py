@@ -10,7 +10,8 @@ from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.report.results import RESULT_FORMAT
 from pyg_graphadapter.storage import sha256, versions
 from pyg_graphadapter.task import EvaluationTask
-from pyg_graphadapter.training.engine import History, TrainConfig, train_together
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import History, train_together
 from pyg_graphadapter.training.evaluation import (
     accuracy_on_new,
     accuracy_on_shifted,

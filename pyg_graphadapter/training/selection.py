@@ -15,7 +15,8 @@ from tqdm import tqdm
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import FewShotTask
-from pyg_graphadapter.training.engine import TrainConfig, train_together
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import train_together
 from pyg_graphadapter.training.evaluation import EVALUATION_BATCH, predict_logits
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.task import EvaluationTask
 from pyg_graphadapter.testing import fake_features
 
-methods = pytest.mark.parametrize("method", ADAPTERS.values(), ids=ADAPTERS.keys())
+methods = pytest.mark.parametrize("method", map(adapter_class, ADAPTERS), ids=ADAPTERS)
 
 
 class FakeTextEncoder:
@@ -51,7 +51,7 @@ def randomized(adapter):
 
 
 def test_adapter_class():
-    for name, method in ADAPTERS.items():
+    for name, method in zip(ADAPTERS, map(adapter_class, ADAPTERS), strict=True):
         assert adapter_class(name) is method
     listed = ", ".join(ADAPTERS)
     with pytest.raises(ValueError, match=f"Unknown method 'dora'. Choose from {listed}"):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from transformers import AutoModel
 
-from pyg_graphadapter import export
+from pyg_graphadapter.classifier import export
 from pyg_graphadapter.classifier.export import export_onnx
 from pyg_graphadapter.encoding.encoder import Encoder
 from tests.checkpoints import save_checkpoint

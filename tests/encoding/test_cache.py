@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from pyg_graphadapter.encoding import cache as cache_module
-from pyg_graphadapter.encoding.cache import FeatureCache, default_cache_folder
+from pyg_graphadapter.encoding.cache import FeatureCache
+from pyg_graphadapter.encoding.config import default_cache_folder
 from pyg_graphadapter.storage import sha256
 
 MODEL = {"kind": "images", "model": "a", "dtype": "float32"}

@@ -1,8 +1,8 @@
 import pytest
 
-from pyg_graphadapter.adapters import ADAPTERS
+from pyg_graphadapter.adapters import ADAPTERS, adapter_class
 from pyg_graphadapter.experiment.presets import preset_of
-from pyg_graphadapter.training.engine import TrainConfig
+from pyg_graphadapter.training.config import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_the_papers_settings(method, dataset, shots, settings, training):
 @pytest.mark.parametrize("method", ADAPTERS)
 def test_every_preset_can_be_taken(method):
     own, trained = preset_of("paper", method, "dtd", 4)
-    ADAPTERS[method].Config(**own)
+    adapter_class(method).Config(**own)
     TrainConfig(**trained)
 
 

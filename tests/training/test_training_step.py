@@ -7,12 +7,16 @@ import pytest
 import torch
 
 from pyg_graphadapter import EvaluationTask, TrainConfig, train
-from pyg_graphadapter.adapters import ADAPTERS, Adapter, CoOp
+from pyg_graphadapter.adapters import ADAPTERS, Adapter, CoOp, adapter_class
 from pyg_graphadapter.testing import fake_features
 from pyg_graphadapter.training import engine, training_step
 from tests.recorder import record
 
-TRAINED = [name for name, method in ADAPTERS.items() if method.is_trained and method.is_recordable]
+TRAINED = [
+    name
+    for name in ADAPTERS
+    if adapter_class(name).is_trained and adapter_class(name).is_recordable
+]
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def replays(monkeypatch):
 
 def trained(method, task, **config):
     torch.manual_seed(0)
-    adapter = ADAPTERS[method].from_task(task)
+    adapter = adapter_class(method).from_task(task)
     history = train(adapter, task, TrainConfig(**config), progress=False)
     return adapter, history
 
@@ -84,7 +88,7 @@ def test_a_batch_of_adapters(task, replays):
     config = TrainConfig(epochs=6)
     each = [trained("graph_adapter", own, epochs=6) for own in tasks]
     assert len(replays) == 2
-    adapters = [ADAPTERS["graph_adapter"].from_task(own) for own in tasks]
+    adapters = [adapter_class("graph_adapter").from_task(own) for own in tasks]
     found = engine.train_together(adapters, tasks, config, progress=False)
     assert replays[2:] == [6 - training_step.WARM_UP]
     for adapter, history, expected in zip(adapters, found, each, strict=True):
