@@ -14,7 +14,9 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.task import EvaluationTask
 from pyg_graphadapter.testing import fake_features
 
-methods = pytest.mark.parametrize("method", map(adapter_class, ADAPTERS), ids=ADAPTERS)
+methods = pytest.mark.parametrize(
+    "method", [adapter_class(name) for name in ADAPTERS], ids=ADAPTERS
+)
 
 
 class FakeTextEncoder:

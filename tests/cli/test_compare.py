@@ -13,7 +13,7 @@ import pytest
 from pyg_graphadapter.report.results import read_results
 from pyg_graphadapter.testing import fake_benchmarks, fake_features, fake_images
 from tests.checkpoints import save_checkpoint
-from tests.test_cli import run
+from tests.cli.test_commands import run
 
 ELEVEN = (
     "caltech101", "dtd", "eurosat", "fgvc_aircraft", "food101", "imagenet", "oxford_flowers",
