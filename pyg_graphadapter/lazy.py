@@ -9,7 +9,8 @@ from typing import Any
 def lazy_names(
     package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The ``__getattr__`` and ``__dir__`` of a package.
+    """The ``__getattr__`` and ``__dir__`` of a package. No name may be that of a submodule, which
+    Python would put in its place.
 
     Args:
         package (str): The package's ``__name__``.

@@ -1,6 +1,8 @@
 """Who imports whom: read from the source, and seen in a fresh interpreter."""
 
 import ast
+import importlib
+import pkgutil
 import subprocess
 import sys
 import textwrap
@@ -17,7 +19,7 @@ MODULES = {
 }
 # Each may import those of the lines above it, and a part that is a folder its own files:
 ORDER = (
-    ("settings", "storage", "builtin", "device", "hub", "parallel"),
+    ("lazy", "settings", "storage", "builtin", "device", "hub", "parallel"),
     ("report",),
     ("graph",),
     ("nn",),
@@ -125,3 +127,11 @@ def test_the_layers_load_nothing_that_reads_or_draws_images():
     command = [sys.executable, "-c", textwrap.dedent(program)]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     assert run.stdout.split() == ["[]", "False"]
+
+
+@pytest.mark.parametrize("package", ["", ".adapters", ".data"])
+def test_no_lazy_name_is_that_of_a_submodule(package):
+    """Python would put the submodule in its place, once that is imported."""
+    module = importlib.import_module(f"pyg_graphadapter{package}")
+    submodules = {info.name for info in pkgutil.iter_modules(module.__path__)}
+    assert submodules.isdisjoint(module.__all__)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.data.draw import base_and_new, few_shot
     from pyg_graphadapter.data.draw_file import Draw, load_draw, make_draw, save_draw
     from pyg_graphadapter.data.load import list_images, load_images
-    from pyg_graphadapter.data.prompts import (
+    from pyg_graphadapter.data.templates import (
         IMAGENET_TEMPLATES,
         TEMPLATES,
         check_templates,
@@ -65,18 +65,18 @@ __getattr__, __dir__ = lazy_names(
         "BENCHMARKS": "benchmarks",
         "Draw": "draw_file",
         "FEW_SHOT_BENCHMARKS": "benchmarks",
-        "IMAGENET_TEMPLATES": "prompts",
+        "IMAGENET_TEMPLATES": "templates",
         "MAX_PIXELS": "decode",
         "SHIFTED_BENCHMARKS": "benchmarks",
-        "TEMPLATES": "prompts",
+        "TEMPLATES": "templates",
         "UnreadableImageError": "decode",
         "base_and_new": "draw",
         "benchmark": "benchmarks",
         "check_benchmarks": "benchmarks",
-        "check_templates": "prompts",
+        "check_templates": "templates",
         "decode_image": "decode",
         "few_shot": "draw",
-        "fill": "prompts",
+        "fill": "templates",
         "image_bytes": "decode",
         "image_name": "decode",
         "list_images": "load",
@@ -84,7 +84,7 @@ __getattr__, __dir__ = lazy_names(
         "load_draw": "draw_file",
         "load_images": "load",
         "make_draw": "draw_file",
-        "prompts": "prompts",
+        "prompts": "templates",
         "save_draw": "draw_file",
     },
 )

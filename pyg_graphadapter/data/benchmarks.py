@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 
 from pyg_graphadapter.data.decode import SUFFIXES
-from pyg_graphadapter.data.prompts import TEMPLATES
+from pyg_graphadapter.data.templates import TEMPLATES
 from pyg_graphadapter.settings import unknown
 
 Listing = dict[str, list[tuple[Path, int]]]  # images with their classes, of every split
