@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pyg_graphadapter.adapters import adapter_class
+from pyg_graphadapter.adapters import Stackable, adapter_class
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.experiment.presets import preset_of
 from pyg_graphadapter.experiment.run import Run, do, identity
@@ -148,7 +148,7 @@ def _by_seed(pending: Sequence[tuple[Run, Path]]) -> list[list[tuple[Run, Path]]
     found: dict[str, list[tuple[Run, Path]]] = {}
     for run, path in pending:
         same = run
-        if adapter_class(run.method).is_stackable:
+        if issubclass(adapter_class(run.method), Stackable):
             same = replace(run, seed=0, training=replace(run.training, seed=0))
         found.setdefault(repr(same), []).append((run, path))
     return list(found.values())
