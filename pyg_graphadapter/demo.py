@@ -14,7 +14,8 @@ from pyg_graphadapter.builtin import BUILTIN
 from pyg_graphadapter.data import decode_image
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.encoder import Encoder
-from pyg_graphadapter.encoding.sources import ImageSource, evaluation_tasks
+from pyg_graphadapter.encoding.image_source import ImageSource
+from pyg_graphadapter.encoding.sources import evaluation_tasks
 from pyg_graphadapter.experiment.grid import plan, run_all
 from pyg_graphadapter.experiment.run import Run
 from pyg_graphadapter.report.figures import accuracy_curve, picture_grid

@@ -27,7 +27,8 @@ from pyg_graphadapter import Encoder, EncodingConfig, TrainConfig
 from pyg_graphadapter.adapters import ADAPTERS
 from pyg_graphadapter.data import few_shot, load_images
 from pyg_graphadapter.demo import SEEDS, SHOTS, TEMPLATES
-from pyg_graphadapter.encoding.sources import ImageSource, evaluation_tasks
+from pyg_graphadapter.encoding.image_source import ImageSource
+from pyg_graphadapter.encoding.sources import evaluation_tasks
 from pyg_graphadapter.experiment.grid import plan, run_all
 from pyg_graphadapter.report.figures import accuracy_curve
 from pyg_graphadapter.report.results import read_result, summarize

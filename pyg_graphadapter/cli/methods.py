@@ -29,8 +29,8 @@ from pyg_graphadapter.cli.arguments import (
 )
 from pyg_graphadapter.cli.settings import with_settings
 from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.sources import (
-    ImageSource,
     Source,
     evaluation_tasks,
     load_encoder,
@@ -198,7 +198,7 @@ def fit(
             typer.echo("Selected " + ", ".join(f"{k} = {v}" for k, v in selected.items()) + ".")
     classifier = FewShotClassifier.fit(task, shots, seed, name, config, select=False, **chosen)
     if isinstance(source, ImageSource):
-        classifier.use_encoder(source.encode.encoder, encoding)
+        classifier.use_encoder(source.dataset_encoder.encoder, encoding)
     test = source.test()
     show_skipped(source)
     if test is not None and len(test):
