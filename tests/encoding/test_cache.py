@@ -232,7 +232,8 @@ def test_writing_leaves_the_features_of_the_caller_as_they_are(cache):
 def test_a_damaged_shard_that_cannot_be_moved_aside_is_passed_over(cache, monkeypatch):
     cache.write(keys(1), features(1))
     [path] = cache.folder.glob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    content = path.read_bytes()  # its last 32 bytes are the key, those before are features
+    path.write_bytes(content[:-33] + b"x" + content[-32:])
     monkeypatch.setattr(cache_module, "_move_aside", lambda _: None)
     features_of, reads = cache._features_of, []
 
