@@ -14,8 +14,8 @@ from pyg_graphadapter.encoding.distributed import Process
 from pyg_graphadapter.encoding.encoder import EncodedImages, Encoder
 from pyg_graphadapter.encoding.image_batches import digests_of
 from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import Features, draw_shots
-from pyg_graphadapter.task import MAX_VALIDATION_SHOTS, FewShotTask
+from pyg_graphadapter.features import MAX_VALIDATION_SHOTS, Features, draw_shots
+from pyg_graphadapter.task import FewShotTask
 
 
 @dataclass
