@@ -14,8 +14,9 @@ from pyg_graphadapter.builtin import BUILTIN
 from pyg_graphadapter.data import decode_image
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.encoder import Encoder
-from pyg_graphadapter.encoding.sources import ImageSource, evaluation_tasks
-from pyg_graphadapter.experiment.grid import plan, run_all
+from pyg_graphadapter.encoding.image_source import ImageSource
+from pyg_graphadapter.encoding.sources import evaluation_tasks
+from pyg_graphadapter.experiment.grid import grid_runs, run_all
 from pyg_graphadapter.experiment.run import Run
 from pyg_graphadapter.report.figures import accuracy_curve, picture_grid
 from pyg_graphadapter.report.results import Row, summarize
@@ -71,7 +72,7 @@ def run_demo(
     encoder = Encoder.from_pretrained(BUILTIN, device=config.device)
     settings = EncodingConfig(templates=TEMPLATES, **encoding)  # type: ignore[arg-type]
     source = ImageSource(BUILTIN, encoder, settings)
-    runs = plan(METHODS, SHOTS, seeds, config, {})
+    runs = grid_runs(METHODS, SHOTS, seeds, config, {})
     tasks = evaluation_tasks(source, product(SHOTS, seeds))
     results = run_all(runs, tasks, source.origin(), out / RESULTS)
     rows = summarize(results)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from pyg_graphadapter.graph import unit
 
+MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
+
 
 @dataclass(frozen=True)
 class Features:

@@ -4,19 +4,20 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from pyg_graphadapter.data.class_names import normalize_class_name
 from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import Features, check_fits, check_text
+from pyg_graphadapter.features import MAX_VALIDATION_SHOTS, Features, check_fits, check_text
 from pyg_graphadapter.graph import class_prototypes, unit
 
-MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
 DrawKey = tuple[int, int]  # the number of shots per class and the seed that a task was drawn with
 
 
+@runtime_checkable
 class TextEncoder(Protocol):
     """What a method that learns prompts needs of an encoder
     (:class:`~pyg_graphadapter.Encoder`)."""
@@ -141,14 +142,16 @@ class ShiftedTest:
         Raises:
             ValueError: If it has a class that the task has not.
         """
-        index = {plain(each): i for i, each in enumerate(learned)}
-        strange = [each for each in class_names if plain(each) not in index]
+        index = {normalize_class_name(each): i for i, each in enumerate(learned)}
+        strange = [each for each in class_names if normalize_class_name(each) not in index]
         if strange:
             raise ValueError(
                 f"The shifted test set {name} has the class {strange[0]!r}, which is none of the "
                 f"{len(learned)} that are learned: rename or remove it."
             )
-        return cls(name, test, torch.tensor([index[plain(each)] for each in class_names]))
+        return cls(
+            name, test, torch.tensor([index[normalize_class_name(each)] for each in class_names])
+        )
 
 
 @dataclass(frozen=True)
@@ -164,11 +167,6 @@ class NewClasses:
     class_names: tuple[str, ...]
     text: Tensor
     test: Features
-
-
-def plain(class_name: str) -> str:
-    """A class name as it is compared: lower case, with spaces for ``_`` and ``-``."""
-    return " ".join(class_name.replace("_", " ").replace("-", " ").casefold().split())
 
 
 def base_and_new(file: FeatureFile) -> tuple[FeatureFile, FeatureFile]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyg_graphadapter import EvaluationTask, Features, FewShotTask
-from pyg_graphadapter.task import draw_task
+from pyg_graphadapter.task import NewClasses, draw_task
 from pyg_graphadapter.testing import fake_features
 
 
@@ -81,3 +81,30 @@ def test_a_test_split_that_does_not_fit(file):
     task = draw_task(file, shots=1, seed=1)
     with pytest.raises(ValueError, match="'test_features' is 9 wide"):
         EvaluationTask(task, Features(torch.ones(1, 9), torch.tensor([0])))
+
+
+def test_the_hash_depends_on_the_names_of_new_classes():
+    features = Features(torch.eye(2), torch.tensor([0, 1]))
+    task = FewShotTask(("cat", "dog"), torch.eye(2), features)
+
+    def sha256(*class_names):
+        new = NewClasses(class_names, torch.eye(2), features)
+        return EvaluationTask(task, features, new=new).sha256()
+
+    assert sha256("bird", "fish") != sha256("bird", "frog")
+
+
+def test_the_hash_depends_on_the_shapes_of_tensors():
+    y = torch.tensor([0, 1])
+    task = FewShotTask(("cat", "dog"), torch.eye(2), Features(torch.eye(2), y))
+
+    def sha256(shape):
+        # The same bytes, as two views of width two or four views of width one:
+        new = NewClasses(("bird", "fish"), torch.ones(2, shape[2]), task.support)
+        object.__setattr__(new, "test", Features(torch.ones(shape), y))
+        object.__setattr__(new, "text", torch.ones(4).reshape(-1, shape[2]))
+        evaluation = EvaluationTask(task, task.support)
+        object.__setattr__(evaluation, "new", new)
+        return evaluation.sha256()
+
+    assert sha256((2, 2, 2)) != sha256((2, 4, 1))

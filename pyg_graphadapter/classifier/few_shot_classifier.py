@@ -5,17 +5,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
-import datasets
 import safetensors.torch
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from torch import Tensor
 
-from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
+from pyg_graphadapter.adapters import Adapter, LinearAdapter, ZeroShot, adapter_class
 from pyg_graphadapter.classifier.explanation import Explanation, explain_class, explain_image
-from pyg_graphadapter.classifier.export import export_onnx
 from pyg_graphadapter.classifier.file import (
     CARD,
     FIELDS,
@@ -24,20 +22,23 @@ from pyg_graphadapter.classifier.file import (
     write_classifier,
 )
 from pyg_graphadapter.classifier.model_card import model_card
-from pyg_graphadapter.data import list_images, load_images
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
-from pyg_graphadapter.encoding.encoder import Encoder
-from pyg_graphadapter.encoding.sources import ImageSource, load_encoder
+from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import write_atomic
-from pyg_graphadapter.task import FewShotTask, draw_task
+from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
 from pyg_graphadapter.training.selection import select_defaults
+
+if TYPE_CHECKING:
+    import datasets
+
+    from pyg_graphadapter.encoding.model import EncoderModel
+    from pyg_graphadapter.encoding.pipeline import EncodedImages
 
 # A folder, a path, a data set, or images one by one:
 Images: TypeAlias = str | Path | Sequence[Any]
@@ -57,6 +58,8 @@ class FewShotClassifier(ModelHubMixin):
             templates and how images were encoded; empty if it was fitted on features.
             (default: :obj:`{}`)
         measured (dict): What was measured, for the model card. (default: :obj:`{}`)
+        selected (dict): The settings that :meth:`fit` selected inside the few shots; not saved.
+            (default: :obj:`{}`)
 
     Example:
         >>> from pyg_graphadapter.testing import fake_features
@@ -72,44 +75,49 @@ class FewShotClassifier(ModelHubMixin):
     training: dict[str, Any] = field(default_factory=dict)
     encoding: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
+    selected: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
         self._hub_mixin_config = {"library_name": "pyg_graphadapter"}
-        self._encoder: Encoder | None = None
+        self._encoder: EncoderModel | None = None
 
     @classmethod
     def fit(
         cls,
-        data: Images | datasets.DatasetDict | FeatureFile | FewShotTask,
+        data: "Images | datasets.DatasetDict | FeatureFile | FewShotTask | Source",
         shots: int = 16,
         seed: int = 1,
         method: str = "graph_adapter",
         config: TrainConfig | None = None,
         *,
-        model: str | Path | Encoder | None = None,
+        model: "str | Path | EncoderModel | None" = None,
         encoding: EncodingConfig | None = None,
         select: bool = True,
+        measure: bool = False,
         progress: bool = True,
         **settings: Any,
     ) -> Self:
         """Draws a few shots and trains a method on them.
 
         Args:
-            data (str, Path, datasets.Dataset, FeatureFile or FewShotTask): Images as
-                :func:`pyg_graphadapter.data.load_images` takes them, features, or shots that are
-                drawn already.
-            shots (int, optional): The number of images a class. (default: :obj:`16`)
+            data (str, Path, datasets.Dataset, FeatureFile, FewShotTask or Source): Images as
+                :func:`pyg_graphadapter.data.load_images` takes them, features, shots that are
+                drawn already, or a source of features, which brings its own encoder.
+            shots (int, optional): The number of images per class. (default: :obj:`16`)
             seed (int, optional): The seed of the draw. (default: :obj:`1`)
             method (str, optional): The method's name. (default: :obj:`"graph_adapter"`)
             config (TrainConfig, optional): How to train; the defaults with :obj:`seed` if not
                 given. (default: :obj:`None`)
-            model (str, Path or Encoder, optional): The encoder of images; see
-                :meth:`Encoder.from_pretrained`. (default: :obj:`None`)
+            model (str, Path or EncoderModel, optional): The encoder of images: a folder or an id
+                on the hub (:meth:`Encoder.from_pretrained`), an :class:`Encoder`, or any
+                :class:`~pyg_graphadapter.encoding.model.EncoderModel`. (default: :obj:`None`)
             encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
             select (bool, optional): Select what the settings leave open inside the few shots
                 (:func:`~pyg_graphadapter.training.selection.select_defaults`), instead of the
                 method's defaults. (default: :obj:`True`)
+            measure (bool, optional): Measure the accuracy and the zero-shot accuracy on the test
+                split, where there is one, into :obj:`measured`. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
             **settings (optional): The method's settings.
 
@@ -119,35 +127,49 @@ class FewShotClassifier(ModelHubMixin):
         """
         config = config or TrainConfig(seed=seed)
         build = adapter_class(method)
-        encoder = None
-        if isinstance(data, FeatureFile):
-            data = draw_task(data, shots, seed)
-        elif not isinstance(data, FewShotTask):
-            encoder = load_encoder(model, encoding or EncodingConfig(), config.device)
-            data = ImageSource(data, encoder, encoding, progress=progress).task(shots, seed)
+        if isinstance(data, FewShotTask):
+            source, task = None, data
+        else:
+            source = _source_of(data, model, encoding, config.device, progress=progress)
+            task = source.task(shots, seed)
+        selected = {}
         if select:
-            settings |= select_defaults(method, data, config, settings, progress=progress)
-        adapter = build.from_task(data, **settings)
-        train(adapter, data, config, progress=progress)
+            selected = select_defaults(method, task, config, settings, progress=progress)
+        adapter = build.from_task(task, **{**settings, **selected})
+        train(adapter, task, config, progress=progress)
         training = {"shots": shots, "draw_seed": seed, **asdict(config)}
-        classifier = cls(adapter.cpu().eval(), data.class_names, method, training)
-        if encoder is not None:
-            classifier.use_encoder(encoder, encoding)
+        classifier = cls(adapter.cpu().eval(), task.class_names, method, training)
+        classifier.selected = selected
+        if source is not None and source.text_encoder is not None:
+            classifier.use_encoder(source.text_encoder, source.encoding)
+        test = source.test() if measure and source is not None else None
+        if test is not None and len(test):
+            classifier._measure(test, task)
         return classifier
 
-    def use_encoder(self, encoder: Encoder, config: EncodingConfig | None = None) -> None:
+    def _measure(self, test: Features, task: FewShotTask) -> None:
+        """Fills :obj:`measured` with the accuracies on a test split."""
+        zero_shot = evaluate(ZeroShot.from_task(task), test)
+        self.measured = {
+            "test accuracy (%)": round(evaluate(self.adapter, test).accuracy, 2),
+            "zero-shot accuracy (%)": round(zero_shot.accuracy, 2),
+            "test images": len(test),
+        }
+
+    def use_encoder(self, encoder: "EncoderModel", config: EncodingConfig | None = None) -> None:
         """Says which encoder further images go through: that of the features it was fitted on."""
         self._encoder = encoder
+        identity = encoder.identity()
         self.encoding = {
             "model": encoder.name,
-            "revision": encoder.revision,
-            "weights": encoder.weights_hash,
+            "revision": identity.get("revision"),
+            "weights": identity.get("weights"),
             "width": encoder.num_channels,
             **(config or EncodingConfig()).describe(),
         }
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> "EncoderModel":
         """The encoder, loaded when it is first needed.
 
         Raises:
@@ -170,6 +192,8 @@ class FewShotClassifier(ModelHubMixin):
         Raises:
             ValueError: If it cannot be loaded, or is another one.
         """
+        from pyg_graphadapter.encoding.encoder import Encoder  # loads transformers
+
         known = self.encoding
         encoder = Encoder.from_pretrained(
             known["model"],
@@ -191,8 +215,26 @@ class FewShotClassifier(ModelHubMixin):
         Raises:
             ValueError: If one cannot be decoded, or there is no encoder.
         """
-        found = self.encoder.encode_images(_listed(images), strict=True, progress=progress)
-        return found.x[:, 0]
+        return self.encode_images(_listed(images), strict=True, progress=progress).x[:, 0]
+
+    def encode_images(
+        self, images: Sequence[Any], *, strict: bool = False, progress: bool = True
+    ) -> "EncodedImages":
+        """Features of images one by one, and the images that cannot be decoded.
+
+        Args:
+            images (sequence): As for :meth:`Encoder.encode_images`.
+            strict (bool, optional): Stop at an image that cannot be decoded, instead of skipping
+                it. (default: :obj:`False`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
+
+        Raises:
+            ValueError: If one cannot be decoded and :obj:`strict`, or there is no encoder.
+        """
+        from pyg_graphadapter.encoding.pipeline import pipeline_of
+
+        pipeline = pipeline_of(self.encoder, EncodingConfig())
+        return pipeline.encode(images, strict=strict, progress=progress)
 
     def predict_proba(self, x: Tensor | Images) -> Tensor:
         """Class probabilities ``[N, C]`` of image features ``[N, D]``, or of images.
@@ -224,7 +266,7 @@ class FewShotClassifier(ModelHubMixin):
 
     def evaluate(
         self,
-        data: Images | datasets.DatasetDict | FeatureFile | Features,
+        data: "Images | datasets.DatasetDict | FeatureFile | Features",
         *,
         encoding: EncodingConfig | None = None,
         progress: bool = True,
@@ -238,6 +280,9 @@ class FewShotClassifier(ModelHubMixin):
         if isinstance(data, FeatureFile):
             data = data.test or data.train
         elif not isinstance(data, Features):
+            from pyg_graphadapter.data import load_images  # loads datasets
+            from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
+
             splits = load_images(data)
             encode = DatasetEncoder(self.encoder, encoding, progress=progress)
             split = splits[next(name for name in ("test", "val", "train") if name in splits)]
@@ -275,6 +320,8 @@ class FewShotClassifier(ModelHubMixin):
             return weights
         path = Path(path)
         if path.suffix == ".onnx":
+            from pyg_graphadapter.classifier.export import export_onnx  # loads transformers
+
             scale = self.adapter.logit_scale
             export_onnx(self.encoder, weights, scale, path, self.class_names, biases)
         elif path.suffix == ".safetensors":
@@ -369,8 +416,31 @@ class FewShotClassifier(ModelHubMixin):
         )
 
 
+def _source_of(
+    data: Any,
+    model: "str | Path | EncoderModel | None",
+    encoding: EncodingConfig | None,
+    device: str,
+    *,
+    progress: bool,
+) -> Source:
+    """The source that data is, or a source of the features or images that it holds."""
+    if isinstance(data, Source):
+        return data
+    if isinstance(data, FeatureFile):
+        return FileSource(data, "features")
+    from pyg_graphadapter.encoding.image_source import ImageSource  # loads datasets, transformers
+
+    encoder = load_encoder(model, encoding or EncodingConfig(), device)
+    return ImageSource(data, encoder, encoding, progress=progress)
+
+
 def _listed(images: Images) -> Sequence[Any]:
     """One image after another: of a folder, a path, a data set or a sequence."""
+    import datasets
+
+    from pyg_graphadapter.data import list_images
+
     if isinstance(images, datasets.Dataset):
         return cast(
             Sequence[Any], images.cast_column("image", datasets.Image(decode=False))["image"]

@@ -12,7 +12,8 @@ import typer
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class
 from pyg_graphadapter.data import FEW_SHOT_BENCHMARKS, benchmark
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.sources import ImageSource, Source
+from pyg_graphadapter.encoding.image_source import ImageSource
+from pyg_graphadapter.encoding.sources import Source
 
 T = TypeVar("T")
 ALL = "all"
@@ -140,7 +141,7 @@ def take_encoding(settings: dict[str, Any], templates: list[str] | None) -> Enco
 def show_skipped(source: Source) -> None:
     """What became of the images, on the error stream."""
     if isinstance(source, ImageSource):
-        for name, reason in source.encode.summary.skipped.items():
+        for name, reason in source.dataset_encoder.summary.skipped.items():
             typer.echo(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}",
                        err=True)  # fmt: skip
-        typer.echo(str(source.encode.summary), err=True)
+        typer.echo(str(source.dataset_encoder.summary), err=True)

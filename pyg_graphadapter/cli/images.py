@@ -19,7 +19,8 @@ from pyg_graphadapter.cli.settings import with_settings
 from pyg_graphadapter.demo import run_demo
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.distributed import this_process
-from pyg_graphadapter.encoding.sources import ImageSource, open_source
+from pyg_graphadapter.encoding.image_source import ImageSource
+from pyg_graphadapter.encoding.sources import open_source
 from pyg_graphadapter.feature_file import check_feature_path
 from pyg_graphadapter.report.tables import markdown_table
 from pyg_graphadapter.training.config import TrainConfig
@@ -73,7 +74,7 @@ def encode(
         if not isinstance(source, ImageSource):
             raise ValueError(f"{data} is a feature file already: give images.")
         if process.count > 1:
-            source.encode.fill_cache(source.splits, process)
+            source.dataset_encoder.fill_cache(source.splits, process)
             process.wait()
         if process.index > 0:
             return

@@ -29,15 +29,15 @@ from pyg_graphadapter.cli.arguments import (
 )
 from pyg_graphadapter.cli.settings import with_settings
 from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.sources import (
-    ImageSource,
     Source,
     evaluation_tasks,
     load_encoder,
     open_benchmark,
     open_source,
 )
-from pyg_graphadapter.experiment.grid import PROTOCOLS, plan, run_all
+from pyg_graphadapter.experiment.grid import PROTOCOLS, grid_runs, run_all
 from pyg_graphadapter.experiment.presets import PRESETS
 from pyg_graphadapter.experiment.run import Run
 from pyg_graphadapter.report.results import summarize
@@ -111,7 +111,7 @@ def compare(
     )
 
     def runs_of(dataset: str) -> list[Run]:
-        return plan(names, counts, drawn, training, settings, selects=select, protocol=protocol,
+        return grid_runs(names, counts, drawn, training, settings, selects=select, protocol=protocol,
                     preset=preset, dataset=dataset)  # fmt: skip
 
     with as_usage_error():
@@ -187,7 +187,9 @@ def fit(
     config = take(TrainConfig, chosen, seed=seed)
     [name] = method_names(method)
     with as_usage_error():
-        plan([name], [shots], [seed], config, chosen)  # refuses what the method cannot be given
+        grid_runs(
+            [name], [shots], [seed], config, {name: chosen}
+        )  # refuses what the method cannot be given
     source = open_source(data, model, encoding, device=config.device, logit_scale=logit_scale)
     check_output(out, overwrite=overwrite)
     task = source.task(shots, seed)
@@ -198,7 +200,7 @@ def fit(
             typer.echo("Selected " + ", ".join(f"{k} = {v}" for k, v in selected.items()) + ".")
     classifier = FewShotClassifier.fit(task, shots, seed, name, config, select=False, **chosen)
     if isinstance(source, ImageSource):
-        classifier.use_encoder(source.encode.encoder, encoding)
+        classifier.use_encoder(source.dataset_encoder.encoder, encoding)
     test = source.test()
     show_skipped(source)
     if test is not None and len(test):

@@ -49,7 +49,7 @@ def predict(
     else:
         classifier.load_encoder(device, offline=offline)
         images = list_images(data)
-        found = classifier.encoder.encode_images(images, strict=strict)
+        found = classifier.encode_images(images, strict=strict)
         for reason in found.skipped.values():
             typer.echo(f"Skipped: {reason}", err=True)
         x, names = found.x[:, 0], [str(images[i]) for i in found.index.tolist()]

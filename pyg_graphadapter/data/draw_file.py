@@ -1,17 +1,18 @@
 """Few-shot draws as JSON files, to be shared."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import datasets
 
 from pyg_graphadapter.data.draw import few_shot
+from pyg_graphadapter.features import MAX_VALIDATION_SHOTS
 from pyg_graphadapter.storage import write_atomic
 
 DRAW_FORMAT = "pyg_graphadapter/draw/1"
-MAX_VALIDATION_SHOTS = 4
 
 
 @dataclass(frozen=True)
@@ -60,39 +61,71 @@ def _rows(part: datasets.Dataset, root: Path) -> tuple[tuple[str, int], ...]:
     return tuple(rows)
 
 
-def save_draw(draw: Draw, path: str | Path) -> None:
-    """Writes a draw."""
-    content = json.dumps({"format": DRAW_FORMAT, **asdict(draw)}, indent=1, ensure_ascii=False)
-    write_atomic(Path(path), (content + "\n").encode())
+def save_draw(draw: Draw, path: str | Path, root: str | Path | None = None) -> None:
+    """Writes a draw.
+
+    Args:
+        draw (Draw): The draw.
+        path (str or Path): The file to write.
+        root (str or Path, optional): The root of the images. If given, the file records it relative
+            to its own folder. (default: :obj:`None`)
+    """
+    content = {"format": DRAW_FORMAT, **asdict(draw)}
+    if root is not None:
+        folder = Path(path).resolve().parent
+        content["root"] = Path(os.path.relpath(Path(root).resolve(), folder)).as_posix()
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    write_atomic(Path(path), (text + "\n").encode())
 
 
-def load_draw(path: str | Path, root: str | Path) -> datasets.DatasetDict:
-    """The drawn images, as :func:`load_images` gives them.
+def is_draw(path: Path) -> bool:
+    """Whether a JSON file is a draw of :func:`save_draw`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("format") == DRAW_FORMAT
+
+
+def load_draw(path: str | Path, root: str | Path | None = None) -> datasets.DatasetDict:
+    """Loads the drawn images as :func:`load_images` does.
+
+    Args:
+        path (str or Path): A file of :func:`save_draw`.
+        root (str or Path, optional): The root of the images. If not given, the root that the file
+            records, or the folder of the file. (default: :obj:`None`)
 
     Raises:
-        FileNotFoundError: If an image is not there.
-        ValueError: If the file is none of :func:`save_draw`.
+        FileNotFoundError: If an image does not exist below the root.
+        ValueError: If the file was not written by :func:`save_draw`.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content["format"] != DRAW_FORMAT:
             raise ValueError(content["format"])
         names = list(content["class_names"])
+        recorded_root = PurePosixPath(content.get("root", "."))
+        if recorded_root.is_absolute():
+            raise ValueError(f"the root {recorded_root} is absolute")
         parts = {split: [(str(p), int(y)) for p, y in content[split]] for split in ("train", "val")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is no draw of images ({type(error).__name__}: {error})."
         ) from error
+    folder = Path(path).parent / recorded_root if root is None else Path(root)
     return datasets.DatasetDict(
-        {split: _images(rows, names, Path(root)) for split, rows in parts.items() if rows}
+        {split: _images(rows, names, folder) for split, rows in parts.items() if rows}
     )
 
 
 def _images(rows: Sequence[tuple[str, int]], names: list[str], root: Path) -> datasets.Dataset:
+    for name, _ in rows:
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or not (root / pure).is_file():
+            raise FileNotFoundError(
+                f"There is no image {root / pure}: check the root of the images."
+            )
     paths = [root / path for path, _ in rows]
-    for path in paths:
-        if ".." in path.parts or not path.is_file():
-            raise FileNotFoundError(f"There is no image {path}: check the root of the images.")
     return datasets.Dataset.from_dict(
         {
             "image": [{"bytes": None, "path": str(path)} for path in paths],

@@ -11,7 +11,9 @@ from pyarrow import parquet
 
 from pyg_graphadapter.builtin import BUILTIN, IMAGES_FOLDER
 from pyg_graphadapter.data.archives import KINDS, archives_of, load_archives
+from pyg_graphadapter.data.class_names import normalize_class_name
 from pyg_graphadapter.data.decode import SUFFIXES
+from pyg_graphadapter.data.draw_file import is_draw, load_draw
 from pyg_graphadapter.data.table import find_column, load_table, with_class_labels
 from pyg_graphadapter.hub import is_id, is_reachable
 
@@ -43,7 +45,8 @@ def load_images(
 
     Args:
         source: A folder of class folders; a folder with such folders in ``train``, ``val`` and
-            ``test``; a list of images (``.csv``, ``.json``, ``.jsonl``); WebDataset tars or Parquet
+            ``test``; a list of images (``.csv``, ``.json``, ``.jsonl``); a file of
+            :func:`save_draw`; WebDataset tars or Parquet
             files, one or a folder of them; ``builtin``; a data set in memory; or the id of one on
             the Hugging Face hub.
         revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
@@ -69,6 +72,8 @@ def load_images(
         found = load_archives(Path(source), archives, label_column=label_column)
     elif Path(source).is_dir():
         return _load_folder(Path(source))
+    elif Path(source).suffix == ".json" and Path(source).is_file() and is_draw(Path(source)):
+        return load_draw(source)
     elif Path(source).is_file() and Path(source).suffix in TABLE_SUFFIXES:
         found = load_table(Path(source), image_column, label_column)
         image_column = label_column = None  # they are renamed there
@@ -198,13 +203,13 @@ def _check_names(names: Sequence[str], where: Path | str) -> None:
         raise ValueError(f"{where} has one class, {names[0]!r}: at least two are needed.")
     seen: dict[str, str] = {}
     for name in names:
-        plain = " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
-        if plain in seen:
+        normalized = normalize_class_name(name)
+        if normalized in seen:
             raise ValueError(
-                f"{where} has two classes of one name, {seen[plain]!r} and {name!r}: join or "
+                f"{where} has two classes of one name, {seen[normalized]!r} and {name!r}: join or "
                 f"rename them."
             )
-        seen[plain] = name
+        seen[normalized] = name
 
 
 def _load_from_hub(name: str, revision: str | None, token: str | bool | None) -> Any:

@@ -1,19 +1,13 @@
 """Where features come from: a feature file, or images and an encoder."""
 
-import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import datasets
 from torch import Tensor
 
-from pyg_graphadapter.data import base_and_new as halves_of_images
-from pyg_graphadapter.data import benchmark, load_benchmark, load_images
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
-from pyg_graphadapter.encoding.encoder import Encoder
 from pyg_graphadapter.feature_file import FEATURE_SUFFIXES, PICKLE_SUFFIXES, FeatureFile
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import (
@@ -25,9 +19,14 @@ from pyg_graphadapter.task import (
     draw_task,
 )
 
+if TYPE_CHECKING:
+    from pyg_graphadapter.encoding.image_source import ImageSource
+    from pyg_graphadapter.encoding.model import EncoderModel
 
+
+@runtime_checkable
 class Source(Protocol):
-    """What features can be had of."""
+    """Classes and the features of their images, from a file or from an encoder."""
 
     name: str
 
@@ -36,8 +35,12 @@ class Source(Protocol):
         """The names of the classes."""
 
     @property
-    def text_encoder(self) -> Encoder | None:
+    def text_encoder(self) -> "EncoderModel | None":
         """The encoder of its class names, where there is one."""
+
+    @property
+    def encoding(self) -> EncodingConfig | None:
+        """How its images are encoded, where it has images."""
 
     def text(self) -> Tensor:
         """The text features of the classes ``[C, D]``."""
@@ -100,6 +103,11 @@ class FileSource:
         """A file has none."""
         return None
 
+    @property
+    def encoding(self) -> None:
+        """A file has no images."""
+        return None
+
     def text(self) -> Tensor:
         """The text features of the classes ``[C, D]``."""
         return self.file.text
@@ -130,83 +138,6 @@ class FileSource:
         return Origin(self.name)
 
 
-class ImageSource:
-    """Images, encoded when they are asked for.
-
-    Args:
-        data: Images as :func:`pyg_graphadapter.data.load_images` takes them.
-        encoder (Encoder): The encoder.
-        config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
-        logit_scale (float, optional): Overrides the encoder's. (default: :obj:`None`)
-        progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
-        name (str, optional): What results call them. (default: the path)
-
-    Raises:
-        ValueError: If there are no such images.
-    """
-
-    def __init__(
-        self,
-        data: Any,
-        encoder: Encoder,
-        config: EncodingConfig | None = None,
-        *,
-        logit_scale: float | None = None,
-        progress: bool = True,
-        name: str = "",
-    ) -> None:
-        self.name = name or (Path(data).name if isinstance(data, str | Path) else "images")
-        self.splits = load_images(data)
-        self.encode = DatasetEncoder(encoder, config, progress=progress)
-        self.logit_scale = logit_scale
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return class_names_of(next(iter(self.splits.values())))
-
-    @property
-    def text_encoder(self) -> Encoder:
-        """The encoder of its class names."""
-        return self.encode.encoder
-
-    def text(self) -> Tensor:
-        """The text features of the classes ``[C, D]``."""
-        return self.encode.encode_text(self.class_names)
-
-    def features(self) -> FeatureFile:
-        """The features of all images."""
-        file = self.encode.encode(self.splits)
-        return file if self.logit_scale is None else replace(file, logit_scale=self.logit_scale)
-
-    def task(self, shots: int, seed: int) -> FewShotTask:
-        """A few shots of every class; no other image is encoded."""
-        task = self.encode.draw_task(self.splits, shots, seed)
-        return task if self.logit_scale is None else replace(task, logit_scale=self.logit_scale)
-
-    def test(self) -> Features | None:
-        """The features of the test split, where there is one."""
-        return self.encode.encode_split(self.splits["test"]) if "test" in self.splits else None
-
-    def test_or_all(self) -> Features:
-        """The features of the test split, or of all images where there is none."""
-        if "test" in self.splits:
-            return self.encode.encode_split(self.splits["test"])
-        return self.encode.encode_split(datasets.concatenate_datasets(list(self.splits.values())))
-
-    def base_and_new(self) -> tuple["ImageSource", "ImageSource"]:
-        """The first half of the classes, and the rest."""
-        base, new = copy.copy(self), copy.copy(self)
-        halves = {split: halves_of_images(images) for split, images in self.splits.items()}
-        base.splits = datasets.DatasetDict({split: half for split, (half, _) in halves.items()})
-        new.splits = datasets.DatasetDict({split: half for split, (_, half) in halves.items()})
-        return base, new
-
-    def origin(self) -> Origin:
-        """What results say of it."""
-        return Origin(self.name, self.encode.encoder.name, len(self.encode.summary.skipped))
-
-
 def open_source(
     data: str | Path,
     model: str | Path | None,
@@ -214,7 +145,7 @@ def open_source(
     *,
     device: str = "auto",
     logit_scale: float | None = None,
-) -> FileSource | ImageSource:
+) -> "FileSource | ImageSource":
     """A feature file, by its suffix, or images, which need a model.
 
     Raises:
@@ -225,6 +156,8 @@ def open_source(
         file = FeatureFile.load(data)
         file = file if logit_scale is None else replace(file, logit_scale=logit_scale)
         return FileSource(file, Path(data).name)
+    from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
+
     config = config or EncodingConfig()
     encoder = load_encoder(model, config, device)
     return ImageSource(str(data), encoder, config, logit_scale=logit_scale)
@@ -233,18 +166,21 @@ def open_source(
 def open_benchmark(
     name: str,
     root: str | Path,
-    encoder: Encoder,
+    encoder: "EncoderModel",
     config: EncodingConfig,
     *,
     own_templates: bool = True,
     logit_scale: float | None = None,
-) -> ImageSource:
+) -> "ImageSource":
     """One of the benchmarks below a folder, with its own prompts or those of ``config``.
 
     Raises:
         FileNotFoundError: If something of it is not there.
         ValueError: If there is no such benchmark.
     """
+    from pyg_graphadapter.data import benchmark, load_benchmark  # loads datasets
+    from pyg_graphadapter.encoding.image_source import ImageSource
+
     if own_templates:
         config = replace(config, templates=benchmark(name).templates)
     images = load_benchmark(name, root)
@@ -257,18 +193,16 @@ def is_feature_file(data: str | Path) -> bool:
 
 
 def load_encoder(
-    model: str | Path | Encoder | None, config: EncodingConfig, device: str = "auto"
-) -> Encoder:
+    model: "str | Path | EncoderModel | None", config: EncodingConfig, device: str = "auto"
+) -> "EncoderModel":
     """The encoder of images.
 
     Raises:
         ValueError: If none is named, or it cannot be loaded.
     """
-    if isinstance(model, Encoder):
-        return model
     if model is None:
         raise ValueError(
             "Images need an encoder: name one as the model, a folder or an id on the Hugging Face "
             "hub, as openai/clip-vit-base-patch16, or the one that is built in, builtin."
         )
-    return config.load(model, device)
+    return config.load(model, device) if isinstance(model, str | Path) else model

@@ -1,10 +1,14 @@
 import json
 import stat
+import subprocess
+import sys
+import textwrap
 
 import pytest
 import torch
 
 from pyg_graphadapter import FewShotClassifier, GraphAdapter
+from pyg_graphadapter.encoding.sources import FileSource
 from pyg_graphadapter.testing import fake_features
 
 
@@ -131,3 +135,47 @@ def test_damaged_tensors_with_a_matching_sum(classifier, tmp_path):
     edited(tmp_path, sha256=sha256(b"x" * 99))
     with pytest.raises(ValueError, match="cannot be read"):
         FewShotClassifier.load(tmp_path)
+
+
+def test_a_source_is_fitted_and_measured_as_its_features_are(data, classifier):
+    fitted = FewShotClassifier.fit(
+        FileSource(data, "file"), shots=2, measure=True, progress=False, bias="shared"
+    )
+    x = data.test.mean_views()
+    assert torch.equal(fitted.predict_proba(x), classifier.predict_proba(x))
+    assert fitted.selected == classifier.selected != {}
+    assert fitted.encoding == classifier.measured == {}
+    zero_shot = FewShotClassifier.fit(data, shots=2, method="zero_shot", progress=False)
+    assert fitted.measured == {
+        "test accuracy (%)": round(fitted.evaluate(data).accuracy, 2),
+        "zero-shot accuracy (%)": round(zero_shot.evaluate(data).accuracy, 2),
+        "test images": len(data.test),
+    }
+
+
+def test_a_classifier_of_features_loads_nothing_that_reads_images(data, tmp_path):
+    data.save(tmp_path / "features.safetensors")
+    program = f"""
+        import sys
+        import torch_geometric  # it imports transformers itself, where that is installed
+
+        def loaded():
+            return {{m for m in sys.modules if m.split(".")[0] in ("datasets", "transformers")}}
+
+        before = loaded()
+        from pyg_graphadapter import FewShotClassifier
+        from pyg_graphadapter.encoding.sources import open_source
+        folder = {str(tmp_path)!r}
+        source = open_source(folder + "/features.safetensors", None)
+        fitted = FewShotClassifier.fit(source, shots=2, measure=True, progress=False)
+        fitted.save(folder + "/classifier")
+        fitted = FewShotClassifier.load(folder + "/classifier")
+        fitted.predict(source.test().mean_views())
+        fitted.evaluate(source.features())
+        fitted.explain(class_name="class 0")
+        fitted.export(folder + "/weights.safetensors")
+        print(sorted(loaded() - before))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert run.stdout.split() == ["[]"], run.stderr

@@ -13,6 +13,7 @@ from pyg_graphadapter.data import (
     fill,
     load_benchmark,
     load_draw,
+    load_images,
     make_draw,
     save_draw,
 )
@@ -204,3 +205,25 @@ def test_draws_travel_as_json(root, tmp_path):
         load_draw(tmp_path / "bad.json", root)
     with pytest.raises(ValueError, match="is no file below"):
         make_draw(images, tmp_path / "elsewhere", shots=2, seed=1)
+
+
+def test_a_draw_file_is_accepted_as_images(tmp_path, monkeypatch):
+    from PIL import Image
+
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    draw = make_draw(load_images(tmp_path / "photos"), tmp_path / "photos", shots=1, seed=1)
+    (tmp_path / "draws").mkdir()
+    monkeypatch.chdir(tmp_path)
+    save_draw(draw, "draws/draw.json", "photos")
+    content = json.loads((tmp_path / "draws/draw.json").read_text())
+    assert content["root"] == "../photos"
+    images = load_images("draws/draw.json")["train"]
+    assert images.features["label"].names == ["cat", "dog"]
+    assert [(tmp_path / image["path"]).is_file() for image in images["image"]] == [True, True]
+    content["train"][0][0] = str(tmp_path / "photos/cat/1.png")
+    (tmp_path / "absolute.json").write_text(json.dumps(content))
+    with pytest.raises(FileNotFoundError, match="no image"):
+        load_images("absolute.json")

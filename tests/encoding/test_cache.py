@@ -222,13 +222,30 @@ def test_a_lock_that_cannot_be_made_is_told(cache, monkeypatch):
     assert read(cache, 1) == ([0], [False])
 
 
+def test_writing_leaves_the_features_of_the_caller_as_they_are(cache):
+    FeatureCache(cache.folder.parent, MODEL).write(keys(1), features(1))
+    x = features(2)
+    assert torch.equal(cache.write(keys(1), x), features(1))
+    assert torch.equal(x, features(2))
+
+
 def test_a_damaged_shard_that_cannot_be_moved_aside_is_passed_over(cache, monkeypatch):
     cache.write(keys(1), features(1))
     [path] = cache.folder.glob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    content = path.read_bytes()  # its last 32 bytes are the key, those before are features
+    path.write_bytes(content[:-33] + b"x" + content[-32:])
     monkeypatch.setattr(cache_module, "_move_aside", lambda _: None)
+    features_of, reads = cache._features_of, []
+
+    def counted(shard, like):
+        reads.append(shard)
+        assert len(reads) <= 2, "the shard is read again and again"
+        return features_of(shard, like)
+
+    monkeypatch.setattr(cache, "_features_of", counted)
     assert read(cache, 1) == ([0], [False])
     assert cache.has(keys(1)) == [False]
+    assert len(reads) == 1
 
 
 def test_what_another_process_writes_is_seen(cache):

@@ -6,9 +6,9 @@ import torch
 
 from pyg_graphadapter import Encoder, EncodingConfig
 from pyg_graphadapter.data import load_images
+from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.sources import (
     FileSource,
-    ImageSource,
     Origin,
     evaluation_tasks,
     is_feature_file,
@@ -60,7 +60,7 @@ def test_sources_are_told_apart_by_their_names(tmp_path, folder, encoder, checkp
     images = open_source(folder, checkpoint("clip"), logit_scale=8)
     assert isinstance(images, ImageSource)
     assert images.logit_scale == 8
-    assert images.encode.encoder.name == str(checkpoint("clip"))
+    assert images.dataset_encoder.encoder.name == str(checkpoint("clip"))
     assert load_encoder(encoder, EncodingConfig()) is encoder
 
 
@@ -90,7 +90,9 @@ def test_what_cannot_be_opened(tmp_path, folder, encoder, monkeypatch):
 def test_images_as_a_source(folder, encoder):
     source = image_source(folder, encoder, logit_scale=9)
     assert source.task(1, 1).logit_scale == 9
-    assert source.encode.summary.num_images == 3 * (1 + 1)  # the shots and as many for validation
+    assert source.dataset_encoder.summary.num_images == 3 * (
+        1 + 1
+    )  # the shots and as many for validation
     assert source.features().logit_scale == 9
     assert len(source.test()) == len(source.test_or_all()) == 6
     assert source.origin() == Origin("images", encoder.name, 0)
@@ -106,7 +108,7 @@ def test_images_as_a_source(folder, encoder):
 def test_each_drawn_image_is_encoded_once(folder, encoder):
     source = image_source(folder, encoder)
     tasks = evaluation_tasks(source, [(1, 1), (2, 1), (4, 1), (2, 2)])
-    assert source.encode.summary.num_images == 3 * (4 + 4) + 3 * (2 + 2) + 6
+    assert source.dataset_encoder.summary.num_images == 3 * (4 + 4) + 3 * (2 + 2) + 6
     for (shots, seed), evaluation in tasks.items():
         alone = source.task(shots, seed)
         assert torch.equal(evaluation.task.support.y, alone.support.y)

@@ -1,0 +1,108 @@
+"""Images as a source of features: encoded when their features are asked for."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+from torch import Tensor
+
+from pyg_graphadapter.data import base_and_new as halves_of_images
+from pyg_graphadapter.data import load_images
+from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
+from pyg_graphadapter.encoding.model import EncoderModel
+from pyg_graphadapter.feature_file import FeatureFile
+from pyg_graphadapter.features import Features
+from pyg_graphadapter.task import FewShotTask, Origin
+
+
+class ImageSource:
+    """Images, encoded when they are asked for.
+
+    Args:
+        data: Images as :func:`pyg_graphadapter.data.load_images` takes them.
+        encoder (EncoderModel): The encoder.
+        config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
+        logit_scale (float, optional): Overrides the encoder's. (default: :obj:`None`)
+        progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+        name (str, optional): What results call them. (default: the path)
+
+    Raises:
+        ValueError: If there are no such images.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        encoder: EncoderModel,
+        config: EncodingConfig | None = None,
+        *,
+        logit_scale: float | None = None,
+        progress: bool = True,
+        name: str = "",
+    ) -> None:
+        self.name = name or (Path(data).name if isinstance(data, str | Path) else "images")
+        self.splits = load_images(data)
+        self.dataset_encoder = DatasetEncoder(encoder, config, progress=progress)
+        self.logit_scale = logit_scale
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return class_names_of(next(iter(self.splits.values())))
+
+    @property
+    def text_encoder(self) -> EncoderModel:
+        """The encoder of its class names."""
+        return self.dataset_encoder.encoder
+
+    @property
+    def encoding(self) -> EncodingConfig:
+        """How its images are encoded."""
+        return self.dataset_encoder.config
+
+    def text(self) -> Tensor:
+        """The text features of the classes ``[C, D]``."""
+        return self.dataset_encoder.encode_text(self.class_names)
+
+    def features(self) -> FeatureFile:
+        """The features of all images."""
+        file = self.dataset_encoder.encode(self.splits)
+        return file if self.logit_scale is None else replace(file, logit_scale=self.logit_scale)
+
+    def task(self, shots: int, seed: int) -> FewShotTask:
+        """A few shots of every class; no other image is encoded."""
+        task = self.dataset_encoder.draw_task(self.splits, shots, seed)
+        return task if self.logit_scale is None else replace(task, logit_scale=self.logit_scale)
+
+    def test(self) -> Features | None:
+        """The features of the test split, where there is one."""
+        return (
+            self.dataset_encoder.encode_split(self.splits["test"])
+            if "test" in self.splits
+            else None
+        )
+
+    def test_or_all(self) -> Features:
+        """The features of the test split, or of all images where there is none."""
+        if "test" in self.splits:
+            return self.dataset_encoder.encode_split(self.splits["test"])
+        return self.dataset_encoder.encode_split(
+            datasets.concatenate_datasets(list(self.splits.values()))
+        )
+
+    def base_and_new(self) -> tuple["ImageSource", "ImageSource"]:
+        """The first half of the classes, and the rest."""
+        base, new = copy.copy(self), copy.copy(self)
+        halves = {split: halves_of_images(images) for split, images in self.splits.items()}
+        base.splits = datasets.DatasetDict({split: half for split, (half, _) in halves.items()})
+        new.splits = datasets.DatasetDict({split: half for split, (_, half) in halves.items()})
+        return base, new
+
+    def origin(self) -> Origin:
+        """What results say of it."""
+        return Origin(
+            self.name, self.dataset_encoder.encoder.name, len(self.dataset_encoder.summary.skipped)
+        )
