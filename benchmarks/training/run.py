@@ -3,16 +3,15 @@
     python benchmarks/training/run.py
     python benchmarks/training/run.py --quick --json FILE
 
-step: the step side by side with exactly its products, and with the rate of one large product.
-classes, widths, shots: how the step, or training, grows with them. plain: against the form with one
-dense graph a class, inside the step. precision: bfloat16 against float32. seeds: three trained as a
-batch against one after the other. training: 1000 classes, 16 shots, width 1024, 100 epochs, of
-made-up features (with --quick, one epoch). coop: memory of one step of CoOp on 1000 classes, with a
-text tower of CLIP ViT-B's size. On a GPU, a step is a CUDA graph, as in training of 500 steps or
-more.
+step: the step and its products in turns, and the rate of one large product. classes, widths, shots:
+how the time of a step, or of training, grows with them. plain: against the form with one dense
+graph per class, inside the step. precision: bfloat16 against float32, on processors and GPUs with
+instructions for bfloat16. seeds: three trained as a batch against one after the other. training:
+1000 classes, 16 shots, width 1024, 100 epochs, on made-up features (with --quick, one epoch). coop:
+memory of one step of CoOp on 1000 classes, with a text tower of CLIP ViT-B's size. On a GPU, a step
+is a CUDA graph, as in training of 500 steps or more.
 """
 
-import contextlib
 import math
 import statistics
 import sys
@@ -28,9 +27,10 @@ from transformers import CLIPConfig, CLIPModel
 
 from pyg_graphadapter import Encoder, Features, FewShotTask, GraphAdapter, TrainConfig, train
 from pyg_graphadapter.adapters import CoOp, graph_adapter
+from pyg_graphadapter.device import has_bfloat16
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.training.engine import train_together
-from pyg_graphadapter.training.training_step import RecordedStep, TrainingStep, side_stream
+from pyg_graphadapter.training.training_step import MIN_STEPS_TO_RECORD, training_steps
 
 BATCH = 256
 TEMPERATURE = 2.0
@@ -60,44 +60,31 @@ class Step:
         self.adapter = GraphAdapter(text, prototypes).to(device).train()
         self.x = unit(torch.randn(BATCH, width, generator=generator).to(device, dtype))
         self.y = torch.randint(num_classes, (BATCH,), generator=generator).to(device)
-        self.optimizer = torch.optim.AdamW(
-            self.adapter.parameters(),
-            torch.tensor(1e-3, device=device) if device == "cuda" else 1e-3,
-            weight_decay=0.0,
-            fused=True,
-        )
-        lower = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
-        self.step = TrainingStep(
-            self.adapter, self.optimizer, self.x, self.y, TEMPERATURE, 0.0, lower
-        )
-        if device == "cuda":
-            self.step = RecordedStep(self.step)
+        config = TrainConfig(temperature=TEMPERATURE, precision=precision).completed(GraphAdapter)
+        self.steps = training_steps(self.adapter, self.x, self.y, config, MIN_STEPS_TO_RECORD)
+        self.step = self.steps.__enter__()  # until the process ends
+        self.optimizer = self.step.optimizer
         self.batch = torch.randperm(BATCH, generator=generator).expand(2, -1).to(device)
 
     def __call__(self) -> None:
         self.step(self.batch)
 
 
-def on_side_stream(device: str):
-    """Where steps can be recorded, on a GPU."""
-    return side_stream(torch.device(device)) if device == "cuda" else contextlib.nullcontext()
-
-
 def bare_products(num_classes: int, width: int, device: str):
-    """Exactly the products of a step, into memory that is there."""
+    """The products of a step, into allocated memory."""
     messages = torch.randn(2, num_classes, width, device=device)
     weights = torch.randn(2, width, width, device=device)
     x, logits = (
         torch.randn(BATCH, width, device=device),
         torch.randn(BATCH, num_classes, device=device),
     )
-    features, found = torch.randn(2, num_classes, width, device=device)
+    features, out = torch.randn(2, num_classes, width, device=device)
 
     def products() -> None:
         for side in range(2):
-            torch.mm(messages[side], weights[side].t(), out=found)
+            torch.mm(messages[side], weights[side].t(), out=out)
         torch.mm(x, features.t(), out=logits)
-        torch.mm(logits.t(), x, out=found)
+        torch.mm(logits.t(), x, out=out)
         for side in range(2):
             torch.mm(features.t(), messages[side], out=weights[side])
 
@@ -105,7 +92,7 @@ def bare_products(num_classes: int, width: int, device: str):
 
 
 def floating_point_operations(num_classes: int, width: int) -> int:
-    """Of the products of a step."""
+    """Floating-point operations of the products of a step."""
     return 8 * num_classes * width**2 + 4 * BATCH * num_classes * width
 
 
@@ -123,27 +110,29 @@ def matrix_rate(device: str, repeats: int) -> float:
 
 
 def step(device: str, repeats: int) -> dict:
-    """The step beside its products, at the width of ViT-B/32 and of ResNet-50."""
-    found = {"matrix_gflops": round(matrix_rate(device, repeats))}
+    """The step against its products, at the width of ViT-B/32 and of ResNet-50."""
+    results = {"matrix_gflops": round(matrix_rate(device, repeats))}
     for width in WIDTHS:
         bare = bare_products(1000, width, device)
         measured = side_by_side(bare, Step(1000, width, device), device, repeats)
         operations = floating_point_operations(1000, width)
         measured["step_gflops"] = round(operations / measured["second_ms"] / 1e6)
-        measured["of_the_matrix_rate"] = round(measured["step_gflops"] / found["matrix_gflops"], 2)
-        found[f"width {width}"] = measured
-    return found
+        measured["of_the_matrix_rate"] = round(
+            measured["step_gflops"] / results["matrix_gflops"], 2
+        )
+        results[f"width {width}"] = measured
+    return results
 
 
 def growth(sizes: tuple[int, ...], calls: list, device: str, repeats: int, times: int = 5) -> dict:
     """The time of calls of several sizes, in turn, and the exponent of its growth."""
     for call in calls:
-        seconds(call, device, times)  # on a GPU, now they are recorded
+        seconds(call, device, times)  # on a GPU, this records the steps
     turns = [[seconds(call, device, times) for call in calls] for _ in range(repeats)]
-    medians = [statistics.median(each) for each in zip(*turns, strict=True)]
+    medians = [statistics.median(times) for times in zip(*turns, strict=True)]
     return {
         "sizes": sizes,
-        "ms": [round(1e3 * each, 2) for each in medians],
+        "ms": [round(1e3 * median, 2) for median in medians],
         "exponent": exponent(sizes, medians),
     }
 
@@ -158,8 +147,8 @@ def task_of(num_classes: int, width: int, shots: int, seed: int = 0) -> FewShotT
 
 
 def shots(sizes: tuple[int, ...], device: str, repeats: int) -> dict:
-    """Training for two epochs, from one to sixteen labelled images a class."""
-    tasks = [task_of(1000, WIDTHS[0], each) for each in sizes]
+    """Training for two epochs, with one to sixteen labelled images per class."""
+    tasks = [task_of(1000, WIDTHS[0], num_shots) for num_shots in sizes]
     config = TrainConfig(epochs=2, device=device)
 
     def trains(task: FewShotTask):
@@ -170,12 +159,12 @@ def shots(sizes: tuple[int, ...], device: str, repeats: int) -> dict:
 
 
 def seeds(sizes: tuple[tuple[int, int], ...], device: str, repeats: int) -> dict:
-    """Three seeds as a batch against one after the other, trained as by default; on a CPU, also
-    where the library would not make a batch."""
-    found = {}
+    """Three seeds as a batch against one after the other, with the default settings. On a CPU, this
+    includes sizes at which the library does not make a batch."""
+    results = {}
     graph_adapter.STACKED_PARAMETERS = math.inf
-    before = torch.get_num_threads()
-    for threads in sorted({1, before}):
+    num_threads = torch.get_num_threads()
+    for threads in sorted({1, num_threads}):
         torch.set_num_threads(threads)
         for num_classes, width in sizes:
             tasks = [task_of(num_classes, width, 16, seed) for seed in SEEDS]
@@ -189,16 +178,16 @@ def seeds(sizes: tuple[tuple[int, int], ...], device: str, repeats: int) -> dict
             def as_a_batch(tasks=tasks, adapters=adapters, config=config) -> None:
                 train_together(adapters, tasks, config, SEEDS, progress=False)
 
-            found[f"{num_classes} classes, width {width}, threads: {threads}"] = {
+            results[f"{num_classes} classes, width {width}, threads: {threads}"] = {
                 "parameters": adapters[0].num_parameters(),
                 **side_by_side(one_by_one, as_a_batch, device, repeats, times=1),
             }
-    torch.set_num_threads(before)
-    return found
+    torch.set_num_threads(num_threads)
+    return results
 
 
 def plain_weights(text: Tensor, prototypes: Tensor, adapter: GraphAdapter) -> Tensor:
-    """The class features by one dense graph a class, of all nodes and the class."""
+    """The class features by one dense graph per class, of all nodes and the class."""
     conv = adapter.conv
     sides = []
     for nodes, side in ((text, conv.text_conv), (prototypes, conv.image_conv)):
@@ -213,21 +202,22 @@ def plain_weights(text: Tensor, prototypes: Tensor, adapter: GraphAdapter) -> Te
     return torch.lerp(z, text, adapter.config.alpha)
 
 
-def plain_step(each: Step) -> None:
+def plain_step(step: Step) -> None:
     """A step of the plain form, by automatic differentiation."""
-    adapter = each.adapter
+    adapter = step.adapter
     weights = plain_weights(adapter.text, adapter.prototypes, adapter)
-    logits = adapter.logit_scale * each.x @ F.normalize(weights, dim=1).t()
-    each.optimizer.zero_grad()
-    F.cross_entropy(logits / TEMPERATURE, each.y).backward()
-    each.optimizer.step()
+    logits = adapter.logit_scale * step.x @ F.normalize(weights, dim=1).t()
+    step.optimizer.zero_grad()
+    F.cross_entropy(logits / TEMPERATURE, step.y).backward()
+    step.optimizer.step()
 
 
 def _ours(size: tuple[int, int], device: str) -> dict:
-    each = Step(*size, device)
-    before = each.adapter.conv.text_conv.lin.weight.clone()
-    each(), each()
-    return {"moved": not torch.equal(before, each.adapter.conv.text_conv.lin.weight)}
+    step = Step(*size, device)
+    weight = step.adapter.conv.text_conv.lin.weight
+    start = weight.clone()
+    step(), step()
+    return {"moved": not torch.equal(start, weight)}
 
 
 def _plain(size: tuple[int, int], device: str) -> dict:
@@ -236,36 +226,35 @@ def _plain(size: tuple[int, int], device: str) -> dict:
 
 
 def plain(size: tuple[int, int], device: str, repeats: int) -> dict:
-    """Against one dense graph a class: time, memory of a process, gradients in float64."""
-    ours, other = Step(*size, device), Step(*size, device)
-    measured = side_by_side(ours, lambda: plain_step(other), device, repeats, times=1)
-    found = {"classes": size[0], "width": size[1], "times_faster": measured["ratio"]}
+    """Against one dense graph per class: time, memory of a process, gradients in float64."""
+    ours, reference = Step(*size, device), Step(*size, device)
+    measured = side_by_side(ours, lambda: plain_step(reference), device, repeats, times=1)
+    results = {"classes": size[0], "width": size[1], "times_faster": measured["ratio"]}
     kind = "peak_mb" if device == "cpu" else "gpu_mb"
     memory = [in_a_process(work, size, device)[kind] for work in (_ours, _plain)]
-    found |= {"ours_mb": memory[0], "plain_mb": memory[1]}
-    found["times_less_memory"] = round(memory[1] / memory[0], 1)
+    results |= {"ours_mb": memory[0], "plain_mb": memory[1]}
+    results["times_less_memory"] = round(memory[1] / memory[0], 1)
     pair = [Step(*size, device, torch.float64) for _ in range(2)]
-    for each in pair:
+    for step in pair:
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            for parameter in each.adapter.parameters():
+            for parameter in step.adapter.parameters():
                 torch.nn.init.normal_(parameter, std=0.02)
     pair[0].adapter.backward(pair[0].x, pair[0].y, TEMPERATURE)
     for group in pair[1].optimizer.param_groups:
         group["lr"] = 0.0
     plain_step(pair[1])
-    found["gradients_differ_by"] = max(
+    results["gradients_differ_by"] = max(
         float((a.grad - b.grad).norm() / b.grad.norm())
         for a, b in zip(pair[0].adapter.parameters(), pair[1].adapter.parameters(), strict=True)
     )
-    return found
+    return results
 
 
 def precision(device: str, repeats: int) -> dict:
-    """A step with factors in bfloat16 against one in float32; what it does to accuracy is measured
-    on real features (see the README)."""
+    """A step with factors in bfloat16 against one in float32. The README has the accuracies."""
     exact, lower = (
-        Step(1000, WIDTHS[1], device, precision=each) for each in ("float32", "bfloat16")
+        Step(1000, WIDTHS[1], device, precision=name) for name in ("float32", "bfloat16")
     )
     return side_by_side(exact, lower, device, repeats, times=3)
 
@@ -279,7 +268,7 @@ def training(device: str, epochs: int) -> dict:
 
 
 def _coop(num_classes: int, device: str) -> dict:
-    config = CLIPConfig(  # the text tower of CLIP ViT-B, of random weights
+    config = CLIPConfig(  # the text tower of CLIP ViT-B, with random weights
         text_config={"num_hidden_layers": 12, "hidden_size": 512, "num_attention_heads": 8},
         vision_config={"num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 2,
                        "intermediate_size": 64},
@@ -303,31 +292,28 @@ def main() -> None:
     arguments = parser_of(__doc__.splitlines()[0], Path(__file__).parent).parse_args()
     device, quick = arguments.device, arguments.quick
     few, sizes = (3, 3) if quick else (7, None)
-    with on_side_stream(device):
-        found = {
-            "step": step(device, 3 if quick else 11),
-            "classes": growth(
-                CLASSES[:sizes],
-                [Step(each, WIDTHS[0], device) for each in CLASSES[:sizes]],
-                device,
-                few,
-            ),
-            "widths": growth(
-                GROWING_WIDTHS[:sizes],
-                [Step(1000, each, device) for each in GROWING_WIDTHS[:sizes]],
-                device,
-                few,
-            ),
-            "precision": precision(device, few),
-            "plain": plain(QUICK_PLAIN if quick else PLAIN, device, 3 if quick else 5),
-        }
-    found |= {
+    results = {
+        "step": step(device, 3 if quick else 11),
+        "classes": growth(
+            CLASSES[:sizes],
+            [Step(num_classes, WIDTHS[0], device) for num_classes in CLASSES[:sizes]],
+            device,
+            few,
+        ),
+        "widths": growth(
+            GROWING_WIDTHS[:sizes],
+            [Step(1000, width, device) for width in GROWING_WIDTHS[:sizes]],
+            device,
+            few,
+        ),
+        "precision": precision(device, few) if has_bfloat16(torch.device(device)) else None,
+        "plain": plain(QUICK_PLAIN if quick else PLAIN, device, 3 if quick else 5),
         "shots": shots(SHOTS[:sizes], device, 2 if quick else 5),
         "seeds": seeds(SEED_SIZES[:2] if quick else SEED_SIZES, device, 3 if quick else 7),
         "training": in_a_process(training, device, 1 if quick else 100),
         "coop": in_a_process(_coop, 50 if quick else 1000, device),
     }
-    write_down(arguments, found)
+    write_down(arguments, results)
 
 
 if __name__ == "__main__":
