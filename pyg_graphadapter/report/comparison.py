@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
-
 from pyg_graphadapter.report.results import dataset_of, finished, label_of
+from pyg_graphadapter.report.significance import paired_t_test, signed_rank_test
 from pyg_graphadapter.report.tables import Cell, Table, marked
 
 SIGNIFICANT = 0.05
@@ -59,7 +58,7 @@ def duel(results: Sequence[dict[str, Any]], first: str, second: str) -> Duel | N
         outcomes.count(0),
         outcomes.count(-1),
         statistics.fmean(means),
-        float(stats.wilcoxon(means).pvalue) if any(means) else 1.0,
+        signed_rank_test(means),
     )
 
 
@@ -82,7 +81,7 @@ def _outcome(differences: Sequence[float]) -> int:
     mean = 0.0
     if len(differences) > 1 and max(differences) - min(differences) < EXACT:
         mean = round(statistics.fmean(differences), 6)  # no spread to test against
-    elif len(differences) > 1 and stats.ttest_1samp(differences, 0.0).pvalue < SIGNIFICANT:
+    elif len(differences) > 1 and paired_t_test(differences) < SIGNIFICANT:
         mean = statistics.fmean(differences)
     return (mean > 0) - (mean < 0)
 

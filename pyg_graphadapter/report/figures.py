@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import Row
 from pyg_graphadapter.report.tables import average
@@ -13,6 +11,7 @@ from pyg_graphadapter.report.tables import average
 if TYPE_CHECKING:  # commands that draw nothing start half a second sooner
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from PIL import Image
 
 COLUMNS = 6
 PANEL_COLUMNS = 4
@@ -131,7 +130,7 @@ def _legend(grid: "Sequence[Axes]") -> "tuple[list[Artist], list[str]]":
     return list(entries.values()), list(entries)
 
 
-def picture_grid(images: Sequence[Image.Image], captions: Sequence[str], path: Path) -> None:
+def picture_grid(images: "Sequence[Image.Image]", captions: Sequence[str], path: Path) -> None:
     """Draws pictures in rows, each with its caption below.
 
     Args:
