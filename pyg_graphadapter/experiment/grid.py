@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pyg_graphadapter.adapters import adapter_class
+from pyg_graphadapter.adapters import Stackable, adapter_class
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.experiment.presets import preset_of
 from pyg_graphadapter.experiment.run import Run, execute_runs, identity
@@ -193,7 +193,7 @@ def _by_seed(pending: Sequence[tuple[Run, Path]]) -> list[list[tuple[Run, Path]]
     batches: dict[str, list[tuple[Run, Path]]] = {}
     for run, path in pending:
         without_seed = run
-        if adapter_class(run.method).is_stackable:
+        if issubclass(adapter_class(run.method), Stackable):
             without_seed = replace(run, seed=0, training=replace(run.training, seed=0))
         batches.setdefault(repr(without_seed), []).append((run, path))
     return list(batches.values())
