@@ -71,7 +71,7 @@ def signed_rank_test(differences: Sequence[float]) -> float:
     for rank in ranks:
         for total in range(len(counts) - 1, rank - 1, -1):
             counts[total] += counts[total - rank]
-    return min(1.0, 2 * sum(counts[: smaller + 1]) / 2 ** len(ranks))
+    return min(1.0, sum(counts[: smaller + 1]) / 2.0 ** (len(ranks) - 1))
 
 
 def doubled_ranks(values: Sequence[float]) -> list[int]:

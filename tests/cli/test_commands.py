@@ -234,7 +234,7 @@ def test_methods_are_listed_and_shown(features):
         assert "\\math" not in text
         for field in fields(adapter_class(method).Config):
             assert f"\n  {field.name} " in text
-    assert "α" in run("methods", "gda").stdout
+    assert "\N{GREEK SMALL LETTER ALPHA}" in run("methods", "gda").stdout
     assert "Unknown method 'x'. Choose from graph" in run("methods", "x", code=2).stderr
 
 
