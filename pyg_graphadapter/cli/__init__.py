@@ -30,11 +30,11 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported from its module."""
-        name, _, rest = super().resolve_command(ctx, args)
+        name, _, arguments = super().resolve_command(ctx, args)
         module = importlib.import_module(f"{__name__}.{name}")
         command = typer.main.get_command(module.app)
         command.name = name
-        return name, command, rest
+        return name, command, arguments
 
     def invoke(self, ctx: Any) -> Any:
         """Runs a command; Ctrl-C ends it in one line."""

@@ -114,8 +114,8 @@ def benchmark_names(text: str) -> list[str]:
     )
 
 
-def _known_names(text: str, kind: str, known: Iterable[str]) -> list[str]:
-    choices = list(known)
+def _known_names(text: str, kind: str, table: Iterable[str]) -> list[str]:
+    choices = list(table)
     names = choices if text == ALL else [name.strip() for name in text.split(",")]
     for name in names:
         if name not in choices:

@@ -91,8 +91,8 @@ def _line(field: Field[Any], default: Any, text: str) -> str:
         bounds = f" [{', '.join(choices)}]"
     elif low is not None:
         bounds = f" [{low} to {high}]" if high is not None else f" [at least {low}]"
-    shown = "-" if default is None or default == "" else default
-    return f"  {field.name:18} {shown!s:>8}  {text}{bounds}"
+    default_text = "-" if default is None or default == "" else default
+    return f"  {field.name:18} {default_text!s:>8}  {text}{bounds}"
 
 
 def _plain(text: str) -> str:

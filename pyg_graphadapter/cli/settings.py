@@ -46,8 +46,10 @@ def with_options(
 
         def run(**values: Any) -> None:
             options = {name: values.pop(name) for name in offered}
-            given = {name: value for name, value in options.items() if value is not None}
-            command(**values, options=given)
+            command(
+                **values,
+                options={name: value for name, value in options.items() if value is not None},
+            )
 
         parameters = [p for name, p in own_parameters.items() if name != OPTIONS]
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -155,13 +157,17 @@ def _fields_of(method: str) -> dict[str, Field[Any]]:
 
 
 def _field_of(method: str, name: str) -> Field[Any]:
-    known = _fields_of(method)
-    if name not in known:
+    method_fields = _fields_of(method)
+    if name not in method_fields:
         raise typer.BadParameter(
             f"The method {method} has no setting {name!r}. "
-            + (f"Choose from {', '.join(known)}." if known else "It has no settings.")
+            + (
+                f"Choose from {', '.join(method_fields)}."
+                if method_fields
+                else "It has none."
+            )
         )
-    return known[name]
+    return method_fields[name]
 
 
 def _parsed(method: str, name: str, text: str) -> Any:
@@ -256,7 +262,7 @@ def save_config(
     """Writes the options that were given, and the settings of methods, as TOML."""
     if path is None:
         return
-    given = {
+    options = {
         p.name: ctx.params[p.name]
         for p in ctx.command.params
         if p.name in ctx.params
@@ -265,7 +271,7 @@ def save_config(
         and source.name in ("COMMANDLINE", "DEFAULT_MAP")
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, toml_of(given, settings).encode())
+    write_atomic(path, toml_of(options, settings).encode())
 
 
 def toml_of(options: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:

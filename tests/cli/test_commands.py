@@ -252,7 +252,7 @@ def test_overwrite(features, tmp_path):
         (("fit", "F", "--shots", 5), 1, "4 of 4 classes have fewer than 5 images: 'class 0' (4)"),
         (("fit", "F", "--shots", 0), 1, "'shots' must be at least 1"),
         (("fit", "F", "--method", "x"), 2, "Unknown method 'x'. Choose from graph_adapter, zero"),
-        (("fit", "F", "--method", "zero_shot", "--set", "alpha=1"), 2, "It has no settings"),
+        (("fit", "F", "--method", "zero_shot", "--set", "alpha=1"), 2, "It has none"),
         (("fit", "F", "--set", "alfa=1"), 2, "no setting 'alfa'. Choose from alpha, beta"),
         (("fit", "F", "--set", "alpha"), 2, "--set takes NAME=VALUE, as in alpha=0.7 (got 'alpha"),
         (("fit", "F", "--set", "alpha=x"), 2, "graph_adapter.alpha takes a number (got 'x')"),
