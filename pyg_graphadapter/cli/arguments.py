@@ -30,7 +30,7 @@ DataOrBenchmarks = Annotated[
     typer.Argument(
         metavar="DATA",
         help=f"{DATA_HELP}; with --root also names of benchmarks, with commas between them, or "
-        "all (the 11).",
+        f"all (the {len(FEW_SHOT_BENCHMARKS)}).",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")]
@@ -113,7 +113,7 @@ def method_names(text: str) -> list[str]:
 
 
 def benchmark_names(text: str) -> list[str]:
-    """Names of benchmarks with commas between them, or ``all`` of the 11."""
+    """Names of benchmarks with commas between them, or ``all``."""
     names = _parts(text, FEW_SHOT_BENCHMARKS)
     with as_usage_error():
         for name in names:

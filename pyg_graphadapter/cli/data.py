@@ -21,7 +21,7 @@ def data() -> None:
 def check(
     root: Annotated[Path, typer.Argument(help="The folder that holds the benchmarks' folders.")],
 ) -> None:
-    """Say what is there of the 15 benchmarks, what is missing, and where it belongs.
+    """Say what is there of every benchmark, what is missing, and where it belongs.
 
     Example: graphadapter data check ~/data
     """
