@@ -39,7 +39,7 @@ def load_table(
     files = [path.parent / str(name) for name in table[image]]
     for file in files:
         if not file.is_file():
-            raise FileNotFoundError(f"{path} lists the image {file}, which is not there.")
+            raise FileNotFoundError(f"{path} lists the image {file}, which does not exist.")
     table = table.assign(image=[str(file) for file in files], label=table[label].tolist())
     images = table[["image", "label"]]
     if SPLIT_COLUMN not in columns:
