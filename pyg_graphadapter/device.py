@@ -1,6 +1,12 @@
 """Where to compute."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+
+# As torch.cpu.get_capabilities names the instructions: the first two on x86, the last two on ARM.
+BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -24,3 +30,13 @@ def resolve_device(name: str) -> torch.device:
             f"There is no device {name!r} here: {torch.cuda.device_count()} CUDA devices."
         )
     return device
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16; GPUs are taken to have them. A processor
+    without them is several times slower in bfloat16 than in float32."""
+    if device.type != "cpu":
+        return True
+    # PyTorch 2.10 does not list the instructions of a processor:
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in BFLOAT16_INSTRUCTIONS)

@@ -31,19 +31,19 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     Parameters
     ----------
     alpha : float, default=0.9
-        Weight of a class's text feature against what it collected.
+        Weight of a class's text feature against the knowledge of the graphs.
 
     beta : float, default=0.7
         Weight of the text graph against the image graph.
 
     bias : {"class", "shared", "none"}, default="class"
-        One trained bias a class, one shared by all classes, or none.
+        One trained bias per class, one shared by all classes, or none.
 
     groups : int, default=1
-        Number of sub-graphs over which the classes are dealt out; 4 in the published code.
+        Number of sub-graphs that share the classes; 4 in the published code.
 
     k : int, default=None
-        Number of neighbours a class in the graphs. If None, all.
+        Number of neighbours per class in the graphs. If None, all classes.
 
     activation : {"tanh", "gelu", "none"}, default="tanh"
         Activation of the graph convolutions.
@@ -55,16 +55,16 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         Factor of the cosine similarity in the logits.
 
     epochs : int, default=None
-        Passes over the training images. If None, 30, or as many as make 100 steps.
+        Passes over the training images. If None, 30, or more to make 100 steps.
 
     lr : float, default=1e-3
         Learning rate of Adam at the start of its cosine decay.
 
     batch_size : int, default=256
-        Images a training step.
+        Images per training step.
 
     temperature : float, default=2.0
-        Logits are divided by it in training.
+        Divisor of the logits in training.
 
     weight_decay : float, default=0.0
         Decoupled weight decay.
@@ -73,10 +73,10 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         Label smoothing of the training loss.
 
     device : str, default="auto"
-        Where to train: "cpu", "cuda", … "auto" takes a GPU where there is one.
+        Where to train: "cpu", "cuda", … "auto" takes a GPU if there is one.
 
     random_state : int, RandomState instance or None, default=None
-        Decides the order of the training images.
+        Seeds the order of the training images.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     See Also
     --------
-    sklearn.neighbors.NearestCentroid : Compares with class means alone.
+    sklearn.neighbors.NearestCentroid : Compares images with class means only.
 
     Examples
     --------
@@ -165,8 +165,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
         text_features : array-like of shape (n_classes, n_features) or dict, default=None
             Text feature of every class, in the order of the sorted labels, or a dictionary from
-            label to text feature, which may know more labels than occur in `y` (as it will in
-            cross-validation). If None, the class means stand in.
+            label to text feature. A dictionary may have more labels than `y`, as happens in
+            cross-validation. If None, the class means are used.
 
         Returns
         -------
@@ -212,8 +212,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         train(self.adapter_, task, config, progress=False)
         self.adapter_.cpu()
         with torch.no_grad():
-            # Rows of length one in double precision, so that a sample's probabilities do not
-            # depend on the samples beside it:
+            # In double precision, the probabilities of a sample do not depend on the other samples
+            # of the batch:
             self.class_weights_ = _unit_rows(self.adapter_.class_weights().double().numpy())
         return self
 
@@ -229,7 +229,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         expected = (len(self.classes_), self.n_features_in_)
         if text.shape != expected:
             raise ValueError(
-                f"'text_features' must have one row a class, {expected} (got {text.shape}). Where "
+                f"'text_features' must have one row per class, {expected} (got {text.shape}). If "
                 f"the data may lack a class, pass a dictionary from label to text feature."
             )
         return text
@@ -243,7 +243,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         return logits
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
-        """Logits of every class; of two classes, how far the second exceeds the first.
+        """Logits of every class; with two classes, the second logit minus the first.
 
         Parameters
         ----------
@@ -285,7 +285,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            One of `classes_` each.
+            Values of `classes_`.
         """
         index = self._logits(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[index]
@@ -294,7 +294,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
 def _unit_rows(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows of length one; a zero row stays zero."""
-    # Scaled first: the square of a large number may not be finite.
+    # Scaled first, as the square of a large number may not be finite:
     x = x / np.maximum(np.abs(x).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     rows: NDArray[np.float64] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return rows

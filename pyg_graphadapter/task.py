@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from pyg_graphadapter.graph import class_prototypes, unit
 DrawKey = tuple[int, int]  # the number of shots per class and the seed that a task was drawn with
 
 
+@runtime_checkable
 class TextEncoder(Protocol):
     """The methods of an :class:`~pyg_graphadapter.Encoder` that prompt learning needs."""
 

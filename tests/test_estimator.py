@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: the whole conformance suite, and what it does beside it."""
+"""The scikit-learn estimator: the conformance suite, and its own behaviour."""
 
 import numpy as np
 import pytest
@@ -84,8 +84,8 @@ def test_cross_validation_that_lacks_a_class_takes_a_dictionary(data):
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (lambda text: text[:4], "one row a class"),
-        (lambda text: text[:, :8], "one row a class"),
+        (lambda text: text[:4], "one row per class"),
+        (lambda text: text[:, :8], "one row per class"),
         (lambda text: np.full_like(text, np.nan), "text_features contains NaN"),
         (lambda text: {0: text[0]}, r"no entry for the labels \[.*1"),
     ],

@@ -29,7 +29,7 @@ from pyg_graphadapter.data import few_shot, load_images
 from pyg_graphadapter.demo import SEEDS, SHOTS, TEMPLATES
 from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.sources import evaluation_tasks
-from pyg_graphadapter.experiment.grid import plan, run_all
+from pyg_graphadapter.experiment.grid import grid_runs, run_all
 from pyg_graphadapter.report.figures import accuracy_curve
 from pyg_graphadapter.report.results import read_result, summarize
 
@@ -97,9 +97,14 @@ def measure(data: dict[str, datasets.DatasetDict]) -> None:
         tasks = evaluation_tasks(source, product(shots, SEEDS))
         published = TrainConfig(**PUBLISHED["training"])
         runs = {
-            "default": plan(["zero_shot", "graph_adapter"], shots, SEEDS, TrainConfig(), {}),
-            "published": plan(
-                ["graph_adapter"], shots, SEEDS, published, PUBLISHED["settings"], selects=False
+            "default": grid_runs(["zero_shot", "graph_adapter"], shots, SEEDS, TrainConfig(), {}),
+            "published": grid_runs(
+                ["graph_adapter"],
+                shots,
+                SEEDS,
+                published,
+                {"graph_adapter": PUBLISHED["settings"]},
+                selects=False,
             ),
         }
         for kind, each in runs.items():
@@ -116,7 +121,7 @@ def compare(data: dict[str, datasets.DatasetDict], methods: list[str], out: Path
         fewest = min(Counter(images["train"]["label"]).values())
         shots = [count for count in SOME_SHOTS if count <= fewest]
         tasks = evaluation_tasks(source, product(shots, SEEDS))
-        runs = plan(methods, shots, SEEDS, TrainConfig(), {})
+        runs = grid_runs(methods, shots, SEEDS, TrainConfig(), {})
         folder = out / ("domains" if name.startswith("pacs") else "images") / name
         run_all(runs, tasks, source.origin(), folder)
 

@@ -1,4 +1,4 @@
-"""All methods, behind one contract; a new one is a file here and a line in the table."""
+"""All methods, with one base class. A new method is one file and one line in the table."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from pyg_graphadapter.lazy import lazy_names
 from pyg_graphadapter.settings import unknown
 
 if TYPE_CHECKING:
-    from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter, Stack
+    from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter
     from pyg_graphadapter.adapters.clap import CLAP
     from pyg_graphadapter.adapters.clip_adapter import CLIPAdapter
     from pyg_graphadapter.adapters.coop import CoOp
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from pyg_graphadapter.adapters.linear_probe import LinearProbe
     from pyg_graphadapter.adapters.lp_pp import LPPlusPlus
     from pyg_graphadapter.adapters.proker import ProKeR
+    from pyg_graphadapter.adapters.stack import Stack, Stackable
     from pyg_graphadapter.adapters.task_res import TaskRes
     from pyg_graphadapter.adapters.tip_adapter import TipAdapter, TipAdapterF
     from pyg_graphadapter.adapters.zero_shot import ZeroShot
 
-# Of every method the class, which is imported when it is first used:
+# The class name of every method; a class is imported when it is first used:
 ADAPTERS: dict[str, str] = {
     "graph_adapter": "GraphAdapter",
     "zero_shot": "ZeroShot",
@@ -53,6 +54,7 @@ __all__ = [
     "LinearProbe",
     "ProKeR",
     "Stack",
+    "Stackable",
     "TaskRes",
     "TipAdapter",
     "TipAdapterF",
@@ -76,7 +78,8 @@ __getattr__, __dir__ = lazy_names(
         "LinearAdapter": "base",
         "LinearProbe": "linear_probe",
         "ProKeR": "proker",
-        "Stack": "base",
+        "Stack": "stack",
+        "Stackable": "stack",
         "TaskRes": "task_res",
         "TipAdapter": "tip_adapter",
         "TipAdapterF": "tip_adapter",
@@ -86,10 +89,10 @@ __getattr__, __dir__ = lazy_names(
 
 
 def adapter_class(method: str) -> "type[Adapter]":
-    """The class behind a method's name.
+    """The class of a method.
 
     Raises:
-        ValueError: If there is no such method, listing those that there are.
+        ValueError: If there is no such method, listing all methods.
     """
     if method not in ADAPTERS:
         raise unknown("method", method, ADAPTERS)

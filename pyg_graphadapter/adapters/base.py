@@ -1,100 +1,121 @@
-"""The contract of all methods: built from a few-shot task, features in, logits out."""
+"""The base class of all methods: built from a few-shot task, it maps features to logits."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import product
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.settings import check_settings
 from pyg_graphadapter.task import FewShotTask
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """The settings of a method; each method that has any extends this with its own."""
+    """The settings of a method. A method with settings extends this class."""
 
     def __post_init__(self) -> None:
         """Checks every setting against its bounds."""
         check_settings(self)
 
 
-class Stack(ABC):
-    """Several adapters of one method that are trained at once, as a batch."""
-
-    is_recordable: ClassVar[bool] = True  # as of an adapter
-
-    @abstractmethod
-    def parameters(self) -> Iterator[Tensor]:
-        """The parameters of all, stacked: ``[S, …]``."""
-
-    @abstractmethod
-    def backward(
-        self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
-    ) -> Tensor:
-        """As :meth:`Adapter.backward`, of batches ``[S, B, D]`` with labels ``[S, B]``."""
-
-    @abstractmethod
-    def unstack(self) -> None:
-        """Gives every adapter its trained parameters."""
-
-
 class Adapter(torch.nn.Module, ABC):
     r"""A classifier over frozen features.
 
-    A method names the tensors that it is built from in :obj:`inputs` and keeps them as buffers or
-    parameters of the same names, so that it can be saved and built again without the images. What
-    can be solved in closed form is solved in :meth:`from_task`; what is left as parameters,
-    :func:`~pyg_graphadapter.train` trains, as :obj:`recipe` says.
+    A method names the tensors that it is built from in :obj:`inputs`. It keeps them as buffers or
+    parameters of the same names, so that it can be saved and built again without the images. A
+    method with a closed-form solution is solved in :meth:`from_task`. Methods with parameters are
+    trained by :func:`~pyg_graphadapter.train`, with the defaults of :obj:`recipe`.
 
-    A setting in :obj:`prediction_settings` has no part in the fit: of those, selection tries all
-    values on one fit (:meth:`right_over`).
+    Methods may also support what only some of them can do:
+    :class:`~pyg_graphadapter.adapters.stack.Stackable`,
+    :class:`~pyg_graphadapter.adapters.recordable.Recordable` and
+    :class:`~pyg_graphadapter.adapters.prediction.PredictionTuned`.
+
+    Args:
+        text (torch.Tensor): The class text features, of any length.
+        logit_scale (float, optional): The factor :math:`s` of the cosine. (default: :obj:`100.0`)
+        tensors (dict, optional): The other tensors in :obj:`inputs`, by name, which become buffers.
+            (default: :obj:`None`)
+        **settings (optional): The fields of :obj:`Config`.
 
     Shapes:
+        - **text:** :math:`(C, D)`
         - **input:** image features :math:`(B, D)`, of any length
         - **output:** logits :math:`(B, C)`
+
+    Raises:
+        ValueError: If a setting is out of bounds, or shapes do not fit.
     """
 
     Config: ClassVar[type[AdapterConfig]] = AdapterConfig
-    inputs: ClassVar[tuple[str, ...]] = ("text",)
-    #: Whether something is left to be trained by :func:`~pyg_graphadapter.train`.
+    #: The tensors that it is built from, in order, with one letter per dimension.
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD"}
+    #: Whether it has parameters, which :func:`~pyg_graphadapter.train` trains.
     is_trained: ClassVar[bool] = True
-    #: Whether :meth:`stack` ever makes a batch of the method's adapters.
-    is_stackable: ClassVar[bool] = False
-    #: Whether a training step neither waits for the device, nor looks at values, nor at Python
-    #: numbers that change from step to step, so that a GPU can replay it.
-    is_recordable: ClassVar[bool] = False
     #: How the method is trained, where it differs from the defaults of ``TrainConfig``.
     recipe: ClassVar[Mapping[str, Any]] = {}
-    #: The values that selection tries of settings that are left open, the most careful first.
+    #: The values that selection tries for each open setting, starting with the most careful.
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {}
-    prediction_settings: ClassVar[tuple[str, ...]] = ()
 
     text: Tensor
 
-    def __init__(self, logit_scale: float, config: AdapterConfig) -> None:
+    def __init__(
+        self,
+        text: Tensor,
+        logit_scale: float = 100.0,
+        tensors: Mapping[str, Tensor] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__()
         self.logit_scale = logit_scale
-        self.config = config
+        self.config = self.Config(**settings)
+        check_features(text, "text")
+        # Gradients have the layout of the text, and must have that of parameters:
+        self.register_buffer("text", unit(text).contiguous())
+        self._check_shapes({"text": text, **(tensors or {})})
+        for name, tensor in (tensors or {}).items():
+            like = self.text if tensor.is_floating_point() else tensor
+            self.register_buffer(name, tensor.to(like, copy=True))
+
+    def _check_shapes(self, tensors: Mapping[str, Tensor]) -> None:
+        """Checks that dimensions of the same letter have the same size."""
+        sizes: dict[str, int] = {}
+        for name, tensor in tensors.items():
+            letters = self.inputs[name]
+            if tensor.dim() == len(letters):
+                for letter, size in zip(letters, tensor.shape, strict=True):
+                    sizes.setdefault(letter, size)
+            expected = [sizes.get(letter, letter) for letter in letters]
+            if list(tensor.shape) != expected:
+                raise ValueError(
+                    f"{name!r} must be [{', '.join(map(str, expected))}] (got "
+                    f"{list(tensor.shape)})."
+                )
 
     @classmethod
-    @abstractmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the method for a task; ``settings`` are the fields of its :obj:`Config`."""
+        """Builds the method for a task: from its texts alone, unless the method overrides this.
+
+        Args:
+            task (FewShotTask): The task.
+            **settings (optional): The fields of :obj:`Config`.
+        """
+        return cls(task.text, task.logit_scale, **settings)
 
     @classmethod
     def from_state(
         cls, state: dict[str, Tensor], logit_scale: float, settings: dict[str, Any]
     ) -> Self:
-        """Builds what :meth:`torch.nn.Module.state_dict` and :meth:`settings` came from.
+        """Builds an adapter again from its :meth:`torch.nn.Module.state_dict` and
+        :meth:`settings`.
 
         Raises:
-            ValueError: If a tensor is missing, left over, or of another shape.
+            ValueError: If a tensor is missing, unknown or has the wrong shape.
         """
         try:
             tensors: dict[str, Any] = {name: state[name] for name in cls.inputs}
@@ -112,7 +133,7 @@ class Adapter(torch.nn.Module, ABC):
         return self.text.size(0)
 
     def settings(self) -> dict[str, Any]:
-        """The settings that it was built with."""
+        """The settings of the adapter."""
         return asdict(self.config)
 
     def num_parameters(self) -> int:
@@ -120,14 +141,14 @@ class Adapter(torch.nn.Module, ABC):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     def penalty(self) -> Tensor | None:
-        """What is added to the loss in training, if anything."""
+        """A term that is added to the training loss, or :obj:`None`."""
         return None
 
     def backward(
         self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
     ) -> Tensor:
-        """The mean loss of a batch in training, whose gradient is left in the parameters'
-        :obj:`grad`; what was there is dropped. A method overrides it where it knows a shorter way.
+        """Computes the mean training loss of a batch, and stores its gradient in the parameters'
+        :obj:`grad`, in place of an older one. A method may override this with a faster form.
 
         Args:
             x (torch.Tensor): Image features of length one ``[B, D]``.
@@ -137,46 +158,15 @@ class Adapter(torch.nn.Module, ABC):
                 (default: :obj:`0.0`)
         """
         self.zero_grad()
-        logits = self(x).to(x.dtype)  # a product of lower precision, where that is asked for
+        logits = self(x).to(x.dtype)  # with autocast, the product has a lower precision
         loss = F.cross_entropy(logits / temperature, y, label_smoothing=label_smoothing)
         penalty = self.penalty()
         loss = loss if penalty is None else loss + penalty
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    @classmethod
-    def stack(cls, adapters: Sequence[Self]) -> Stack | None:
-        """Adapters of this method on one device as a batch that is trained at once; :obj:`None`
-        where the method has no such, they differ in more than their features, or it is no faster
-        than one after the other.
-
-        Args:
-            adapters (sequence of Adapter): Two or more.
-        """
-        return None
-
-    def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
-        """Which images are classified right, for every combination of values of
-        :obj:`prediction_settings`, the last varying fastest: ``[G, B]``. A method overrides it
-        where they share work.
-
-        Args:
-            x (torch.Tensor): Image features ``[B, D]``.
-            y (torch.Tensor): Labels ``[B]``.
-            grid (dict): The values to try of each setting.
-        """
-        before = self.config
-        rows = []
-        try:
-            for values in product(*grid.values()):
-                self.config = replace(before, **dict(zip(grid, values, strict=True)))
-                rows.append(self(x).argmax(dim=1) == y)
-        finally:
-            self.config = before
-        return torch.stack(rows)
-
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "Adapter":
-        """The classifier for its classes and further ones, which it was not fitted on.
+        """Builds the classifier for its classes and new ones, on which it was not fitted.
 
         Args:
             text (torch.Tensor): The text features of the new classes ``[C', D]``.
@@ -185,7 +175,9 @@ class Adapter(torch.nn.Module, ABC):
         Raises:
             ValueError: If the method cannot classify new classes.
         """
-        raise ValueError(f"{type(self).__name__} cannot classify new classes: it has learned none.")
+        raise ValueError(
+            f"{type(self).__name__} cannot classify new classes: it was not fitted on them."
+        )
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -193,8 +185,8 @@ class Adapter(torch.nn.Module, ABC):
 
 
 class LinearAdapter(Adapter):
-    r"""A method whose classifier is linear in the image feature, so that it costs what zero-shot
-    CLIP costs, and can be exported.
+    r"""A method whose classifier is linear in the image feature. It is as fast as zero-shot CLIP,
+    and can be exported.
 
     .. math::
         \textrm{logits}_c = s \cdot \frac{\mathbf{x}^{\top} \mathbf{w}_c}
@@ -203,11 +195,11 @@ class LinearAdapter(Adapter):
 
     @abstractmethod
     def class_weights(self) -> Tensor:
-        r"""The weights :math:`\mathbf{w}` ``[C, D]``, with rows of length one unless the
-        method says otherwise."""
+        r"""The weights :math:`\mathbf{w}` ``[C, D]``. Rows have length one unless the method says
+        otherwise."""
 
     def class_biases(self) -> Tensor | None:
-        """The biases :math:`b` ``[C]``, where the method has any."""
+        """The biases :math:`b` ``[C]``, or :obj:`None`."""
         return None
 
     def forward(self, x: Tensor) -> Tensor:

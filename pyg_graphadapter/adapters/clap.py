@@ -1,4 +1,4 @@
-"""CLAP: a linear probe that starts at the text features and is held to them by class."""
+"""CLAP: a linear probe that starts at the text features, with one penalty weight per class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
@@ -20,7 +20,9 @@ class CLAPConfig(AdapterConfig):
     """The settings of :class:`CLAP`."""
 
     constraint: str = setting(
-        "class", "hold each class to its text feature, or none (ZS-LP)", choices=CONSTRAINTS
+        "class",
+        "penalty on the distance of each class to its text feature, or none (ZS-LP)",
+        choices=CONSTRAINTS,
     )
 
 
@@ -34,9 +36,10 @@ class CLAP(LinearAdapter):
         {\Vert \mathbf{w}_c - \mathbf{t}_c \Vert}_2^2
 
     The weights start at the text features. :math:`\lambda_c` is the mean probability that zero-shot
-    CLIP gives the true class over the shots of class :math:`c`: where the text is good, the weight
-    stays near it. Without the constraint it is the paper's ZS-LP. There is nothing to select. The
-    recipe is the paper's: SGD with a learning rate of 0.1 and momentum 0.9, 300 epochs.
+    CLIP gives to the true class, over the shots of class :math:`c`: the better the text, the nearer
+    the weight stays to it. Without the constraint, this is the paper's ZS-LP. No setting is
+    selected. The recipe is the paper's: SGD with a learning rate of 0.1 and momentum 0.9, 300
+    epochs.
 
     Args:
         text (torch.Tensor): The class text features.
@@ -50,7 +53,7 @@ class CLAP(LinearAdapter):
     """
 
     Config: ClassVar[type[AdapterConfig]] = CLAPConfig
-    inputs: ClassVar[tuple[str, ...]] = ("text", "trust")
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "trust": "C"}
     is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"optimizer": "sgd", "lr": 0.1, "epochs": 300}
 
@@ -60,27 +63,22 @@ class CLAP(LinearAdapter):
     def __init__(
         self, text: Tensor, trust: Tensor, logit_scale: float = 100.0, **settings: Any
     ) -> None:
-        super().__init__(logit_scale, CLAPConfig(**settings))
-        check_features(text, "text")
-        if trust.shape != text.shape[:1]:
-            raise ValueError(f"Expected one trust a class (got {list(trust.shape)}).")
-        self.register_buffer("text", unit(text))
-        self.register_buffer("trust", trust.to(self.text))
+        super().__init__(text, logit_scale, {"trust": trust}, **settings)
         self.weight = torch.nn.Parameter(self.text.clone())
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the probe, and how far each class trusts its text, from the task.
+        r"""Builds the probe, with the weights :math:`\lambda` from the task's shots.
 
         Raises:
             ValueError: If a class has no shot, naming it.
         """
-        task.prototypes()  # refuses a class without a shot
+        task.prototypes()  # raises if a class has no shot
         x, y = task.support.mean_views(), task.support.y
         probability = (task.logit_scale * (x @ unit(task.text).to(x).t())).softmax(dim=1)
-        own = probability.gather(1, y.unsqueeze(1)).squeeze(1)
+        true_class = probability.gather(1, y.unsqueeze(1)).squeeze(1)  # [N]
         count = torch.bincount(y, minlength=task.num_classes)
-        trust = own.new_zeros(task.num_classes).index_add_(0, y, own) / count
+        trust = true_class.new_zeros(task.num_classes).index_add_(0, y, true_class) / count
         return cls(task.text, trust, task.logit_scale, **settings)
 
     def penalty(self) -> Tensor | None:

@@ -1,16 +1,15 @@
-"""CLIP-Adapter: a bottleneck on the image feature, the text features, or both."""
+"""CLIP-Adapter: a bottleneck for the image feature, the text features, or both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
-from pyg_graphadapter.task import FewShotTask
 
 SIDES = ("image", "text", "both")
 REDUCTION = 4
@@ -33,9 +32,9 @@ class CLIPAdapter(Adapter):
         + (1 - r) \cdot \mathbf{x}, \qquad
         \textrm{logits}_c = s \cdot \cos(\mathbf{x}', \mathbf{t}_c)
 
-    with a width of :math:`D / 4` between both matrices and no bias. The text side, or both, may be
-    adapted in the same way. The paper's recipe: Adam with a learning rate of 1e-3. The published
-    code names its :math:`r` a data set at a time; here it is selected inside the shots.
+    with a width of :math:`D / 4` between both matrices and no bias. The text features, or both, may
+    be adapted in the same way. The paper's recipe: Adam with a learning rate of 1e-3. The published
+    code has one :math:`r` per data set; here it is selected inside the shots.
 
     Args:
         text (torch.Tensor): The class text features.
@@ -57,19 +56,19 @@ class CLIPAdapter(Adapter):
     config: CLIPAdapterConfig
 
     def __init__(self, text: Tensor, logit_scale: float = 100.0, **settings: Any) -> None:
-        config = CLIPAdapterConfig(**settings)
-        super().__init__(logit_scale, config)
-        check_features(text, "text")
-        self.register_buffer("text", unit(text))
-        sides = ("image", "text") if config.side == "both" else (config.side,)
+        super().__init__(text, logit_scale, **settings)
+        side = self.config.side
+        sides = ("image", "text") if side == "both" else (side,)
         self.bottleneck = torch.nn.ModuleDict({side: self._bottleneck() for side in sides})
 
     def _bottleneck(self) -> torch.nn.Sequential:
         channels = self.text.size(1)
         hidden = max(1, channels // REDUCTION)
-        # Started by a seed of its own, so that the same task gives the same adapter:
+        # A fixed seed, so that the same task gives the same adapter:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(0)  # a GPU's goes on as it was
+            torch.default_generator.manual_seed(
+                0
+            )  # and not torch.manual_seed, which seeds GPUs too
             return torch.nn.Sequential(
                 torch.nn.Linear(channels, hidden, bias=False),
                 torch.nn.ReLU(),
@@ -77,13 +76,8 @@ class CLIPAdapter(Adapter):
                 torch.nn.ReLU(),
             ).to(self.text)
 
-    @classmethod
-    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the adapter from the task's texts."""
-        return cls(task.text, task.logit_scale, **settings)
-
     def _adapted(self, x: Tensor, side: str) -> Tensor:
-        """Features of length one ``[*, D]``, adapted if their side is."""
+        """Features of length one ``[*, D]``, adapted if the adapter adapts their side."""
         x = unit(x)
         if side not in self.bottleneck:
             return x
@@ -95,7 +89,7 @@ class CLIPAdapter(Adapter):
         return self.logit_scale * (self._adapted(x, "image") @ text.t()).to(text.dtype)
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CLIPAdapter":
-        """The classifier for further classes, by the same bottleneck."""
+        """The classifier for its classes and new ones, with the same bottleneck."""
         text = torch.cat([self.text, unit(text).to(self.text)])
         extended = CLIPAdapter(text, self.logit_scale, **asdict(self.config)).to(text.device)
         extended.bottleneck.load_state_dict(self.bottleneck.state_dict())

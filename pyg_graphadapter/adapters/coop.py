@@ -9,25 +9,29 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask, TextEncoder
 
 CONTEXTS = ("unified", "class")
 POSITIONS = ("end", "middle", "front")
 DEVIATION = 0.02
-TOKENS_AT_ONCE = 4096  # keeps 2 GB for the backward pass of CLIP ViT-B's text tower
+TOKENS_AT_ONCE = 4096  # takes 2 GB in the backward pass of CLIP ViT-B's text tower
 
 
 @dataclass(frozen=True)
 class CoOpConfig(AdapterConfig):
     """The settings of :class:`CoOp`."""
 
-    context_length: int = setting(16, "context vectors a prompt, where no words are given", low=1)
-    context_words: str = setting("", "words that the context starts at, as 'a photo of a'")
-    context: str = setting("unified", "one context for all classes or one each", choices=CONTEXTS)
+    context_length: int = setting(16, "context vectors per prompt, unless words are given", low=1)
+    context_words: str = setting(
+        "", "words whose embeddings the context starts with, such as 'a photo of a'"
+    )
+    context: str = setting(
+        "unified", "one context for all classes, or one per class", choices=CONTEXTS
+    )
     class_position: str = setting(
-        "end", "where the class name stands in the prompt", choices=POSITIONS
+        "end", "position of the class name in the prompt", choices=POSITIONS
     )
 
 
@@ -39,27 +43,28 @@ class CoOp(LinearAdapter):
         \mathbf{t}_c = g([\mathbf{v}_1, \ldots, \mathbf{v}_M, \textrm{name}_c]), \qquad
         \textrm{logits}_c = s \cdot \cos(\mathbf{x}, \mathbf{t}_c)
 
-    The context vectors :math:`\mathbf{v}` take the place of the embeddings of placeholders, at
-    the input of the frozen text encoder :math:`g`, so that any text tower will do; gradients flow
-    back through it. They are drawn from :math:`\mathcal{N}(0, 0.02^2)`, or start at words.
+    The context vectors :math:`\mathbf{v}` replace the embeddings of placeholders, at the input of
+    the frozen text encoder :math:`g`, which can be any text tower. Gradients flow back through it.
+    The vectors start at random, from :math:`\mathcal{N}(0, 0.02^2)`, or at the embeddings of words.
 
     The recipe is the paper's: SGD with a learning rate of 2e-3, momentum 0.9 and weight decay 5e-4,
     batches of 32, one epoch of warm-up, 50 epochs (the presets have 100 to 200 for more shots).
 
-    A task must bring its text encoder. What was learned is kept as class weights: predicting,
-    saving and loading need no encoder.
+    The task must have a text encoder. The learned text features are stored as class weights, so
+    that predicting, saving and loading need no encoder.
 
     Args:
         text (torch.Tensor): The class text features.
         vectors (torch.Tensor): The context vectors.
         logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
-        context_length (int, optional): The number :math:`M` of context vectors, where no words are
+        context_length (int, optional): The number :math:`M` of context vectors, unless words are
             given. (default: :obj:`16`)
-        context_words (str, optional): Words that the context starts at. (default: :obj:`""`)
-        context (str, optional): :obj:`"unified"`, or one context a :obj:`"class"`.
+        context_words (str, optional): Words whose embeddings the context starts with.
+            (default: :obj:`""`)
+        context (str, optional): :obj:`"unified"`, or one context per :obj:`"class"`.
             (default: :obj:`"unified"`)
-        class_position (str, optional): Whether the class name stands at the :obj:`"end"`, in the
-            :obj:`"middle"` or in :obj:`"front"`. (default: :obj:`"end"`)
+        class_position (str, optional): The position of the class name in the prompt:
+            :obj:`"end"`, :obj:`"middle"` or :obj:`"front"`. (default: :obj:`"end"`)
 
     Shapes:
         - **text:** :math:`(C, D)`; **vectors:** :math:`(M, W)` or :math:`(C, M, W)`
@@ -70,7 +75,7 @@ class CoOp(LinearAdapter):
     """
 
     Config: ClassVar[type[AdapterConfig]] = CoOpConfig
-    inputs: ClassVar[tuple[str, ...]] = ("text", "vectors")
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "vectors": "MW"}  # or "CMW"
     recipe: ClassVar[Mapping[str, Any]] = {
         "optimizer": "sgd",
         "lr": 2e-3,
@@ -86,9 +91,7 @@ class CoOp(LinearAdapter):
     def __init__(
         self, text: Tensor, vectors: Tensor, logit_scale: float = 100.0, **settings: Any
     ) -> None:
-        super().__init__(logit_scale, CoOpConfig(**settings))
-        check_features(text, "text")
-        self.register_buffer("text", unit(text))
+        super().__init__(text, logit_scale, **settings)
         self.register_buffer("learned", self.text.clone())
         self.vectors = torch.nn.Parameter(vectors.detach().clone())
         self._prompts: _Prompts | None = None
@@ -102,8 +105,8 @@ class CoOp(LinearAdapter):
         """
         if task.text_encoder is None:
             raise ValueError(
-                "CoOp learns prompts, which takes the text encoder that made the features: give "
-                "images and a model, not a feature file."
+                "CoOp learns prompts and needs the text encoder of the features: give images and a "
+                "model, not a feature file."
             )
         config = CoOpConfig(**settings)
         encoder, words = task.text_encoder, config.context_words
@@ -125,15 +128,15 @@ class CoOp(LinearAdapter):
         return adapter
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CoOp":
-        """The classifier for further classes, by the same context.
+        """The classifier for its classes and new ones, with the same context.
 
         Raises:
-            ValueError: If every class has its own context, or the text encoder is not at hand.
+            ValueError: If every class has its own context, or there is no text encoder.
         """
         if self.config.context == "class" or self._prompts is None:
             raise ValueError(
-                "Only CoOp with a unified context, and its text encoder at hand, can classify new "
-                "classes."
+                "CoOp can classify new classes only with a unified context and with its text "
+                "encoder."
             )
         extended = CoOp(
             torch.cat([self.text, unit(text).to(self.text)]),
@@ -146,7 +149,7 @@ class CoOp(LinearAdapter):
         return extended
 
     def train(self, mode: bool = True) -> Self:
-        """Switches between learning and predicting; what was learned is encoded once then."""
+        """Switches between training and prediction; for prediction, the prompts are encoded."""
         super().train(mode)
         if not mode and self._prompts is not None:
             with torch.no_grad():
@@ -160,18 +163,18 @@ class CoOp(LinearAdapter):
         return self.learned
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state without the text encoder, which is not the adapter's own."""
+        """The state without the text encoder, which is not part of the adapter."""
         return {**self.__dict__, "_prompts": None}
 
 
 class _Prompts:
-    """The prompts of classes, with room for context vectors.
+    """The prompts of classes, with placeholders for context vectors.
 
     Args:
-        encoder (TextEncoder): The text encoder; it stays as it is.
+        encoder (TextEncoder): The text encoder; it is not changed.
         names (sequence of str): The class names.
         length (int): The number of context vectors.
-        position (str): Where the class name stands.
+        position (str): The position of the class name.
     """
 
     def __init__(
@@ -186,8 +189,8 @@ class _Prompts:
     def encode(self, vectors: Tensor) -> Tensor:
         """Text features ``[C, D]`` with the context vectors ``[M, W]`` or ``[C, M, W]``.
 
-        No more than so many tokens are in the text tower at once. Where there are more, the
-        backward pass encodes each part again instead of keeping what it made.
+        At most :obj:`TOKENS_AT_ONCE` tokens are in the text tower at once. With more tokens, the
+        prompts are encoded in parts, and the backward pass encodes each part again to save memory.
         """
         context = vectors.expand(len(self.names), -1, -1).to(self.embeddings)
         step = max(1, TOKENS_AT_ONCE // self.embeddings.size(1))
@@ -215,4 +218,5 @@ class _Prompts:
         )
 
     def extended(self, names: Sequence[str]) -> "_Prompts":
+        """The prompts of the classes and of new ones."""
         return _Prompts(self.encoder, [*self.names, *names], self.length, self.position)

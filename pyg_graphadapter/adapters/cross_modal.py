@@ -1,17 +1,15 @@
-"""The cross-modal linear probe: texts are further shots."""
+"""The cross-modal linear probe, which is trained on images and class texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.settings import setting
-from pyg_graphadapter.task import FewShotTask
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class CrossModalConfig(AdapterConfig):
     """The settings of :class:`CrossModal`."""
 
     text_weight: float = setting(
-        1.0, "what the loss on texts counts, that on images being 1", low=0
+        1.0, "weight of the loss on texts; the loss on images has weight 1", low=0
     )
 
 
@@ -31,8 +29,9 @@ class CrossModal(LinearAdapter):
         \textrm{logits}_c = s \cdot \mathbf{x}^{\top} \mathbf{w}_c, \qquad
         \mathcal{L} = \textrm{CE}(\textrm{images}) + \gamma \cdot \textrm{CE}(\textrm{texts})
 
-    The weights :math:`\mathbf{w}` start at the text features; the text feature of a class is one
-    more sample of it. Every step sees all texts (the published code draws as many as images).
+    The weights :math:`\mathbf{w}` start at the text features. The text feature of a class is one
+    more sample of the class. Every step sees all texts; the published code draws as many texts as
+    images.
 
     Args:
         text (torch.Tensor): The class text features.
@@ -52,15 +51,8 @@ class CrossModal(LinearAdapter):
     config: CrossModalConfig
 
     def __init__(self, text: Tensor, logit_scale: float = 100.0, **settings: Any) -> None:
-        super().__init__(logit_scale, CrossModalConfig(**settings))
-        check_features(text, "text")
-        self.register_buffer("text", unit(text))
+        super().__init__(text, logit_scale, **settings)
         self.weight = torch.nn.Parameter(self.text.clone())
-
-    @classmethod
-    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the probe from the task's texts."""
-        return cls(task.text, task.logit_scale, **settings)
 
     def penalty(self) -> Tensor:
         """The cross-entropy of the texts."""

@@ -1,4 +1,4 @@
-"""GDA: Gaussian discriminant analysis beside zero-shot CLIP."""
+"""GDA: zero-shot CLIP plus Gaussian discriminant analysis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.adapters.mixture import MixtureAdapter
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.adapters.mixture import right_over_alpha
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
@@ -21,7 +20,7 @@ class GDAConfig(AdapterConfig):
     alpha: float = setting(0.02, "weight of the Gaussian classifier against zero-shot", low=0)
 
 
-class GDA(LinearAdapter, MixtureAdapter):
+class GDA(LinearAdapter):
     r"""The training-free classifier of the `"A Hard-to-Beat Baseline for Training-free CLIP-based
     Adaptation" <https://arxiv.org/abs/2402.04087>`_ paper.
 
@@ -35,20 +34,20 @@ class GDA(LinearAdapter, MixtureAdapter):
     :math:`\mathbf{P} = (N - C) \cdot (\mathbf{S} + \textrm{tr}(\mathbf{S}) / (N - 1) \cdot
     \mathbf{I})^{-1}` of the scatter :math:`\mathbf{S}` of the shots around their class means.
 
-    One shot a class has no such scatter: there, the scatter of all shots around their common mean
-    takes its place, and :math:`N - 1` that of :math:`N - C`. The paper has :math:`D` for
-    :math:`N - C`, which is another unit of :math:`\alpha`; this one means the same whatever the
-    number of shots, so that what is selected on fewer shots holds on all. :math:`\alpha` is
-    selected inside the shots; the published code selects it on a validation split, or on the test
-    split of ImageNet.
+    With one shot per class, that scatter is zero. The scatter of all shots around their common mean
+    then replaces it, and :math:`N - 1` replaces :math:`N - C`. The paper has :math:`D` in place of
+    :math:`N - C`, which changes the unit of :math:`\alpha`. With :math:`N - C`, the unit does not
+    depend on the number of shots, so that a value selected on some of the shots also suits all of
+    them. :math:`\alpha` is selected inside the shots; the published code selects it on a
+    validation split, or on the test split of ImageNet.
 
     Args:
         text (torch.Tensor): The class text features.
         weight (torch.Tensor): The weights :math:`\mathbf{W}`.
         bias (torch.Tensor): The biases :math:`\mathbf{b}`.
         logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
-        alpha (float, optional): The weight :math:`\alpha`. (default: :obj:`0.02`, which is
-            what is selected inside 2 and 4 shots of ImageNet)
+        alpha (float, optional): The weight :math:`\alpha`. (default: :obj:`0.02`, the
+            value that is selected inside 2 and 4 shots of ImageNet)
 
     Shapes:
         - **text:** :math:`(C, D)`; **weight:** :math:`(C, D)`; **bias:** :math:`(C)`
@@ -57,7 +56,7 @@ class GDA(LinearAdapter, MixtureAdapter):
 
     is_trained: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = GDAConfig
-    inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias")
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "weight": "CD", "bias": "C"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {
         "alpha": tuple(float(f"{base * 10.0**power:g}")
                        for power in range(-4, 1) for base in (1, 1.5, 2, 3, 5, 7))
@@ -76,16 +75,7 @@ class GDA(LinearAdapter, MixtureAdapter):
         logit_scale: float = 100.0,
         **settings: Any,
     ) -> None:
-        super().__init__(logit_scale, GDAConfig(**settings))
-        check_features(text, "text")
-        if weight.shape != text.shape or bias.shape != text.shape[:1]:
-            raise ValueError(
-                f"Weights and biases must be {list(text.shape)} and [{len(text)}] (got "
-                f"{list(weight.shape)} and {list(bias.shape)})."
-            )
-        self.register_buffer("text", unit(text))
-        self.register_buffer("weight", weight.to(self.text))
-        self.register_buffer("bias", bias.to(self.text))
+        super().__init__(text, logit_scale, {"weight": weight, "bias": bias}, **settings)
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
@@ -94,7 +84,7 @@ class GDA(LinearAdapter, MixtureAdapter):
         Raises:
             ValueError: If a class has no shot, naming it.
         """
-        task.prototypes()  # refuses a class without a shot
+        task.prototypes()  # raises if a class has no shot
         x, y = task.support.mean_views().double(), task.support.y
         count = torch.bincount(y, minlength=task.num_classes).double()
         mean = x.new_zeros(task.num_classes, x.size(1)).index_add_(0, y, x) / count.unsqueeze(1)
@@ -103,16 +93,20 @@ class GDA(LinearAdapter, MixtureAdapter):
         bias = (count / len(x)).log() - 0.5 * (weight * mean).sum(dim=1)
         return cls(task.text, weight, bias, task.logit_scale, **settings)
 
-    def opinion(self, x: Tensor) -> Tensor:
-        """The logits of the Gaussian classifier for features of length one: ``[B, C]``."""
+    def gaussian_logits(self, x: Tensor) -> Tensor:
+        """The logits ``[B, C]`` of the Gaussian classifier for features of length one."""
         return x @ self.weight.t() + self.bias
 
+    def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
+        """Which images are classified right ``[G, B]``, for every :math:`\\alpha` in one pass."""
+        return right_over_alpha(self, self.gaussian_logits, x, y, grid)
+
     def class_weights(self) -> Tensor:
-        """Text features and weights in one ``[C, D]``, of any length."""
+        """The sum of text features and weights ``[C, D]``, of any length."""
         return self.text + self.config.alpha / self.logit_scale * self.weight
 
     def class_biases(self) -> Tensor:
-        """The biases ``[C]``, weighted."""
+        """The weighted biases ``[C]``."""
         return self.config.alpha * self.bias
 
     def num_parameters(self) -> int:
@@ -128,7 +122,7 @@ def _precision(x: Tensor, centre: Tensor, num_classes: int) -> Tensor:
         residual, freedom = x - x.mean(dim=0), num - 1
     scatter = residual.t() @ residual
     trace = scatter.trace() / max(1, num - 1)
-    if not trace > 0:  # all samples are one
+    if not trace > 0:  # all samples are equal
         return torch.eye(channels, dtype=x.dtype)
     precision: Tensor = torch.linalg.inv(scatter + trace * torch.eye(channels, dtype=x.dtype))
     return max(1, freedom) * precision

@@ -1,4 +1,4 @@
-"""GraphAdapter: class text features that collect knowledge from both sub-graphs."""
+"""GraphAdapter: class text features that collect knowledge from two sub-graphs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,19 +8,18 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.inits import zeros
 
-from pyg_graphadapter.adapters import graph_step
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
 from pyg_graphadapter.adapters.graph_stack import GraphStack
-from pyg_graphadapter.adapters.graph_step import GraphStep, Side, product_dtype
+from pyg_graphadapter.adapters.graph_step import GraphStep, Side
 from pyg_graphadapter.graph import check_features, dual_knowledge_graph, unit
 from pyg_graphadapter.nn import DualKnowledgeConv
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
 BIASES = ("class", "shared", "none")
-# Functions that rise at zero, where training starts (so no ReLU):
+# Training starts at zero, where ReLU has no gradient:
 ACTIVATIONS = ("tanh", "gelu", "none")
-STACKED_PARAMETERS = 350_000  # of each adapter; with more, a batch of them is no faster on a CPU
+STACKED_PARAMETERS = 350_000  # per adapter; with more, a batch is not faster on a CPU
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,19 @@ class GraphAdapterConfig(AdapterConfig):
     """The settings of :class:`GraphAdapter`."""
 
     alpha: float = setting(
-        0.9, "weight of the class text feature against what it collected", low=0, high=1
+        0.9, "weight of the class text feature against the knowledge of the graphs", low=0, high=1
     )
     beta: float = setting(0.7, "weight of the text sub-graph against the visual one", low=0, high=1)
-    bias: str = setting("class", "one bias a class, one shared by all, or none", choices=BIASES)
-    groups: int = setting(
-        1, "sub-graphs over which the classes are dealt out; 4 in the published code", low=1
+    bias: str = setting(
+        "class", "one bias per class, one shared by all classes, or none", choices=BIASES
     )
-    k: int | None = setting(None, "neighbours a class in the graphs; all if not given", low=1)
-    activation: str = setting("tanh", "activation of the convolutions", choices=ACTIVATIONS)
+    groups: int = setting(
+        1, "number of sub-graphs that share the classes; 4 in the published code", low=1
+    )
+    k: int | None = setting(
+        None, "neighbours per class in the graphs; all classes if not set", low=1
+    )
+    activation: str = setting("tanh", "activation of the graph convolutions", choices=ACTIVATIONS)
     self_loop_weight: float = setting(2.0, "weight of a node's connection to itself", low=0)
 
 
@@ -48,18 +51,18 @@ class GraphAdapter(LinearAdapter):
         \mathbf{t}^{*}_c = \alpha \cdot \mathbf{t}_c + (1 - \alpha) \cdot \mathbf{z}_c, \qquad
         \textrm{logits}_c = s \cdot \cos(\mathbf{x}, \mathbf{t}^{*}_c)
 
-    where :math:`\mathbf{t}_c` is the text feature of class :math:`c` and :math:`\mathbf{z}_c` what
-    it collects from the text and the visual knowledge sub-graph
-    (:class:`~pyg_graphadapter.nn.DualKnowledgeConv`). What the classes collect before the trained
-    :math:`\mathbf{W}` and :math:`\mathbf{b}` is constant and computed once, at construction:
-    :math:`\mathcal{O}(C^2 D)`. A training step then costs :math:`\mathcal{O}(C D^2)`.
+    where :math:`\mathbf{t}_c` is the text feature of class :math:`c`, and :math:`\mathbf{z}_c` is
+    what the class collects from the text and the visual knowledge sub-graph
+    (:class:`~pyg_graphadapter.nn.DualKnowledgeConv`). The messages, to which the trained
+    :math:`\mathbf{W}` and :math:`\mathbf{b}` apply, are constant. They are computed once, at
+    construction, in :math:`\mathcal{O}(C^2 D)`. A training step costs :math:`\mathcal{O}(C D^2)`.
 
     Training starts at zero-shot CLIP: :math:`\mathbf{W}` and :math:`\mathbf{b}` start at zero.
 
     The defaults of :obj:`alpha` and :obj:`beta`, and of the epochs, learning rate and temperature
     in :class:`~pyg_graphadapter.TrainConfig`, were chosen by validation on ImageNet features of
-    CLIP ViT-B/32, four labelled images a class: trained on three, two or one of them and measured
-    on the others, averaged over draws. No choice was made by the test split.
+    CLIP ViT-B/32 with four labelled images per class: trained on three, two or one of them and
+    measured on the others, averaged over draws. The test split was not used.
     ``benchmarks/defaults`` holds the command and the table.
 
     Args:
@@ -71,13 +74,13 @@ class GraphAdapter(LinearAdapter):
             (default: :obj:`0.9`)
         beta (float, optional): The weight :math:`\beta` of the text sub-graph; :obj:`1` and
             :obj:`0` switch one side off. (default: :obj:`0.7`)
-        bias (str, optional): One bias a class (:obj:`"class"`, the paper), :obj:`"shared"` by all
-            classes, or :obj:`"none"`. (default: :obj:`"class"`)
+        bias (str, optional): One bias per class (:obj:`"class"`, the paper), one :obj:`"shared"`
+            by all classes, or :obj:`"none"`. (default: :obj:`"class"`)
         groups (int, optional): Class :math:`c` is a node of sub-graph :math:`c` modulo
-            :obj:`groups`; every class collects from each of them, with the same
+            :obj:`groups`. Every class collects from each of them, with the same
             :math:`\mathbf{W}` and :math:`\mathbf{b}`, and the activations are averaged. The
-            published code has :obj:`4`, and with it the result depends on the order of the classes.
-            (default: :obj:`1`)
+            published code has :obj:`4`. With more than one, the result depends on the order of the
+            classes. (default: :obj:`1`)
         k (int, optional): Collect from the :obj:`k` most similar classes only.
             (default: :obj:`None`)
         activation (str, optional): :obj:`"tanh"` (the paper), :obj:`"gelu"` or :obj:`"none"`.
@@ -102,31 +105,21 @@ class GraphAdapter(LinearAdapter):
     """
 
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
-    inputs: ClassVar[tuple[str, ...]] = ("text", "prototypes")
-    is_stackable: ClassVar[bool] = True
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "prototypes": "CD"}
     is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.95, 0.9, 0.7, 0.5)}
 
     config: GraphAdapterConfig
     prototypes: Tensor
-    _step: GraphStep | None
+    _step: GraphStep | None = None
 
     def __init__(
         self, text: Tensor, prototypes: Tensor, logit_scale: float = 100.0, **settings: Any
     ) -> None:
-        if text.shape != prototypes.shape:
-            raise ValueError(
-                f"There must be one prototype a class text feature (got {list(prototypes.shape)} "
-                f"for {list(text.shape)})."
-            )
-        check_features(text, "text")
+        super().__init__(text, logit_scale, {"prototypes": prototypes}, **settings)
         check_features(prototypes, "prototypes")
-        config = GraphAdapterConfig(**settings)
-        super().__init__(logit_scale, config)
-        # Gradients have the layout of the text, and must have that of parameters:
-        self.register_buffer("text", unit(text).contiguous())
-        self.register_buffer("prototypes", prototypes.to(self.text.dtype, copy=True))
+        config = self.config
         num_classes, channels = text.shape
         self.conv = DualKnowledgeConv(
             channels,
@@ -156,60 +149,58 @@ class GraphAdapter(LinearAdapter):
         return cls(task.text, task.prototypes(), task.logit_scale, **settings)
 
     def train(self, mode: bool = True) -> Self:
-        """Switches between training and predicting, and frees what training steps share."""
+        """Switches between training and prediction, and frees the memory of training steps."""
         self._step = None
         return super().train(mode)
 
     def backward(
         self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
     ) -> Tensor:
-        """The mean loss of a batch, its gradient in the parameters' :obj:`grad`
+        """Computes the mean training loss of a batch and its gradient
         (:class:`~pyg_graphadapter.adapters.graph_step.GraphStep`)."""
-        if not self._has_step():
+        if not GraphStep.supports(self.config):
             return super().backward(x, y, temperature, label_smoothing)
-        dtype = product_dtype(self.text)
-        step = self._step
-        if step is None or step.dtype != dtype or step.device != self.text.device:
-            config = self.config
-            step = GraphStep(self.text, self.sides(), config.alpha, config.activation, dtype)
-            self._step = step
-        return step(x, y, self.logit_scale / temperature, label_smoothing)
-
-    def _has_step(self) -> bool:
-        return self.config.activation in graph_step.ACTIVATIONS and self.config.groups == 1
+        if self._step is None or not self._step.uses(self._messages().values()):
+            self._step = GraphStep(self.text, self.sides(), self.config)
+        return self._step(x, y, self.logit_scale / temperature, label_smoothing)
 
     def sides(self) -> list[Side]:
         """Both sides of the residual, or the one that is not switched off."""
+        messages = self._messages()
         return [
-            Side(conv.lin.weight, conv.bias, share, self.get_buffer(f"{side}_messages"))
+            Side(conv.lin.weight, conv.bias, share, messages[side])
             for side, (conv, share) in self.conv.sides().items()
         ]
 
     @classmethod
     def stack(cls, adapters: Sequence[Self]) -> GraphStack | None:
-        """Adapters as one batch (:class:`~pyg_graphadapter.adapters.graph_stack.GraphStack`): on a
-        GPU, and on a CPU where steps are so small that calls take the time, not passes over the
-        parameters (``benchmarks/training``)."""
+        """Makes a batch of adapters (:class:`~pyg_graphadapter.adapters.graph_stack.GraphStack`):
+        on a GPU always, and on a CPU if they are so small that a batch is faster
+        (``benchmarks/training``)."""
         first = adapters[0]
-        are_alike = all(
-            each.config == first.config
-            and each.logit_scale == first.logit_scale
-            and each.text.shape == first.text.shape
-            and all(parameter.requires_grad for parameter in each.parameters())
-            for each in adapters
+        fit_together = all(
+            adapter.config == first.config
+            and adapter.logit_scale == first.logit_scale
+            and adapter.text.shape == first.text.shape
+            and all(parameter.requires_grad for parameter in adapter.parameters())
+            for adapter in adapters
         )
         on_cpu = first.text.device.type == "cpu"
         is_faster = not on_cpu or first.num_parameters() <= STACKED_PARAMETERS
-        return GraphStack(adapters) if first._has_step() and are_alike and is_faster else None
+        can_stack = GraphStep.supports(first.config) and fit_together and is_faster
+        return GraphStack(adapters) if can_stack else None
 
     def _compute_constants(self) -> None:
-        self._step = None
         for side, messages in self._collect_knowledge().items():
             self.register_buffer(f"{side}_messages", messages, persistent=False)
 
+    def _messages(self) -> dict[str, Tensor]:
+        """What every class collects on each side: ``[C, D]``, or ``[G, C, D]`` with groups."""
+        return {side: self.get_buffer(f"{side}_messages") for side in self.conv.sides()}
+
     @torch.no_grad()
     def _collect_knowledge(self) -> dict[str, Tensor]:
-        """What every class collects on either side: ``[C, D]``, or ``[G, C, D]`` of groups."""
+        """Computes what :meth:`_messages` returns."""
         groups = min(self.config.groups, self.num_classes)
         if groups == 1:
             return self._collect_group(self.text, self.prototypes)
@@ -229,22 +220,20 @@ class GraphAdapter(LinearAdapter):
 
     def class_weights(self) -> Tensor:
         r"""The adapted class features :math:`\mathbf{t}^{*}`, ``[C, D]``."""
-        z = self.conv.fuse(
-            {side: self.get_buffer(f"{side}_messages") for side in self.conv.sides()}
-        )
+        z = self.conv.fuse(self._messages())
         return unit(torch.lerp(z.to(self.text.dtype), self.text, self.config.alpha))
 
     def extend(
         self, text: Tensor, prototypes: Tensor | None = None, *, class_names: Sequence[str] = ()
     ) -> "GraphAdapter":
-        r"""The adapter for further classes, which it was not trained on: they become nodes of both
-        sub-graphs, after the old ones, and the trained :math:`\mathbf{W}` and :math:`\mathbf{b}`
-        serve them as well. Of one bias a class, new classes have the mean.
+        r"""Builds the adapter for its classes and new ones, on which it was not trained. New
+        classes become further nodes of both sub-graphs, with the trained :math:`\mathbf{W}` and
+        :math:`\mathbf{b}`. With per-class biases, new classes get the mean bias.
 
         Args:
             text (torch.Tensor): The text features of the new classes.
-            prototypes (torch.Tensor, optional): Their mean image features; their text features
-                stand in if not given. (default: :obj:`None`)
+            prototypes (torch.Tensor, optional): Their mean image features; if not given, their text
+                features are used. (default: :obj:`None`)
             class_names (sequence of str, optional): Not used. (default: :obj:`()`)
 
         Shapes:
@@ -267,5 +256,5 @@ class GraphAdapter(LinearAdapter):
 
 
 def _compute_constants_of(adapter: GraphAdapter, _: Any) -> None:
-    """Other texts and prototypes were loaded: what is collected from them is another."""
+    """After loading other texts and prototypes, the constants must be computed again."""
     adapter._compute_constants()

@@ -1,13 +1,13 @@
 """Several GraphAdapters that are trained at once, as a batch."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from pyg_graphadapter.adapters.base import Stack
-from pyg_graphadapter.adapters.graph_step import GraphStep, Side, product_dtype
+from pyg_graphadapter.adapters.graph_step import GraphStep, Side
+from pyg_graphadapter.adapters.stack import Stack
 
 if TYPE_CHECKING:
     from pyg_graphadapter.adapters.graph_adapter import GraphAdapter
@@ -15,27 +15,28 @@ if TYPE_CHECKING:
 
 class GraphStack(Stack):
     r"""The training steps of :math:`S` GraphAdapters of the same settings and shapes as one step:
-    every matrix product is a batch of :math:`S`, and what is small is done once for all.
+    every matrix product is a batch of :math:`S` products.
 
     Args:
-        adapters (sequence of GraphAdapter): The adapters, on one device. They stay as they are
-            until :meth:`unstack`.
+        adapters (sequence of GraphAdapter): The adapters, on one device. They do not change before
+            :meth:`unstack`.
 
     Shapes:
-        - **parameters:** :math:`(S, D, D)` and :math:`(S, C, D)`, or :math:`(S, 1, D)` of a bias
+        - **parameters:** :math:`(S, D, D)` and :math:`(S, C, D)`, or :math:`(S, 1, D)` for a bias
           that all classes share
     """
 
+    is_recordable: ClassVar[bool] = True
+
     def __init__(self, adapters: Sequence["GraphAdapter"]) -> None:
         self._adapters = adapters
-        self._text = torch.stack([adapter.text for adapter in adapters])  # [S, C, D]
-        self._sides = [
-            _stacked(sides) for sides in zip(*(each.sides() for each in adapters), strict=True)
-        ]
-        self._step: GraphStep | None = None
+        text = torch.stack([adapter.text for adapter in adapters])  # [S, C, D]
+        sides = zip(*(adapter.sides() for adapter in adapters), strict=True)
+        self._sides = [_stacked(side_of_adapters) for side_of_adapters in sides]
+        self._step = GraphStep(text, self._sides, adapters[0].config)
 
     def parameters(self) -> Iterator[Tensor]:
-        """The parameters of all, stacked."""
+        """The parameters of all adapters, stacked."""
         for side in self._sides:
             yield from side.parameters()
 
@@ -44,26 +45,26 @@ class GraphStack(Stack):
     ) -> Tensor:
         """The mean losses ``[S]`` of a batch ``[S, B, D]`` with labels ``[S, B]``, and their
         gradients in the parameters' :obj:`grad`."""
-        first = self._adapters[0]
-        if self._step is None:
-            config, dtype = first.config, product_dtype(self._text)
-            self._step = GraphStep(self._text, self._sides, config.alpha, config.activation, dtype)
-        return self._step(x, y, first.logit_scale / temperature, label_smoothing)
+        return self._step(x, y, self._adapters[0].logit_scale / temperature, label_smoothing)
 
     @torch.no_grad()
     def unstack(self) -> None:
-        """Gives every adapter its trained parameters."""
+        """Copies the trained parameters to the adapters."""
         for s, adapter in enumerate(self._adapters):
-            own = [parameter for side in adapter.sides() for parameter in side.parameters()]
-            for parameter, stacked in zip(own, self.parameters(), strict=True):
+            parameters = [parameter for side in adapter.sides() for parameter in side.parameters()]
+            for parameter, stacked in zip(parameters, self.parameters(), strict=True):
                 parameter.copy_(stacked[s].view_as(parameter))
 
 
 def _stacked(sides: Sequence[Side]) -> Side:
-    """One side of all."""
+    """The same side of all adapters as one."""
     weight = torch.stack([side.weight.detach() for side in sides]).requires_grad_()
     biases = [side.bias.detach() for side in sides if side.bias is not None]
-    bias = None
+    stacked_bias = None
     if biases:
-        bias = torch.stack([each.view(-1, each.size(-1)) for each in biases]).requires_grad_()
-    return Side(weight, bias, sides[0].share, torch.stack([side.messages for side in sides]))
+        stacked_bias = torch.stack(
+            [bias.view(-1, bias.size(-1)) for bias in biases]
+        ).requires_grad_()
+    return Side(
+        weight, stacked_bias, sides[0].share, torch.stack([side.messages for side in sides])
+    )

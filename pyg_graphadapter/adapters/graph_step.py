@@ -1,28 +1,32 @@
-"""A training step of GraphAdapter: the matrix products that it needs, and little else."""
+"""A training step of GraphAdapter that costs little more than its matrix products."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-EPSILON = 1e-12  # a shorter row counts as so long, as in torch.nn.functional.normalize
+if TYPE_CHECKING:
+    from pyg_graphadapter.adapters.graph_adapter import GraphAdapterConfig
+
+EPSILON = 1e-12  # the smallest length, as in torch.nn.functional.normalize
 ACTIVATIONS = ("tanh", "none")
 
 
 @dataclass(frozen=True)
 class Side:
-    r"""One of both sides of the residual.
+    r"""The text side or the image side of the residual.
 
     Args:
         weight (torch.Tensor): Its parameter :math:`\mathbf{W}`.
-        bias (torch.Tensor, optional): Its parameter :math:`\mathbf{b}`, one a class or shared.
+        bias (torch.Tensor, optional): Its parameter :math:`\mathbf{b}`, one per class or shared.
         share (float): Its weight in the fusion, :math:`\beta` or :math:`1 - \beta`.
         messages (torch.Tensor): What every class collects.
 
     Shapes:
-        - **weight:** :math:`(D, D)`; **bias:** :math:`(C, D)`, or :math:`(D)` if shared, in a batch
-          of adapters :math:`(S, 1, D)`; **messages:** :math:`(C, D)`
+        - **weight:** :math:`(D, D)`; **bias:** :math:`(C, D)`, or :math:`(D)` if shared, or
+          :math:`(S, 1, D)` in a batch of adapters; **messages:** :math:`(C, D)`
     """
 
     weight: Tensor
@@ -31,14 +35,14 @@ class Side:
     messages: Tensor
 
     def parameters(self) -> Iterator[Tensor]:
-        """Those that there are."""
+        """The weight, and the bias if there is one."""
         yield self.weight
         if self.bias is not None:
             yield self.bias
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
-    """The type that factors of products have where autocasting is on; else that of ``x``."""
+    """The type of the factors of products: that of autocast if it is on, else that of ``x``."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
@@ -54,51 +58,53 @@ class GraphStep:
         \frac{\partial L}{\partial \mathbf{w}_c} = \sum_b G_{bc} \mathbf{x}_b - \mathbf{w}_c
         \frac{\sum_b G_{bc} \, \mathbf{x}_b^{\top} \mathbf{w}_c}{{\Vert \mathbf{w}_c \Vert}^2}
 
-    so that lengths and what they do to the gradient are found on ``[B, C]``, and what is left is
-    two products with :math:`D^2` weights forward, two backward, the logits, and :math:`\mathbf{G}`
-    with the batch. All else is done in place, in memory that is kept between steps; the gradient of
-    one bias a class is such memory too. :func:`torch.autograd.grad` gives the same to rounding.
+    so that the norms and their gradients are computed on ``[B, C]``. The products that remain are
+    two with :math:`D^2` weights forward, two backward, the logits, and :math:`\mathbf{G}` with the
+    batch. All other operations are done in place, in memory that is reused by the next step. The
+    gradient of per-class biases shares this memory. The result is that of automatic
+    differentiation, up to rounding.
 
     With :math:`\sigma` the logistic function, :math:`\tanh(a) = 2 \, \sigma(2a) - 1` takes a fifth
-    of the time of :func:`torch.tanh` on a CPU; the inner two goes into the product.
+    of the time of :func:`torch.tanh` on a CPU. The inner factor of two is part of the product.
 
-    All tensors may have one more dimension, the first: that of :math:`S` independent adapters.
-    Nothing waits for the device, and shapes depend on the batch size alone, so that a GPU can
-    replay a step.
+    All tensors may have a further leading dimension for :math:`S` independent adapters. A step does
+    not wait for the device, and its shapes depend on the batch size only, so that a GPU can replay
+    it.
 
     Args:
         text (torch.Tensor): The class text features, of length one.
         sides (sequence of Side): Both sides, or the one that is not switched off.
-        alpha (float): The weight of the text features.
-        activation (str): :obj:`"tanh"` or :obj:`"none"`.
-        dtype (torch.dtype, optional): Of the products' factors. (default: that of :obj:`text`)
+        config (GraphAdapterConfig): The settings, which :meth:`supports` must accept.
 
     Shapes:
         - **text:** :math:`(C, D)` or :math:`(S, C, D)`
     """
 
+    @staticmethod
+    def supports(config: "GraphAdapterConfig") -> bool:
+        """Whether there is a step for these settings."""
+        return config.activation in ACTIVATIONS and config.groups == 1
+
     def __init__(
         self,
         text: Tensor,
         sides: Sequence[Side],
-        alpha: float,
-        activation: str,
-        dtype: torch.dtype | None = None,
+        config: "GraphAdapterConfig",
     ) -> None:
-        self.dtype, self.device = dtype or text.dtype, text.device
-        self.sides, self.activation = sides, activation
-        self._gain = 2 if activation == "tanh" else 1
+        self.sides, self.alpha = sides, config.alpha
+        self._has_tanh = config.activation == "tanh"
+        self._gain = 2 if self._has_tanh else 1
         self._minus_one = text.new_tensor(-1.0)
-        self.alpha = alpha
-        self._rest = alpha * text
-        self._factors = [side.messages.to(self.dtype) for side in sides]
+        self._weighted_text = config.alpha * text
+        self._dtype = text.dtype  # of the factors of products
+        self._factors = [side.messages for side in sides]
         self._h = [torch.empty_like(text) for _ in sides]  # [*, C, D] each
         self._w, self._grad = torch.empty_like(text), torch.empty_like(text)  # [*, C, D]
         self._raw = self._logits = text.new_empty(0)  # for [*, B, C] each
 
     @torch.no_grad()
     def __call__(self, x: Tensor, y: Tensor, scale: float, label_smoothing: float = 0.0) -> Tensor:
-        r"""The loss, after the gradient was put into the parameters' :obj:`grad`.
+        r"""Returns the loss, and stores the gradient in the parameters' :obj:`grad`.
 
         Args:
             x (torch.Tensor): Image features of length one.
@@ -111,13 +117,14 @@ class GraphStep:
             - **x:** :math:`(B, D)` or :math:`(S, B, D)`; **y:** :math:`(B)` or :math:`(S, B)`
             - **output:** :math:`()` or :math:`(S)`
         """
+        self._use_dtype(product_dtype(self._w))
         w, grad = self._weights(), self._grad
         size, num_classes = x.size(-2), w.size(-2)
         numel = y.numel() * num_classes
         if numel > len(self._raw):
             self._raw, self._logits = (w.new_empty(numel) for _ in range(2))
         raw, logits = (
-            each[:numel].view(*y.shape, num_classes) for each in (self._raw, self._logits)
+            memory[:numel].view(*y.shape, num_classes) for memory in (self._raw, self._logits)
         )
 
         norm = torch.linalg.vector_norm(w, dim=-1, keepdim=True).clamp_(min=EPSILON)  # [*, C, 1]
@@ -130,7 +137,7 @@ class GraphStep:
         if label_smoothing:
             loss = torch.lerp(loss, log_p.mean(dim=(-2, -1)).neg_(), label_smoothing)
 
-        g = log_p.exp_()  # becomes the gradient with respect to `raw`, times what the residual has
+        g = log_p.exp_()  # becomes the gradient with respect to `raw`, times 1 - alpha
         if label_smoothing:
             g.sub_(label_smoothing / num_classes)
         g.scatter_add_(-1, target, g.new_full((), label_smoothing - 1).expand(target.shape))
@@ -141,9 +148,21 @@ class GraphStep:
         self._backward(grad)
         return loss
 
+    def uses(self, messages: Iterable[Tensor]) -> bool:
+        """Whether the step was built with these tensors, and not with a copy or a moved one."""
+        return all(
+            side.messages is tensor for side, tensor in zip(self.sides, messages, strict=True)
+        )
+
+    def _use_dtype(self, dtype: torch.dtype) -> None:
+        """Converts the constant factors when autocast is switched on or off."""
+        if dtype != self._dtype:
+            self._dtype = dtype
+            self._factors = [side.messages.to(dtype) for side in self.sides]
+
     def _weights(self) -> Tensor:
         """The class features before they are brought to length one ``[*, C, D]``."""
-        gain, w = self._gain, self._rest
+        gain, w = self._gain, self._weighted_text
         for side, messages, h in zip(self.sides, self._factors, self._h, strict=True):
             if side.bias is None or messages.dtype != h.dtype:
                 self._product(h, messages, side.weight.mT)
@@ -152,15 +171,15 @@ class GraphStep:
             else:
                 add = torch.addmm if h.dim() == 2 else torch.baddbmm
                 add(side.bias, messages, side.weight.mT, beta=gain, alpha=gain, out=h)
-            if self.activation == "tanh":
+            if self._has_tanh:
                 torch.add(self._minus_one, h.sigmoid_(), alpha=2, out=h)
             w = torch.add(w, h, alpha=(1 - self.alpha) * side.share, out=self._w)
         return w
 
     def _backward(self, grad: Tensor) -> None:
-        """From the gradient of what both sides give, weighted, to that of the parameters."""
+        """Computes the gradient of the parameters from that of the weighted sum of both sides."""
         for side, messages, h in zip(self.sides, self._factors, self._h, strict=True):
-            if self.activation == "tanh":
+            if self._has_tanh:
                 torch.ops.aten.tanh_backward.grad_input(grad, h, grad_input=h)
             else:
                 h.copy_(grad)
@@ -174,7 +193,7 @@ class GraphStep:
                 bias.grad = h if bias.shape == h.shape else h.sum(dim=-2).view_as(bias)
 
     def _product(self, out: Tensor, first: Tensor, second: Tensor) -> None:
-        if self.dtype == out.dtype:
+        if self._dtype == out.dtype:
             torch.matmul(first, second, out=out)
         else:
-            out.copy_(first.to(self.dtype) @ second.to(self.dtype))
+            out.copy_(first.to(self._dtype) @ second.to(self._dtype))

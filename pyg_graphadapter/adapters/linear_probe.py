@@ -12,7 +12,6 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
@@ -31,20 +30,20 @@ class LinearProbeConfig(AdapterConfig):
 class LinearProbe(LinearAdapter):
     r"""The linear probe of the `"Learning Transferable Visual Models From Natural Language
     Supervision" <https://arxiv.org/abs/2103.00020>`_ paper: scikit-learn's
-    :class:`~sklearn.linear_model.LogisticRegression` on image features of length one, a sample an
-    image (the mean of its views). The texts have no part in it.
+    :class:`~sklearn.linear_model.LogisticRegression` on image features of length one. Each image is
+    one sample, the mean of its views. The texts are not used.
 
     .. math::
         \textrm{logits}_c = \mathbf{x}^{\top} \mathbf{w}_c + b_c
 
-    It is fitted by at most 100 iterations of L-BFGS; with few shots more of them change
-    little. The strength of the penalty is selected inside the shots.
+    It is fitted by at most 100 iterations of L-BFGS; more iterations change little with few shots.
+    The strength of the penalty is selected inside the shots.
 
     Args:
-        text (torch.Tensor): The class text features, carried along.
+        text (torch.Tensor): The class text features, which are not used.
         weight (torch.Tensor): The weights.
         bias (torch.Tensor): The biases.
-        logit_scale (float, optional): Carried along. (default: :obj:`100.0`)
+        logit_scale (float, optional): Not used. (default: :obj:`100.0`)
         strength (float, optional): The inverse strength. (default: :obj:`100.0`)
 
     Shapes:
@@ -54,7 +53,7 @@ class LinearProbe(LinearAdapter):
 
     is_trained: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = LinearProbeConfig
-    inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias")
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "weight": "CD", "bias": "C"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (1.0, 10.0, 100.0, 1000.0)}
 
     weight: Tensor
@@ -68,20 +67,11 @@ class LinearProbe(LinearAdapter):
         logit_scale: float = 100.0,
         **settings: Any,
     ) -> None:
-        super().__init__(logit_scale, LinearProbeConfig(**settings))
-        check_features(text, "text")
-        if weight.shape != text.shape or bias.shape != text.shape[:1]:
-            raise ValueError(
-                f"Weights and biases must be {list(text.shape)} and [{len(text)}] (got "
-                f"{list(weight.shape)} and {list(bias.shape)})."
-            )
-        self.register_buffer("text", unit(text))
-        self.register_buffer("weight", weight.to(self.text))
-        self.register_buffer("bias", bias.to(self.text))
+        super().__init__(text, logit_scale, {"weight": weight, "bias": bias}, **settings)
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Fits the regression to the task's few shots; a class without any is never predicted."""
+        """Fits the regression to the task's shots; a class without a shot is never predicted."""
         config = LinearProbeConfig(**settings)
         x, y = task.support.mean_views().float().numpy(), task.support.y.numpy()
         weight = np.zeros((task.num_classes, x.shape[1]), dtype=x.dtype)
@@ -92,11 +82,11 @@ class LinearProbe(LinearAdapter):
             model = LogisticRegression(C=config.strength, max_iter=MAX_ITERATIONS)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                # One shot a class looks like a regression to it:
+                # With one shot per class, it takes the labels for a regression target:
                 warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
                 model.fit(x, y)
             coef, intercept = model.coef_, model.intercept_
-            if len(classes) == 2:  # scikit-learn keeps the second class alone
+            if len(classes) == 2:  # scikit-learn has the second class only
                 coef, intercept = np.vstack([-coef, coef]) / 2, np.r_[-intercept, intercept] / 2
             weight[classes], bias[classes] = coef, intercept
         return cls(

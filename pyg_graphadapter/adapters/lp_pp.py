@@ -1,13 +1,14 @@
-"""LP++: a linear probe whose weights blend images and text, with no rate to tune."""
+"""LP++: a linear probe that blends image and text weights, without a learning rate to tune."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.adapters.base import LinearAdapter
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.task import FewShotTask
 
 ITERATIONS = 300
@@ -23,22 +24,22 @@ class LPPlusPlus(LinearAdapter):
     .. math::
         \textrm{logits}_c = \mathbf{x}^{\top} (\mathbf{w}_c + a_c \mathbf{t}_c) + b_c
 
-    All of :math:`\mathbf{w}`, :math:`\mathbf{b}` and :math:`\mathbf{a}` is fitted by 300 steps of
-    gradient descent on the mean cross-entropy of all shots. The step lengths follow from bounds on
+    All of :math:`\mathbf{w}`, :math:`\mathbf{b}` and :math:`\mathbf{a}` are fitted by 300 steps of
+    gradient descent on the mean cross-entropy of all shots. The step sizes follow from bounds on
     the curvature: :math:`4 N / \lambda_{\max}(\mathbf{X}^{\top} \mathbf{X})` for the weights
-    (with momentum 0.9; for the bias, whose input is always one, that is 4) and
-    :math:`N / (4 \max_c \sum_i (\mathbf{x}_i^{\top} \mathbf{t}_c)^2)` for the blend, which moves
-    every tenth step. The weights start at the sums of each class's features, all blends at the mean
-    over classes of 250 times the cosine between a class's mean feature and its text feature. There
-    is nothing to select. The published code keeps the step that is best on validation images; here
-    it is the last.
+    (with momentum 0.9; this is 4 for the bias, whose input is always one) and
+    :math:`N / (4 \max_c \sum_i (\mathbf{x}_i^{\top} \mathbf{t}_c)^2)` for the blend, which is
+    updated every tenth step. The weights start at the sums of each class's features. All blends
+    start at the mean over classes of 250 times the cosine between the class mean and the text
+    feature. No setting is selected. The published code takes the step with the best accuracy on
+    validation images; here the last step is taken.
 
     Args:
         text (torch.Tensor): The class text features.
         weight (torch.Tensor): The weights :math:`\mathbf{w}`.
         bias (torch.Tensor): The biases :math:`\mathbf{b}`.
         blend (torch.Tensor): The blends :math:`\mathbf{a}`.
-        logit_scale (float, optional): Carried along; the logits have their own scale.
+        logit_scale (float, optional): Not used; the logits have their own scale.
             (default: :obj:`100.0`)
 
     Shapes:
@@ -48,7 +49,7 @@ class LPPlusPlus(LinearAdapter):
     """
 
     is_trained: ClassVar[bool] = False
-    inputs: ClassVar[tuple[str, ...]] = ("text", "weight", "bias", "blend")
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "weight": "CD", "bias": "C", "blend": "C"}
 
     weight: Tensor
     bias: Tensor
@@ -63,16 +64,8 @@ class LPPlusPlus(LinearAdapter):
         logit_scale: float = 100.0,
         **settings: Any,
     ) -> None:
-        super().__init__(logit_scale, AdapterConfig(**settings))
-        check_features(text, "text")
-        shapes = (text.shape, text.shape[:1], text.shape[:1])
-        for name, value, shape in zip(self.inputs[1:], (weight, bias, blend), shapes, strict=True):
-            if value.shape != shape:
-                raise ValueError(f"{name!r} must be {list(shape)} (got {list(value.shape)}).")
-        self.register_buffer("text", unit(text))
-        self.register_buffer("weight", weight.to(self.text))
-        self.register_buffer("bias", bias.to(self.text))
-        self.register_buffer("blend", blend.to(self.text))
+        tensors = {"weight": weight, "bias": bias, "blend": blend}
+        super().__init__(text, logit_scale, tensors, **settings)
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
@@ -89,7 +82,7 @@ class LPPlusPlus(LinearAdapter):
         return cls(task.text, weight, bias, blend, task.logit_scale, **settings)
 
     def class_weights(self) -> Tensor:
-        """Weights and blended text features in one ``[C, D]``, of any length."""
+        """The sum of weights and blended text features ``[C, D]``, of any length."""
         return (self.weight + self.blend.unsqueeze(1) * self.text) / self.logit_scale
 
     def class_biases(self) -> Tensor:
@@ -105,22 +98,22 @@ class LPPlusPlus(LinearAdapter):
 def _descend(x: Tensor, y: Tensor, text: Tensor, start: float) -> tuple[Tensor, Tensor, Tensor]:
     """Weights ``[C, D]``, biases ``[C]`` and blends ``[C]`` after all steps."""
     num, num_classes = len(x), len(text)
-    likeness = x @ text.t()  # [N, C]
+    cosine = x @ text.t()  # [N, C]
     one_hot = F.one_hot(y, num_classes).to(x)
     gram = x @ x.t() if num < x.size(1) else x.t() @ x
-    tiny = torch.finfo(x.dtype).eps  # for shots without a direction
+    tiny = torch.finfo(x.dtype).eps  # against division by zero
     rate = 4 * num / max(tiny, float(torch.linalg.eigvalsh(gram)[-1]))
-    blend_rate = num / max(tiny, 4 * float(likeness.square().sum(dim=0).max()))
+    blend_rate = num / max(tiny, 4 * float(cosine.square().sum(dim=0).max()))
     weight = one_hot.t() @ x
     bias, blend = x.new_zeros(num_classes), x.new_full((num_classes,), start)
     weight_speed, bias_speed = torch.zeros_like(weight), torch.zeros_like(bias)
     for step in range(1, ITERATIONS + 1):
-        logits = torch.addmm(bias, x, weight.t()).addcmul_(likeness, blend)
+        logits = torch.addmm(bias, x, weight.t()).addcmul_(cosine, blend)
         error = (logits.softmax(dim=1) - one_hot).div_(num)  # the gradient of the logits
         weight_speed.mul_(MOMENTUM).addmm_(error.t(), x)
         bias_speed.mul_(MOMENTUM).add_(error.sum(dim=0))
         weight -= rate * weight_speed
         bias -= 4 * bias_speed
         if step % ALPHA_EVERY == 0:
-            blend -= blend_rate * (error * likeness).sum(dim=0)
+            blend -= blend_rate * (error * cosine).sum(dim=0)
     return weight, bias, blend

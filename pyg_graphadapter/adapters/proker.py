@@ -1,4 +1,4 @@
-"""ProKeR: kernel ridge regression of what zero-shot CLIP gets wrong."""
+"""ProKeR: kernel ridge regression on the errors of zero-shot CLIP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.mixture import zero_shot_logits
+from pyg_graphadapter.adapters.prediction import right_over
 from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
@@ -19,7 +21,9 @@ class ProKeRConfig(AdapterConfig):
     """The settings of :class:`ProKeR`."""
 
     beta: float = setting(5.0, "sharpness of the kernel", low=0)
-    ridge: float = setting(1.0, "ridge of the regression; large stays near zero-shot", low=1e-6)
+    ridge: float = setting(
+        1.0, "ridge of the regression; a large ridge stays near zero-shot", low=1e-6
+    )
 
 
 class ProKeR(Adapter):
@@ -32,8 +36,8 @@ class ProKeR(Adapter):
         k(\mathbf{x}, \mathbf{x}') = \exp(-\beta (1 - \cos(\mathbf{x}, \mathbf{x}')))
 
     where :math:`f_0` are the probabilities of zero-shot CLIP, on the scale of the one-hot labels
-    :math:`\mathbf{Y}`. What is returned is :math:`s \cdot f(\mathbf{x})`. It takes one solution of
-    an :math:`N \times N` system, in double precision. Both settings are selected inside the shots.
+    :math:`\mathbf{Y}`. The logits are :math:`s \cdot f(\mathbf{x})`. One :math:`N \times N` system
+    is solved, in double precision. Both settings are selected inside the shots.
 
     Args:
         text (torch.Tensor): The class text features.
@@ -50,7 +54,7 @@ class ProKeR(Adapter):
 
     is_trained: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = ProKeRConfig
-    inputs: ClassVar[tuple[str, ...]] = ("text", "keys", "labels")
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "keys": "ND", "labels": "N"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {
         "ridge": (10.0, 3.0, 1.0, 0.3, 0.1),
         "beta": (2.0, 5.0, 10.0, 20.0),
@@ -69,18 +73,10 @@ class ProKeR(Adapter):
         logit_scale: float = 100.0,
         **settings: Any,
     ) -> None:
-        super().__init__(logit_scale, ProKeRConfig(**settings))
-        check_features(text, "text")
         check_features(keys, "keys")
-        if keys.size(1) != text.size(1) or labels.shape != keys.shape[:1]:
-            raise ValueError(
-                f"Keys and labels must be [N, {text.size(1)}] and [N] (got {list(keys.shape)} and "
-                f"{list(labels.shape)})."
-            )
-        self.register_buffer("text", unit(text))
-        self.register_buffer("keys", unit(keys).to(self.text))
-        self.register_buffer("labels", labels.clone())
-        self._solution: tuple[Any, Tensor] | None = None
+        super().__init__(text, logit_scale, {"keys": unit(keys), "labels": labels}, **settings)
+        self._solution: tuple[ProKeRConfig, Tensor] | None = None
+        self.register_load_state_dict_post_hook(_drop_solution)  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
@@ -88,27 +84,42 @@ class ProKeR(Adapter):
         support = task.support
         return cls(task.text, support.mean_views(), support.y, task.logit_scale, **settings)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Moves or converts the tensors, and so the solution must be computed again."""
+        self._solution = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
     def _zero_shot(self, x: Tensor) -> Tensor:
-        return (self.logit_scale * (x @ self.text.t())).softmax(dim=1)
+        return zero_shot_logits(self, x).softmax(dim=1)
 
     def _kernel(self, x: Tensor) -> Tensor:
         return torch.exp(self.config.beta * (x @ self.keys.t() - 1))
 
     @torch.no_grad()
     def coefficients(self) -> Tensor:
-        """The solution of the system ``[N, C]``, computed once for the present settings."""
-        tensors = (self.text, self.keys, self.labels)
-        state = (self.config, *((t.data_ptr(), t._version, t.dtype, t.device) for t in tensors))
-        if self._solution is None or self._solution[0] != state:
-            target = F.one_hot(self.labels, self.num_classes) - self._zero_shot(self.keys)
-            kernel = self._kernel(self.keys).double()
-            kernel.diagonal().add_(self.config.ridge)
-            factor = torch.linalg.cholesky(kernel)
-            solution = torch.cholesky_solve(target.double(), factor).to(self.text)
-            self._solution = (state, solution)
+        """The solution of the system ``[N, C]``, computed once per configuration."""
+        if self._solution is None or self._solution[0] != self.config:
+            self._solution = (self.config, self._solve())
         return self._solution[1]
+
+    def _solve(self) -> Tensor:
+        target = F.one_hot(self.labels, self.num_classes) - self._zero_shot(self.keys)
+        kernel = self._kernel(self.keys).double()
+        kernel.diagonal().add_(self.config.ridge)
+        factor = torch.linalg.cholesky(kernel)
+        return torch.cholesky_solve(target.double(), factor).to(self.text)
+
+    def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
+        """Which images are classified right ``[G, B]``, for every combination of settings."""
+        return right_over(self, x, y, grid)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         x = unit(x)
         return self.logit_scale * (self._zero_shot(x) + self._kernel(x) @ self.coefficients())
+
+
+def _drop_solution(adapter: ProKeR, _: Any) -> None:
+    """After loading other tensors, the system must be solved again."""
+    adapter._solution = None

@@ -1,16 +1,15 @@
-"""TaskRes: a trained residual on each class text feature."""
+"""TaskRes: a trained residual for each class text feature."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
-from pyg_graphadapter.task import FewShotTask
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class TaskRes(LinearAdapter):
         \mathbf{t}'_c = \mathbf{t}_c + a \cdot \mathbf{r}_c, \qquad
         \textrm{logits}_c = s \cdot \cos(\mathbf{x}, \mathbf{t}'_c)
 
-    The residual :math:`\mathbf{r}` is all that is trained (:math:`C \cdot D` parameters), from
+    Only the residual :math:`\mathbf{r}` is trained (:math:`C \cdot D` parameters); it starts at
     zero. The recipe is the paper's for 1 to 4 shots: Adam with a learning rate of 2e-3, 100 epochs
     (the presets have 200 epochs for more shots, and 2e-4 for ImageNet).
 
@@ -50,15 +49,8 @@ class TaskRes(LinearAdapter):
     config: TaskResConfig
 
     def __init__(self, text: Tensor, logit_scale: float = 100.0, **settings: Any) -> None:
-        super().__init__(logit_scale, TaskResConfig(**settings))
-        check_features(text, "text")
-        self.register_buffer("text", unit(text))
+        super().__init__(text, logit_scale, **settings)
         self.residual = torch.nn.Parameter(torch.zeros_like(self.text))
-
-    @classmethod
-    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the adapter from the task's texts."""
-        return cls(task.text, task.logit_scale, **settings)
 
     def class_weights(self) -> Tensor:
         r"""The adapted class features :math:`\mathbf{t}'`, of length one ``[C, D]``."""

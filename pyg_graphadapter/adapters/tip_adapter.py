@@ -1,4 +1,4 @@
-"""Tip-Adapter: the few shots as a cache of keys and values."""
+"""Tip-Adapter: a cache with the few shots as keys and their labels as values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from pyg_graphadapter.adapters.base import AdapterConfig
-from pyg_graphadapter.adapters.mixture import MixtureAdapter
+from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.mixture import right_over_alpha, zero_shot_logits
 from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
-# The published search: 200 weights and 20 sharpnesses.
+# The published grid: 200 values of alpha and 20 of beta.
 GRID: Mapping[str, Sequence[float]] = {
     "alpha": tuple(1.17 if i == 23 else round(0.05 * i, 4) for i in range(1, 201)),
     "beta": tuple(round(0.5 * i, 4) for i in range(1, 21)),
@@ -25,11 +25,11 @@ GRID: Mapping[str, Sequence[float]] = {
 class TipAdapterConfig(AdapterConfig):
     """The settings of :class:`TipAdapter` and :class:`TipAdapterF`."""
 
-    alpha: float = setting(1.17, "weight of what the cache says against zero-shot", low=0)
+    alpha: float = setting(1.17, "weight of the cache logits against zero-shot", low=0)
     beta: float = setting(1.0, "sharpness of the cache's similarities", low=0)
 
 
-class TipAdapter(MixtureAdapter):
+class TipAdapter(Adapter):
     r"""The training-free adapter of the `"Tip-Adapter: Training-free Adaption of CLIP for Few-shot
     Classification" <https://arxiv.org/abs/2207.09519>`_ paper.
 
@@ -37,10 +37,10 @@ class TipAdapter(MixtureAdapter):
         \textrm{logits} = s \cdot \mathbf{x} \mathbf{T}^{\top} + \alpha \cdot
         \exp(-\beta (1 - \mathbf{x} \mathbf{F}^{\top})) \mathbf{L}
 
-    with the few-shot features :math:`\mathbf{F}` as keys (the mean over an image's views, of
+    with the few-shot features :math:`\mathbf{F}` as keys (the mean over the views of an image, of
     length one) and their one-hot labels :math:`\mathbf{L}` as values. Selection tries the
     published 200 × 20 values of :math:`\alpha` and :math:`\beta`, inside the shots; the
-    published code did so on the test split.
+    published code selects them on the test split.
 
     Args:
         text (torch.Tensor): The class text features.
@@ -60,12 +60,12 @@ class TipAdapter(MixtureAdapter):
     Example:
         >>> import torch
         >>> adapter = TipAdapter(torch.eye(2), torch.eye(2), torch.tensor([1, 0]), alpha=1000.0)
-        >>> adapter(torch.eye(2)).argmax(dim=1)  # the cache has the last word
+        >>> adapter(torch.eye(2)).argmax(dim=1)  # the cache outweighs the texts
         tensor([1, 0])
     """
 
     Config: ClassVar[type[AdapterConfig]] = TipAdapterConfig
-    inputs: ClassVar[tuple[str, ...]] = ("text", "keys", "labels")
+    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "keys": "ND", "labels": "N"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = GRID
     is_trained: ClassVar[bool] = False
     prediction_settings: ClassVar[tuple[str, ...]] = ("alpha", "beta")
@@ -82,20 +82,8 @@ class TipAdapter(MixtureAdapter):
         logit_scale: float = 100.0,
         **settings: Any,
     ) -> None:
-        super().__init__(logit_scale, type(self).Config(**settings))
-        check_features(text, "text")
         check_features(keys, "keys")
-        if keys.size(1) != text.size(1) or labels.shape != keys.shape[:1]:
-            raise ValueError(
-                f"Keys and labels must be [N, {text.size(1)}] and [N] (got {list(keys.shape)} and "
-                f"{list(labels.shape)})."
-            )
-        self.register_buffer("text", unit(text))
-        self._register_keys(unit(keys).to(self.text))
-        self.register_buffer("labels", labels.clone())
-
-    def _register_keys(self, keys: Tensor) -> None:
-        self.register_buffer("keys", keys)
+        super().__init__(text, logit_scale, {"keys": unit(keys), "labels": labels}, **settings)
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
@@ -103,18 +91,27 @@ class TipAdapter(MixtureAdapter):
         support = task.support
         return cls(task.text, support.mean_views(), support.y, task.logit_scale, **settings)
 
-    def opinion(self, x: Tensor) -> Tensor:
-        """What the cache says of features of length one: ``[B, C]``."""
+    def cache_logits(self, x: Tensor) -> Tensor:
+        """The logits ``[B, C]`` of the cache for features of length one ``[B, D]``."""
         cosine = (x @ self.keys.t()).to(x.dtype)  # [B, N]
         affinity = torch.exp(self.config.beta * (cosine - 1))
-        said: Tensor = scatter(affinity, self.labels, dim=1, dim_size=self.num_classes)
-        return said
+        logits: Tensor = scatter(affinity, self.labels, dim=1, dim_size=self.num_classes)
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of image features ``[B, D]``."""
+        x = unit(x)
+        return zero_shot_logits(self, x) + self.config.alpha * self.cache_logits(x)
+
+    def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
+        """Which images are classified right ``[G, B]``, for every :math:`\\alpha` in one pass."""
+        return right_over_alpha(self, self.cache_logits, x, y, grid)
 
 
 class TipAdapterF(TipAdapter):
     r"""The fine-tuned adapter of the `"Tip-Adapter: Training-free Adaption of CLIP for Few-shot
-    Classification" <https://arxiv.org/abs/2207.09519>`_ paper: :class:`TipAdapter`, whose keys are
-    trained (:math:`N \cdot D` parameters).
+    Classification" <https://arxiv.org/abs/2207.09519>`_ paper: :class:`TipAdapter` with trained
+    keys (:math:`N \cdot D` parameters).
 
     The recipe is the paper's: AdamW with a learning rate of 1e-3 and an epsilon of 1e-4, 20 epochs.
     :math:`\alpha` and :math:`\beta` are selected after training, inside the shots; the published
@@ -128,5 +125,15 @@ class TipAdapterF(TipAdapter):
     is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"epochs": 20, "eps": 1e-4, "weight_decay": 0.01}
 
-    def _register_keys(self, keys: Tensor) -> None:
+    def __init__(
+        self,
+        text: Tensor,
+        keys: Tensor,
+        labels: Tensor,
+        logit_scale: float = 100.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(text, keys, labels, logit_scale, **settings)
+        keys = self.keys
+        del self.keys  # a buffer, which becomes a parameter
         self.keys = torch.nn.Parameter(keys)

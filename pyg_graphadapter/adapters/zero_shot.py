@@ -1,14 +1,13 @@
-"""Zero-shot CLIP: nothing is learned."""
+"""Zero-shot CLIP: the class text features are the classifier."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import check_features, unit
-from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.adapters.base import LinearAdapter
+from pyg_graphadapter.graph import unit
 
 
 class ZeroShot(LinearAdapter):
@@ -33,20 +32,10 @@ class ZeroShot(LinearAdapter):
 
     is_trained: ClassVar[bool] = False
 
-    def __init__(self, text: Tensor, logit_scale: float = 100.0) -> None:
-        super().__init__(logit_scale, AdapterConfig())
-        check_features(text, "text")
-        self.register_buffer("text", unit(text))
-
-    @classmethod
-    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the classifier from the task's texts; there are no settings."""
-        return cls(task.text, task.logit_scale, **settings)
-
     def class_weights(self) -> Tensor:
         """The class text features ``[C, D]``."""
         return self.text
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "ZeroShot":
-        """The classifier for further classes."""
+        """The classifier for its classes and new ones."""
         return ZeroShot(torch.cat([self.text, unit(text).to(self.text)]), self.logit_scale)

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pyg_graphadapter.encoding.encoder import Encoder
+from pyg_graphadapter.encoding.model import EncoderModel
 from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.storage import write_atomic
 
@@ -22,7 +23,7 @@ LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
 def export_onnx(
-    encoder: Encoder,
+    encoder: EncoderModel,
     class_weights: Tensor,
     logit_scale: float,
     path: str | Path,
@@ -47,7 +48,7 @@ def export_onnx(
         logits, probabilities = session.run(None, {"pixel_values": pixels})
 
     Args:
-        encoder (Encoder): The encoder, in ``float32``.
+        encoder (EncoderModel): The encoder, an :class:`Encoder` in ``float32``.
         class_weights (torch.Tensor): The weights :math:`\mathbf{W}`
             (:meth:`~pyg_graphadapter.adapters.Adapter.class_weights`).
         logit_scale (float): The factor :math:`s`.
@@ -71,6 +72,11 @@ def export_onnx(
     check_features(class_weights, "class_weights")
     if len(class_names) != len(class_weights):
         raise ValueError(f"{len(class_names)} class names for {len(class_weights)} classes.")
+    if not isinstance(encoder, Encoder):
+        raise ValueError(
+            f"The model {encoder.name!r} cannot be exported to ONNX, only those of transformers: "
+            f"export the class weights to a .safetensors file."
+        )
     if (dtype := next(encoder.model.parameters()).dtype) != torch.float32:
         raise ValueError(f"Only float32 can be exported (got {dtype}): use dtype='float32'.")
 

@@ -37,7 +37,8 @@ from pyg_graphadapter.training.selection import select_defaults
 if TYPE_CHECKING:
     import datasets
 
-    from pyg_graphadapter.encoding.encoder import Encoder
+    from pyg_graphadapter.encoding.model import EncoderModel
+    from pyg_graphadapter.encoding.pipeline import EncodedImages
 
 # A folder, a path, a data set, or images one by one:
 Images: TypeAlias = str | Path | Sequence[Any]
@@ -79,7 +80,7 @@ class FewShotClassifier(ModelHubMixin):
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
         self._hub_mixin_config = {"library_name": "pyg_graphadapter"}
-        self._encoder: Encoder | None = None
+        self._encoder: EncoderModel | None = None
 
     @classmethod
     def fit(
@@ -90,7 +91,7 @@ class FewShotClassifier(ModelHubMixin):
         method: str = "graph_adapter",
         config: TrainConfig | None = None,
         *,
-        model: "str | Path | Encoder | None" = None,
+        model: "str | Path | EncoderModel | None" = None,
         encoding: EncodingConfig | None = None,
         select: bool = True,
         measure: bool = False,
@@ -108,8 +109,9 @@ class FewShotClassifier(ModelHubMixin):
             method (str, optional): The method's name. (default: :obj:`"graph_adapter"`)
             config (TrainConfig, optional): How to train; the defaults with :obj:`seed` if not
                 given. (default: :obj:`None`)
-            model (str, Path or Encoder, optional): The encoder of images; see
-                :meth:`Encoder.from_pretrained`. (default: :obj:`None`)
+            model (str, Path or EncoderModel, optional): The encoder of images: a folder or an id
+                on the hub (:meth:`Encoder.from_pretrained`), an :class:`Encoder`, or any
+                :class:`~pyg_graphadapter.encoding.model.EncoderModel`. (default: :obj:`None`)
             encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
             select (bool, optional): Select what the settings leave open inside the few shots
                 (:func:`~pyg_graphadapter.training.selection.select_defaults`), instead of the
@@ -154,19 +156,20 @@ class FewShotClassifier(ModelHubMixin):
             "test images": len(test),
         }
 
-    def use_encoder(self, encoder: "Encoder", config: EncodingConfig | None = None) -> None:
+    def use_encoder(self, encoder: "EncoderModel", config: EncodingConfig | None = None) -> None:
         """Says which encoder further images go through: that of the features it was fitted on."""
         self._encoder = encoder
+        identity = encoder.identity()
         self.encoding = {
             "model": encoder.name,
-            "revision": encoder.revision,
-            "weights": encoder.weights_hash,
+            "revision": identity.get("revision"),
+            "weights": identity.get("weights"),
             "width": encoder.num_channels,
             **(config or EncodingConfig()).describe(),
         }
 
     @property
-    def encoder(self) -> "Encoder":
+    def encoder(self) -> "EncoderModel":
         """The encoder, loaded when it is first needed.
 
         Raises:
@@ -212,8 +215,26 @@ class FewShotClassifier(ModelHubMixin):
         Raises:
             ValueError: If one cannot be decoded, or there is no encoder.
         """
-        found = self.encoder.encode_images(_listed(images), strict=True, progress=progress)
-        return found.x[:, 0]
+        return self.encode_images(_listed(images), strict=True, progress=progress).x[:, 0]
+
+    def encode_images(
+        self, images: Sequence[Any], *, strict: bool = False, progress: bool = True
+    ) -> "EncodedImages":
+        """Features of images one by one, and the images that cannot be decoded.
+
+        Args:
+            images (sequence): As for :meth:`Encoder.encode_images`.
+            strict (bool, optional): Stop at an image that cannot be decoded, instead of skipping
+                it. (default: :obj:`False`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
+
+        Raises:
+            ValueError: If one cannot be decoded and :obj:`strict`, or there is no encoder.
+        """
+        from pyg_graphadapter.encoding.pipeline import pipeline_of
+
+        pipeline = pipeline_of(self.encoder, EncodingConfig())
+        return pipeline.encode(images, strict=strict, progress=progress)
 
     def predict_proba(self, x: Tensor | Images) -> Tensor:
         """Class probabilities ``[N, C]`` of image features ``[N, D]``, or of images.
@@ -397,7 +418,7 @@ class FewShotClassifier(ModelHubMixin):
 
 def _source_of(
     data: Any,
-    model: "str | Path | Encoder | None",
+    model: "str | Path | EncoderModel | None",
     encoding: EncodingConfig | None,
     device: str,
     *,

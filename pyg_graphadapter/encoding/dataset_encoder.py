@@ -11,11 +11,12 @@ from torch import Tensor
 from pyg_graphadapter.data import image_name
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.distributed import Process
-from pyg_graphadapter.encoding.encoder import EncodedImages, Encoder
 from pyg_graphadapter.encoding.image_batches import digests_of
+from pyg_graphadapter.encoding.model import EncoderModel, class_text_features
+from pyg_graphadapter.encoding.pipeline import EncodedImages, pipeline_of
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import MAX_VALIDATION_SHOTS, Features, draw_shots
-from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.task import FewShotTask, TextEncoder
 
 
 @dataclass
@@ -52,15 +53,16 @@ class DatasetEncoder:
     """Makes features of image data sets, under one encoder and one configuration.
 
     Args:
-        encoder (Encoder): The encoder.
+        encoder (EncoderModel): The encoder.
         config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
     """
 
     def __init__(
-        self, encoder: Encoder, config: EncodingConfig | None = None, *, progress: bool = True
+        self, encoder: EncoderModel, config: EncodingConfig | None = None, *, progress: bool = True
     ) -> None:
         self.encoder, self.config = encoder, config or EncodingConfig()
+        self.pipeline = pipeline_of(encoder, self.config)
         self.progress = progress
         self.summary = Summary()
         self._text: dict[tuple[str, ...], Tensor] = {}
@@ -103,7 +105,7 @@ class DatasetEncoder:
             own = digests_of(images, process.own(len(rows)))
             digests = process.shared(own, len(rows))
             self._digests[rows._fingerprint] = digests
-            num_encoded, _ = self.encoder.fill_cache(
+            num_encoded, _ = self.pipeline.fill_cache(
                 images,
                 self.config.views if split == "train" else 1,
                 self.config.view_seed,
@@ -118,7 +120,9 @@ class DatasetEncoder:
     def encode_text(self, class_names: tuple[str, ...]) -> Tensor:
         """The text features of classes ``[C, D]``; asked for again, they are those of before."""
         if class_names not in self._text:
-            self._text[class_names] = self.encoder.encode_text(class_names, self.config.templates)
+            self._text[class_names] = class_text_features(
+                self.encoder, class_names, self.config.templates
+            )
         return self._text[class_names]
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
@@ -148,7 +152,9 @@ class DatasetEncoder:
             shots = min(shots, MAX_VALIDATION_SHOTS)
             validation = self._draw(data["val"], shots, seed, allow_fewer=True)
         text = self.encode_text(names)
-        return FewShotTask(names, text, support, validation, self.encoder.logit_scale, self.encoder)
+        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
+        scale = self.encoder.logit_scale
+        return FewShotTask(names, text, support, validation, scale, text_encoder)
 
     def _draw(
         self,
@@ -179,7 +185,7 @@ class DatasetEncoder:
         """Which of the images at ``index`` can be decoded, and their features ``[M, V, D]``."""
         images = split.select(index.tolist())["image"]
         known = self._digests.get(split._fingerprint)
-        found = self.encoder.encode_images(
+        found = self.pipeline.encode(
             images,
             views,
             self.config.view_seed,

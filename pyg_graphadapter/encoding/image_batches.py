@@ -1,11 +1,10 @@
-"""Images decoded by worker processes, in batches, and what was encoded of them, in shards."""
+"""Batches of decoded images; each batch knows whether it ends a shard of the feature cache."""
 
 import hashlib
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -13,30 +12,82 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pyg_graphadapter.data import UnreadableImageError, decode_image, image_bytes, image_name
-from pyg_graphadapter.encoding.views import Views
-
-# Indices of images, their features [M, V, D], and of those that were skipped the reason:
-Encoded = tuple[list[int], Tensor, dict[int, str]]
+from pyg_graphadapter.encoding.model import ImagePreprocessing
 
 
-class ImageInputs(Dataset[tuple[int, dict[str, Tensor] | str]]):
-    """Images as inputs of the vision tower, or why they cannot be decoded."""
+class Batch(NamedTuple):
+    """Images that are decoded and encoded together.
 
-    def __init__(self, images: Sequence[Any], digests: Sequence[bytes], transform: Views) -> None:
-        self.images, self.digests, self.transform = images, digests, transform
+    Args:
+        images (list of int): Their indices.
+        ends_shard (bool): Whether it is the last batch of its shard.
+    """
 
-    def __len__(self) -> int:
-        return len(self.digests)
+    images: list[int]
+    ends_shard: bool
 
-    def __getitem__(self, i: int) -> tuple[int, dict[str, Tensor] | str]:
-        try:
-            return i, self.transform(_decoded(self.images[i], self.digests[i]), self.digests[i])
-        except UnreadableImageError as error:
-            return i, str(error)
+
+class DecodedBatch(NamedTuple):
+    """A batch after decoding.
+
+    Args:
+        images (list of int): The indices of the images that were decoded.
+        inputs (any): What :meth:`ImagePreprocessing.collate` made of them; :obj:`None` without any.
+        skipped (dict): For every other image of the batch, why it cannot be decoded.
+        ends_shard (bool): As in :class:`Batch`.
+    """
+
+    images: list[int]
+    inputs: Any
+    skipped: dict[int, str]
+    ends_shard: bool
+
+
+class EncodedBatch(NamedTuple):
+    """A batch, or a whole shard, after encoding.
+
+    Args:
+        images (list of int): The indices of the images that were encoded.
+        x (torch.Tensor): Their features ``[B, V, D]``.
+        skipped (dict): For every other image, why it cannot be decoded.
+        ends_shard (bool): As in :class:`Batch`.
+    """
+
+    images: list[int]
+    x: Tensor
+    skipped: dict[int, str]
+    ends_shard: bool
+
+
+class ImageBatches(Dataset[DecodedBatch]):
+    """Images, decoded and preprocessed batch by batch.
+
+    Args:
+        images (sequence): The images, as :func:`~pyg_graphadapter.data.decode_image` takes them.
+        digests (sequence of bytes): The SHA-256 of every image.
+        preprocessing (ImagePreprocessing): Makes inputs of decoded images.
+    """
+
+    def __init__(
+        self, images: Sequence[Any], digests: Sequence[bytes], preprocessing: ImagePreprocessing
+    ) -> None:
+        self.images, self.digests, self.preprocessing = images, digests, preprocessing
+
+    def __getitem__(self, batch: Batch) -> DecodedBatch:
+        inputs: dict[int, Any] = {}
+        skipped: dict[int, str] = {}
+        for i in batch.images:
+            try:
+                image = _decoded(self.images[i], self.digests[i])
+                inputs[i] = self.preprocessing(image, self.digests[i])
+            except UnreadableImageError as error:
+                skipped[i] = str(error)
+        collated = self.preprocessing.collate(list(inputs.values())) if inputs else None
+        return DecodedBatch(list(inputs), collated, skipped, batch.ends_shard)
 
 
 def _decoded(image: Any, digest: bytes) -> Image.Image:
-    """An image, unless its file is another one than that which the digest is of."""
+    """An image, unless its file has changed since the digest was computed."""
     if isinstance(image, str | Path | dict):
         name, content = image_name(image), image_bytes(image)
         if hashlib.sha256(content).digest() != digest:
@@ -47,20 +98,9 @@ def _decoded(image: Any, digest: bytes) -> Image.Image:
     return decode_image(image)
 
 
-def collate(
-    items: list[tuple[int, dict[str, Tensor] | str]],
-) -> tuple[list[int], dict[str, Tensor], dict[int, str]]:
-    """A batch: indices of the images, inputs with a row a view, and what was skipped."""
-    skipped = {i: found for i, found in items if isinstance(found, str)}
-    decoded = [(i, found) for i, found in items if not isinstance(found, str)]
-    names = decoded[0][1] if decoded else {}
-    inputs = {name: torch.cat([found[name] for _, found in decoded]) for name in names}
-    return [i for i, _ in decoded], inputs, skipped
-
-
 def in_shards(digests: Sequence[bytes], size: int) -> list[list[int]]:
-    """The indices of distinct images, sorted by digest and cut: the same images make the same
-    shards, in whatever order they come."""
+    """The indices of distinct images, sorted by digest and cut into shards: the same images make
+    the same shards, in any order."""
     first: dict[bytes, int] = {}
     for i, digest in enumerate(digests):
         first.setdefault(digest, i)
@@ -68,48 +108,36 @@ def in_shards(digests: Sequence[bytes], size: int) -> list[list[int]]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-class Batches:
-    """The batches of shards, none of which has images of two, and the way back.
+def in_batches(shards: Iterable[list[int]], size: int) -> Iterator[Batch]:
+    """Cuts shards into batches of at most ``size`` images; no batch has images of two shards."""
+    for shard in shards:
+        for start in range(0, len(shard), size):
+            yield Batch(shard[start : start + size], start + size >= len(shard))
 
-    Args:
-        shards (iterable): Indices of images, a list a shard; taken as batches are.
-        size (int): The number of images of a batch.
-    """
 
-    def __init__(self, shards: Iterable[list[int]], size: int) -> None:
-        self.shards, self.size = shards, size
-        self._lengths: deque[int] = deque()  # in batches, of the shards that were begun
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for shard in self.shards:
-            starts = range(0, len(shard), self.size)
-            self._lengths.append(len(starts))
-            for start in starts:
-                yield shard[start : start + self.size]
-
-    def joined(self, results: Iterable[Encoded]) -> Iterator[Encoded]:
-        """Of the results of all batches, in their order, those of whole shards."""
-        parts: list[Encoded] = []
-        for part in results:
-            parts.append(part)
-            if len(parts) == self._lengths[0]:
-                self._lengths.popleft()
-                yield (
-                    [i for each in parts for i in each[0]],
-                    torch.cat([each[1] for each in parts]),
-                    {i: reason for each in parts for i, reason in each[2].items()},
-                )
-                parts = []
+def join_shards(batches: Iterable[EncodedBatch]) -> Iterator[EncodedBatch]:
+    """Joins encoded batches, in their order, to whole shards."""
+    shard: list[EncodedBatch] = []
+    for batch in batches:
+        shard.append(batch)
+        if batch.ends_shard:
+            yield EncodedBatch(
+                [i for part in shard for i in part.images],
+                torch.cat([part.x for part in shard]),
+                {i: reason for part in shard for i, reason in part.skipped.items()},
+                ends_shard=True,
+            )
+            shard = []
 
 
 def digests_of(images: Sequence[Any], index: Sequence[int]) -> list[bytes]:
-    """The digests of the images at an index, read side by side."""
+    """The digests of the images at an index, read in several threads."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(lambda i: digest_of(images[i]), index))
 
 
 def digest_of(image: Any) -> bytes:
-    """The SHA-256 of an image; of a file that cannot be read, of its name."""
+    """The SHA-256 of an image, or of the error message if its file cannot be read."""
     try:
         return hashlib.sha256(image_bytes(image)).digest()
     except (UnreadableImageError, OSError) as error:

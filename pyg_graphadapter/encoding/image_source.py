@@ -12,7 +12,7 @@ from pyg_graphadapter.data import base_and_new as halves_of_images
 from pyg_graphadapter.data import load_images
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
-from pyg_graphadapter.encoding.encoder import Encoder
+from pyg_graphadapter.encoding.model import EncoderModel
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import FewShotTask, Origin
@@ -23,7 +23,7 @@ class ImageSource:
 
     Args:
         data: Images as :func:`pyg_graphadapter.data.load_images` takes them.
-        encoder (Encoder): The encoder.
+        encoder (EncoderModel): The encoder.
         config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
         logit_scale (float, optional): Overrides the encoder's. (default: :obj:`None`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
@@ -36,7 +36,7 @@ class ImageSource:
     def __init__(
         self,
         data: Any,
-        encoder: Encoder,
+        encoder: EncoderModel,
         config: EncodingConfig | None = None,
         *,
         logit_scale: float | None = None,
@@ -54,7 +54,7 @@ class ImageSource:
         return class_names_of(next(iter(self.splits.values())))
 
     @property
-    def text_encoder(self) -> Encoder:
+    def text_encoder(self) -> EncoderModel:
         """The encoder of its class names."""
         return self.dataset_encoder.encoder
 

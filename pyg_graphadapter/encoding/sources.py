@@ -19,8 +19,8 @@ from pyg_graphadapter.task import (
 )
 
 if TYPE_CHECKING:
-    from pyg_graphadapter.encoding.encoder import Encoder
     from pyg_graphadapter.encoding.image_source import ImageSource
+    from pyg_graphadapter.encoding.model import EncoderModel
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ class Source(Protocol):
         """The names of the classes."""
 
     @property
-    def text_encoder(self) -> "Encoder | None":
+    def text_encoder(self) -> "EncoderModel | None":
         """The encoder of its class names, where there is one."""
 
     @property
@@ -165,7 +165,7 @@ def open_source(
 def open_benchmark(
     name: str,
     root: str | Path,
-    encoder: "Encoder",
+    encoder: "EncoderModel",
     config: EncodingConfig,
     *,
     own_templates: bool = True,
@@ -192,8 +192,8 @@ def is_feature_file(data: str | Path) -> bool:
 
 
 def load_encoder(
-    model: "str | Path | Encoder | None", config: EncodingConfig, device: str = "auto"
-) -> "Encoder":
+    model: "str | Path | EncoderModel | None", config: EncodingConfig, device: str = "auto"
+) -> "EncoderModel":
     """The encoder of images.
 
     Raises:

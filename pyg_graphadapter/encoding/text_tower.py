@@ -1,67 +1,54 @@
-"""Features of texts under a frozen dual encoder, and what learned prompts need of it."""
+"""The text tower of a dual encoder, and what learned prompts need of it."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from pyg_graphadapter.data import TEMPLATES, prompts
+from pyg_graphadapter.encoding.model import map_batches
 from pyg_graphadapter.encoding.prompt_tokens import prompts_around
 from pyg_graphadapter.graph import unit
-from pyg_graphadapter.parallel import map_threads
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
 TEXT_BATCH_SIZE = 64
-# These were trained on texts that are padded to full length:
+# These models were trained on texts that are padded to full length:
 PADDED_TO_LENGTH = ("siglip", "siglip2")
 
 
 class TextTower:
-    """The text side of :class:`~pyg_graphadapter.Encoder`, which sets what is declared here."""
+    """Features of texts under a frozen dual encoder of transformers.
 
-    model: Any
-    tokenizer: Any
-    name: str
-    device: torch.device
-    dtype: torch.dtype
+    Args:
+        model (transformers.PreTrainedModel): The model, on its device.
+        tokenizer (transformers.PreTrainedTokenizerBase): Its tokenizer.
+        name (str): The name that errors mention.
+    """
 
-    def encode_text(
-        self, class_names: Sequence[str], templates: str | Sequence[str] = TEMPLATES
-    ) -> Tensor:
-        """Class text features ``[C, D]``: of the prompts of a class, the mean of features of length
-        one, of length one again.
+    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
 
-        Args:
-            class_names (sequence of str): The names, in which ``_`` becomes a space.
-            templates (str or sequence of str, optional): Prompts with ``{}`` for the name.
-                (default: :obj:`("a photo of a {}.",)`)
-
-        Raises:
-            ValueError: If a template has not one ``{}``, or a name is empty.
-        """
-        templates = (templates,) if isinstance(templates, str) else tuple(templates)
-        filled = prompts(class_names, templates)
-        x = self.encode_prompts([prompt for each in filled for prompt in each])
-        return unit(x.view(len(class_names), len(templates), -1).mean(dim=1))
-
-    def encode_prompts(self, texts: Sequence[str]) -> Tensor:
+    def text_features(self, texts: Sequence[str]) -> Tensor:
         """Features of length one ``[P, D]`` of texts."""
         if not texts:
             return torch.zeros(0, self.num_channels)
         size = TEXT_BATCH_SIZE
         batches = [texts[start : start + size] for start in range(0, len(texts), size)]
-        return torch.cat(list(self._map(self._text_features, batches)))
+        return torch.cat(list(map_batches(self.device, self._batch_features, batches)))
+
+    def encode_prompts(self, texts: Sequence[str]) -> Tensor:
+        """Features of length one ``[P, D]`` of texts."""
+        return self.text_features(texts)
 
     @torch.inference_mode()
-    def _text_features(self, texts: Sequence[str]) -> Tensor:
-        return self._checked(self.model.get_text_features(**self.tokenize(texts)).pooler_output)
+    def _batch_features(self, texts: Sequence[str]) -> Tensor:
+        features = self.model.get_text_features(**self.tokenize(texts)).pooler_output
+        return checked_features(features, self.name)
 
     @property
     def max_tokens(self) -> int:
@@ -70,7 +57,7 @@ class TextTower:
         return min(longest, int(self.tokenizer.model_max_length))
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """What the text tower takes, on the device; texts that are too long are cut, with a
+        """The inputs of the text tower, on the device; texts that are too long are cut, with a
         warning."""
         padded = self.model.config.model_type in PADDED_TO_LENGTH
         lengths = [len(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
@@ -95,7 +82,7 @@ class TextTower:
     def tokenize_around(
         self, names: Sequence[str], length: int, position: str
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Prompts of ``length`` placeholders and a name, as CoOp fills them.
+        """Prompts with ``length`` placeholders and a name, for CoOp.
 
         Args:
             names (sequence of str): The class names.
@@ -103,10 +90,10 @@ class TextTower:
             position (str): The name stands at the ``"end"``, in the ``"middle"`` or in ``"front"``.
 
         Returns:
-            What the text tower takes, and where the placeholders are ``[P, length]``.
+            The inputs of the text tower, and the positions of the placeholders ``[P, length]``.
 
         Raises:
-            ValueError: If a prompt is longer than the text tower takes, naming it.
+            ValueError: If a prompt is too long for the text tower, naming it.
         """
         padded = self.model.config.model_type in PADDED_TO_LENGTH
         inputs, places = prompts_around(
@@ -120,12 +107,12 @@ class TextTower:
         return cast(Tensor, self._token_embedding()(input_ids))
 
     def encode_embeddings(self, embeddings: Tensor, tokens: dict[str, Tensor]) -> Tensor:
-        """Features of length one ``[P, D]`` of prompts whose token embeddings ``[P, L, W]`` are
-        given; gradients flow to them. With learned context vectors it is the text side of CoOp.
+        """Features of length one ``[P, D]`` of prompts with given token embeddings ``[P, L, W]``;
+        gradients flow to them. With learned context vectors, this is the text side of CoOp.
 
         Args:
-            embeddings (torch.Tensor): Put in the place of what :meth:`embed_tokens` gives.
-            tokens (dict): What :meth:`tokenize` gave; tells padding and where a text ends.
+            embeddings (torch.Tensor): They replace the output of :meth:`embed_tokens`.
+            tokens (dict): The output of :meth:`tokenize`, which has padding and the ends of texts.
         """
         hook = self._token_embedding().register_forward_hook(lambda *_: embeddings)
         try:
@@ -146,17 +133,17 @@ class TextTower:
     @cached_property
     def num_channels(self) -> int:
         """The width :math:`D` of the features."""
-        return self.encode_prompts(["a"]).size(1)
+        return self.text_features(["a"]).size(1)
 
-    def _map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """On a CPU each core has items of its own; a GPU has a thread, which goes on while results
-        are written."""
-        return map_threads(work, items, torch.get_num_threads() if self.device.type == "cpu" else 1)
 
-    def _checked(self, features: Tensor) -> Tensor:
-        if not features.isfinite().all():
-            raise ValueError(
-                f"{self.name} gives features that are not finite in {self.dtype}: use "
-                f"dtype='float32'."
-            )
-        return unit(features.float()).cpu()
+def checked_features(features: Tensor, name: str) -> Tensor:
+    """Features of length one in ``float32`` on the CPU.
+
+    Raises:
+        ValueError: If one is not finite.
+    """
+    if not features.isfinite().all():
+        raise ValueError(
+            f"{name} gives features that are not finite in {features.dtype}: use dtype='float32'."
+        )
+    return unit(features.float()).cpu()

@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,20 +21,21 @@ from pyg_graphadapter.storage import sha256
 LIBRARIES = {"pillow": PIL.__version__, "transformers": transformers.__version__}
 CROP_SCALE = (0.5, 1.0)  # of the image's area, as Tip-Adapter crops
 CROP_RATIO = (3 / 4, 4 / 3)  # width over height
-# Beyond this ratio of the sides, what lies outside of the middle is cut off before resizing: the
-# shorter side is resized to the tower's, and the longer one would grow with it.
+# Longer images are first cropped to this ratio of their sides, around the centre: the shorter side
+# is resized to the tower's input, and the longer side would grow with it.
 LONGEST_RATIO = 16
 
 
 class Views:
-    r"""The views of an image: as the model's own processor makes it, then augmented ones.
+    r"""The views of an image: first the image itself, then augmented versions.
 
-    View 0 is the image as it is. Every further view is a random crop of :math:`0.5` to :math:`1` of
-    its area, resized to the tower's input, flipped half of the times. What is drawn depends on the
-    seed, on the image's content and on the view's number alone: not on the order of images.
+    View 0 is the image as the model's own processor prepares it. Every further view is a random
+    crop of :math:`0.5` to :math:`1` of its area, resized to the tower's input and flipped with
+    probability :math:`0.5`. The crops depend on the seed, the image's content and the number of the
+    view only, not on the order of the images.
 
-    Pixels stay bytes until they are on the device, where they are rescaled and normalised, wherever
-    the processor's arithmetic is just that; this is tried out on an image of noise.
+    Pixels stay bytes until they are on the device, and are rescaled and normalised there, if the
+    processor does nothing else; this is checked on an image of noise.
 
     Args:
         processor (transformers.BaseImageProcessor): The model's image processor.
@@ -57,7 +58,7 @@ class Views:
         self.rescale = self._rescale_of(image, whole)
 
     def _rescale_of(self, image: Image.Image, whole: BatchFeature) -> tuple[Tensor, Tensor] | None:
-        """Factor and shift ``[3, 1, 1]`` that bytes need, if the processor does just that."""
+        """Factor and shift ``[3, 1, 1]`` for bytes, if the processor does nothing else."""
         if self.size is None or set(whole) != {"pixel_values"}:
             return None
         mean = getattr(self.processor, "image_mean", None)
@@ -81,28 +82,32 @@ class Views:
         return pixels
 
     def describe(self) -> dict[str, Any]:
-        """What the pixels depend on, as plain JSON values."""
+        """Everything that the pixels depend on, save the image, as plain JSON values."""
         settings = json.loads(self.processor.to_json_string())
-        found = {
+        description = {
             "processor": type(self.processor).__name__,
             "processor_settings": sha256(json.dumps(settings, sort_keys=True).encode()),
             "processor_backend": getattr(self.processor, "backend", ""),
             **LIBRARIES,
             "views": self.views,
         }
-        if found["processor_backend"] == "torchvision":
-            found["torchvision"] = importlib.metadata.version("torchvision")
+        if description["processor_backend"] == "torchvision":
+            description["torchvision"] = importlib.metadata.version("torchvision")
         if self.views > 1:
-            found |= {"seed": self.seed, "crop_scale": CROP_SCALE, "crop_ratio": CROP_RATIO}
-        return found
+            description |= {"seed": self.seed, "crop_scale": CROP_SCALE, "crop_ratio": CROP_RATIO}
+        return description
 
     def __call__(self, image: Image.Image, digest: bytes) -> dict[str, Tensor]:
-        """What the tower takes, one row a view; the digest is the SHA-256 of the image."""
+        """The inputs of the tower, one row per view; the digest is the SHA-256 of the image."""
         image = _middle(image)
-        drawn = [self._view(image, digest, view) for view in range(1, self.views)]
+        augmented = [self._view(image, digest, view) for view in range(1, self.views)]
         if self.rescale is not None:
-            return {"pixel_values": self._bytes_of([image, *drawn])}
-        return dict(self.processor(images=[image, *drawn], return_tensors="pt"))
+            return {"pixel_values": self._bytes_of([image, *augmented])}
+        return dict(self.processor(images=[image, *augmented], return_tensors="pt"))
+
+    def collate(self, inputs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The inputs of images as a batch, with one row per view."""
+        return {name: torch.cat([views[name] for views in inputs]) for name in inputs[0]}
 
     def _view(self, image: Image.Image, digest: bytes, view: int) -> Image.Image:
         generator = random.Random(f"{self.seed}/{view}/{digest.hex()}")
@@ -117,17 +122,17 @@ class Views:
 
     def finish(self, inputs: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
         """Inputs on their device, rescaled and normalised, floating-point ones in ``dtype``."""
-        found = dict(inputs)
+        finished = dict(inputs)
         if self.rescale is not None:
-            found["pixel_values"] = _rescaled(found["pixel_values"], self.rescale)
+            finished["pixel_values"] = _rescaled(finished["pixel_values"], self.rescale)
         return {
             name: value.to(dtype) if value.is_floating_point() else value
-            for name, value in found.items()
+            for name, value in finished.items()
         }
 
 
 def _rescaled(pixels: Tensor, rescale: tuple[Tensor, Tensor]) -> Tensor:
-    factor, shift = (each.to(pixels.device) for each in rescale)
+    factor, shift = (constant.to(pixels.device) for constant in rescale)
     # The tower's weights are channels last, too:
     pixels = pixels.to(torch.float32, memory_format=torch.channels_last)
     return torch.addcmul(shift, pixels, factor)

@@ -1,8 +1,8 @@
-"""A grid of methods × shots × seeds: one result file each, finished ones are skipped."""
+"""Grids of methods, shots and seeds: one result file per run; finished runs are skipped."""
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
@@ -10,10 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pyg_graphadapter.adapters import adapter_class
+from pyg_graphadapter.adapters import Stackable, adapter_class
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.experiment.presets import preset_of
-from pyg_graphadapter.experiment.run import Run, do, identity
+from pyg_graphadapter.experiment.run import Run, execute_runs, identity
 from pyg_graphadapter.parallel import map_parallel, num_workers
 from pyg_graphadapter.report.results import is_result, read_result
 from pyg_graphadapter.settings import unknown
@@ -22,80 +22,128 @@ from pyg_graphadapter.task import DrawKey, EvaluationTask, Origin
 from pyg_graphadapter.training.config import TrainConfig
 
 PROTOCOLS = ("honest", "paper")
-OF_THE_RUN = ("seed", "device")
+Settings = Mapping[str, Any]
+RUN_FIELDS = ("seed", "device")  # of TrainConfig; no part of how a method is trained
 
 logger = logging.getLogger(__name__)
 
 
-def plan(
+def grid_runs(
     methods: Sequence[str],
     shots: Sequence[int],
     seeds: Sequence[int],
     training: TrainConfig,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Settings],
     *,
     selects: bool = True,
     protocol: str = "honest",
     preset: str | None = None,
     dataset: str = "",
 ) -> list[Run]:
-    """The runs of a grid; each method gets those of the settings that it has.
+    """The runs of a grid of methods, numbers of shots and seeds.
 
     Args:
         methods (sequence of str): The methods.
-        shots (sequence of int): Numbers of images a class.
+        shots (sequence of int): Numbers of images per class.
         seeds (sequence of int): Seeds of draw and training.
         training (TrainConfig): How to train.
-        settings (dict): Settings of the methods.
-        selects (bool, optional): Select inside the few shots what is left open.
+        settings (dict): For each method, the settings that differ from its defaults.
+        selects (bool, optional): Select the settings that are not given, inside the few shots.
             (default: :obj:`True`)
         protocol (str, optional): :obj:`"honest"` or :obj:`"paper"`. (default: :obj:`"honest"`)
-        preset (str, optional): A name in :obj:`~pyg_graphadapter.experiment.presets.PRESETS`,
-            whose settings hold where none is given. (default: :obj:`None`)
-        dataset (str, optional): The data set, which a preset may ask for. (default: :obj:`""`)
+        preset (str, optional): A name in :obj:`~pyg_graphadapter.experiment.presets.PRESETS`, whose
+            settings hold where none is given. (default: :obj:`None`)
+        dataset (str, optional): The data set, on which a preset may depend. (default: :obj:`""`)
 
     Raises:
-        ValueError: If a method is unknown, none of them has one of the settings, or a setting is
-            out of bounds.
+        ValueError: If a method or a setting is unknown, or a setting is out of bounds.
     """
-    names = {method: {f.name for f in fields(adapter_class(method).Config)} for method in methods}
-    for name in settings:
-        if not any(name in known for known in names.values()):
-            raise ValueError(f"No method of {', '.join(methods)} has a setting {name!r}.")
+    for method in methods:
+        adapter_class(method)
+    for method in settings.keys() - set(methods):
+        raise unknown("method with settings", method, methods)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
     runs = []
-    for method, k in product(methods, shots):
-        kind = adapter_class(method)
-        own, trained = preset_of(preset, method, dataset, k)
-        asked = {name: value for name, value in settings.items() if name in names[method]}
-        own = own | asked
-        given = {name: value for name, value in vars(training).items() if value is not None}
-        if not kind.is_trained:
-            given = {name: value for name, value in given.items() if name in OF_THE_RUN}
-        usual = vars(kind.Config(**own)) | vars(TrainConfig().completed(kind))
-        asked |= {k: v for k, v in given.items() if k not in OF_THE_RUN and v != usual[k]}
-        variant = ", ".join(
-            [
-                *([f"{preset} settings"] if own.keys() - asked.keys() or trained else []),
-                *(f"{name} = {value}" for name, value in asked.items()),
-                *([] if selects or not kind.grid else ["no selection"]),
-            ]
+    for method, count in product(methods, shots):
+        method_settings = dict(settings.get(method, {}))
+        check_setting_names(method, method_settings)
+        preset_settings = preset_of(preset, method, dataset, count)
+        first = _run_of(
+            Run(method, count, seeds[0], training, method_settings, selects, protocol),
+            preset,
+            *preset_settings,
         )
         runs += [
-            Run(
-                method,
-                k,
-                seed,
-                TrainConfig(**(trained | given | {"seed": seed})).completed(kind),
-                own,
-                selects and not kind.grid.keys() <= own.keys(),
-                protocol,
-                variant,
-            )
-            for seed in seeds
+            replace(first, seed=seed, training=replace(first.training, seed=seed)) for seed in seeds
         ]
     return runs
+
+
+def check_setting_names(method: str, names: Iterable[str]) -> None:
+    """Checks that a method has settings of these names.
+
+    Raises:
+        ValueError: If it does not, listing its settings.
+    """
+    setting_names = [field.name for field in fields(adapter_class(method).Config)]
+    for name in names:
+        if name not in setting_names:
+            choices = (
+                f"Choose from {', '.join(setting_names)}." if setting_names else "It has none."
+            )
+            raise ValueError(f"The method {method} has no setting {name!r}. {choices}")
+
+
+def _run_of(
+    run: Run,
+    preset: str | None,
+    preset_method: Settings,
+    preset_training: Settings,
+) -> Run:
+    """A run with the settings of a preset where none are given, and with the method's recipe."""
+    method = adapter_class(run.method)
+    training = _given_training(run.training, is_trained=method.is_trained)
+    settings = {**preset_method, **run.settings}
+    method.Config(**settings)  # checks their values
+    return replace(
+        run,
+        training=TrainConfig(**{**preset_training, **training, "seed": run.seed}).completed(method),
+        settings=settings,
+        selects=run.selects and not method.grid.keys() <= settings.keys(),
+        variant=_variant(run, preset, preset_method, preset_training),
+    )
+
+
+def _given_training(training: TrainConfig, *, is_trained: bool) -> dict[str, Any]:
+    """The training settings that are given; a method that is not trained takes seed and device."""
+    return {
+        name: value
+        for name, value in vars(training).items()
+        if value is not None and (is_trained or name in RUN_FIELDS)
+    }
+
+
+def _variant(
+    run: Run,
+    preset: str | None,
+    preset_method: Settings,
+    preset_training: Settings,
+) -> str:
+    """How a run differs from the method's defaults, for tables."""
+    method = adapter_class(run.method)
+    defaults = vars(TrainConfig().completed(method))
+    changed = dict(run.settings) | {
+        name: value
+        for name, value in _given_training(run.training, is_trained=method.is_trained).items()
+        if name not in RUN_FIELDS and value != defaults[name]
+    }
+    texts = [f"{name} = {value}" for name, value in changed.items()]
+    if preset_method.keys() - changed.keys() or preset_training:
+        texts.insert(0, f"{preset} settings")
+    if not run.selects and method.grid:
+        texts.append("no selection")
+    return ", ".join(texts)
 
 
 def run_all(
@@ -107,25 +155,24 @@ def run_all(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Does the runs that have no result file in ``out`` yet, and returns the results of all.
+    """Executes the runs that have no result file in ``out`` yet, and returns the results of all.
 
-    A run that fails is recorded with its reason, does not stop the others, and is tried again the
-    next time.
+    A run that fails is recorded with its reason and repeated the next time; the others go on.
 
     Args:
-        runs (sequence of Run): What to do.
+        runs (sequence of Run): The runs.
         tasks (dict): The task of every number of shots and seed; its content is part of the
             result's name.
-        origin (Origin): Where the features came from.
+        origin (Origin): The origin of the features.
         out (Path): The folder of result files.
-        workers (int, optional): The number of processes; one a core on the CPU, or one on a GPU, if
-            not given. One trains seeds as a batch where that is faster, with results that are equal
-            to rounding. (default: :obj:`None`)
+        workers (int, optional): The number of processes; if not given, one per core on a CPU, and
+            one on a GPU. A single process trains seeds as a batch where that is faster; the results
+            are equal up to rounding. (default: :obj:`None`)
         progress (bool, optional): Show a progress bar over the runs, on a terminal.
             (default: :obj:`True`)
 
     Raises:
-        ValueError: If ``out`` holds something else.
+        ValueError: If ``out`` holds other files.
     """
     prepare_folder(out, is_result)
     hashes = {draw: task.sha256() for draw, task in tasks.items()}
@@ -134,51 +181,54 @@ def run_all(
     if workers is None:
         on_cpu = all(resolve_device(run.training.device).type == "cpu" for run, _ in pending)
         workers = num_workers(len(pending)) if on_cpu else 1
-    # Side by side on several cores, seeds are done sooner than as a batch on one:
-    pieces = _by_seed(pending) if workers == 1 else [[each] for each in pending]
-    done = map_parallel(_do_and_write, pieces, (tasks, hashes, origin), workers)
+    # On several cores, single runs side by side are faster than a batch of seeds on one core:
+    batches = _by_seed(pending) if workers == 1 else [[run_and_path] for run_and_path in pending]
+    finished = map_parallel(_execute_and_write, batches, (tasks, hashes, origin), workers)
     with tqdm(total=len(pending), unit="run", disable=None if progress else True) as bar:
-        for i, _ in done:
-            bar.update(len(pieces[i]))
+        for i, _ in finished:
+            bar.update(len(batches[i]))
     return [read_result(path) for path in paths]
 
 
 def _by_seed(pending: Sequence[tuple[Run, Path]]) -> list[list[tuple[Run, Path]]]:
     """Runs that differ in the seed alone, together, of methods that can be trained as a batch."""
-    found: dict[str, list[tuple[Run, Path]]] = {}
+    batches: dict[str, list[tuple[Run, Path]]] = {}
     for run, path in pending:
-        same = run
-        if adapter_class(run.method).is_stackable:
-            same = replace(run, seed=0, training=replace(run.training, seed=0))
-        found.setdefault(repr(same), []).append((run, path))
-    return list(found.values())
+        without_seed = run
+        if issubclass(adapter_class(run.method), Stackable):
+            without_seed = replace(run, seed=0, training=replace(run.training, seed=0))
+        batches.setdefault(repr(without_seed), []).append((run, path))
+    return list(batches.values())
 
 
 def _is_finished(path: Path) -> bool:
     return path.exists() and "error" not in read_result(path)
 
 
-def _do_and_write(
+def _execute_and_write(
     shared: tuple[Mapping[DrawKey, EvaluationTask], Mapping[DrawKey, str], Origin],
-    piece: Sequence[tuple[Run, Path]],
+    batch: Sequence[tuple[Run, Path]],
 ) -> None:
-    """Does runs that differ in the seed alone."""
+    """Executes runs that differ in the seed alone, and writes their result files."""
     tasks, hashes, origin = shared
-    runs = [run for run, _ in piece]
-    for (run, path), result in zip(piece, _attempt(runs, tasks), strict=True):
-        draw = (run.shots, run.seed)
+    results = _results_or_errors([run for run, _ in batch], tasks)
+    for (run, path), result in zip(batch, results, strict=True):
         result |= {"dataset": origin.name, "backbone": origin.model}
-        result["features"] = {"sha256": hashes[draw], "skipped": origin.skipped}
+        digest = hashes[run.shots, run.seed]
+        result["features"] = {"sha256": digest, "skipped": origin.skipped}
         write_atomic(path, (json.dumps(result, indent=2) + "\n").encode())
 
 
-def _attempt(runs: Sequence[Run], tasks: Mapping[DrawKey, EvaluationTask]) -> list[dict[str, Any]]:
-    """The results of runs that differ in the seed alone; of one that fails, the reason."""
+def _results_or_errors(
+    runs: Sequence[Run], tasks: Mapping[DrawKey, EvaluationTask]
+) -> list[dict[str, Any]]:
+    """The results of runs that differ in the seed alone; for a run that fails, the reason."""
     try:
-        return do(runs, [tasks[run.shots, run.seed] for run in runs], progress=False)
+        evaluations = [tasks[run.shots, run.seed] for run in runs]
+        return execute_runs(runs, evaluations, progress=False)
     except (ValueError, RuntimeError, MemoryError) as error:
         logger.debug("A run failed.", exc_info=True)
         if len(runs) == 1:
             return [{**identity(runs[0]), "error": str(error) or type(error).__name__}]
-    # Which of them it was is found by doing each alone, when the memory of all is free again:
-    return [result for run in runs for result in _attempt([run], tasks)]
+    # Each run is executed alone, when the memory of all is free again, to find the one that fails:
+    return [result for run in runs for result in _results_or_errors([run], tasks)]

@@ -7,7 +7,7 @@ from pyg_graphadapter.settings import unknown
 
 Settings = tuple[dict[str, Any], dict[str, Any]]  # of the method, and of its training
 
-# Tip-Adapter's starting weights of the cache, before its search:
+# Tip-Adapter's initial weights of the cache:
 TIP_ALPHA = {
     "imagenet": 1.17, "food101": 1.17, "oxford_pets": 1.17, "sun397": 1.17,
     "dtd": 2.0, "eurosat": 2.0,
@@ -18,20 +18,20 @@ COOP_EPOCHS = {1: 50, 2: 100, 4: 100, 8: 200, 16: 200}
 
 
 def paper(method: str, dataset: str, shots: int) -> Settings:
-    """What the paper of a method prescribes; what it searches for is left to selection.
+    """What the paper of a method prescribes; what the paper searches for is selected.
 
     - GraphAdapter: alpha 0.6, beta 0.7, Adam, 1e-3, 100 epochs.
     - CoOp: 50, 100, 100, 200 and 200 epochs at 1, 2, 4, 8 and 16 shots, 50 on ImageNet.
     - TaskRes: scale 0.5 (Flowers 1.0), learning rate 2e-3 (ImageNet 2e-4), 100 epochs at 1 to 4
       shots and 200 above.
     - CLIP-Adapter: ratio 0.2, 200 epochs.
-    - Tip-Adapter: beta 1 and an alpha a data set; Tip-Adapter-F: the same, 20 epochs, 100 on
+    - Tip-Adapter: beta 1 and one alpha per data set; Tip-Adapter-F: the same, 20 epochs, 100 on
       EuroSAT.
 
     Args:
         method (str): The method's name.
-        dataset (str): The benchmark's name, or another, for which general settings hold.
-        shots (int): The number of images a class.
+        dataset (str): The benchmark's name, or any other name, for the general settings.
+        shots (int): The number of images per class.
     """
     few = shots <= 4
     if method == "graph_adapter":
@@ -56,7 +56,7 @@ PRESETS: dict[str, Callable[[str, str, int], Settings]] = {"paper": paper}
 
 
 def preset_of(preset: str | None, method: str, dataset: str, shots: int) -> Settings:
-    """The settings of a preset; none without one.
+    """The settings of a preset; without a preset, none.
 
     Raises:
         ValueError: If there is no such preset, listing those that there are.

@@ -1,4 +1,4 @@
-"""One run of an experiment: from its settings and a task to the content of its result file."""
+"""One run of an experiment: its settings and a task in, the content of its result file out."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from typing import Any
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.report.results import RESULT_FORMAT
 from pyg_graphadapter.storage import sha256, versions
-from pyg_graphadapter.task import EvaluationTask
+from pyg_graphadapter.task import EvaluationTask, NewClasses
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train_together
 from pyg_graphadapter.training.evaluation import (
@@ -27,14 +27,14 @@ class Run:
 
     Args:
         method (str): The method's name.
-        shots (int): The number of images a class.
+        shots (int): The number of images per class.
         seed (int): The seed of the draw and of the training.
         training (TrainConfig): How to train.
         settings (dict): The method's settings that differ from its defaults.
-        selects (bool): Whether settings that are left open are selected inside the few shots.
-        protocol (str, optional): :obj:`"honest"`, or :obj:`"paper"`: selected on the test split, as
-            some papers do, which their tables do not say. (default: :obj:`"honest"`)
-        variant (str, optional): What was asked for that differs from the method's own, for tables.
+        selects (bool): Whether the settings that are not given are selected inside the few shots.
+        protocol (str, optional): :obj:`"honest"`, or :obj:`"paper"`, which selects on the test
+            split, as some papers do without saying so. (default: :obj:`"honest"`)
+        variant (str, optional): How the run differs from the method's defaults, for tables.
             (default: :obj:`""`)
     """
 
@@ -48,13 +48,15 @@ class Run:
     variant: str = ""
 
     def file_name(self, task: str) -> str:
-        """The name of the run's result file; another setting or task, by its hash, is another."""
-        what = json.dumps([RESULT_FORMAT, asdict(self), task], sort_keys=True)
-        return f"{self.method}-{self.shots}shot-seed{self.seed}-{sha256(what.encode())[:8]}.json"
+        """The name of the run's result file, which depends on all settings and on the hash of the
+        task."""
+        content = json.dumps([RESULT_FORMAT, asdict(self), task], sort_keys=True)
+        digest = sha256(content.encode())[:8]
+        return f"{self.method}-{self.shots}shot-seed{self.seed}-{digest}.json"
 
 
 def identity(run: Run) -> dict[str, Any]:
-    """What a result file says of its run, whether it failed or not."""
+    """The entries of a result file that name its run, whether it failed or not."""
     return {
         "format": RESULT_FORMAT,
         "method": run.method,
@@ -65,75 +67,82 @@ def identity(run: Run) -> dict[str, Any]:
     }
 
 
-def do(
+def execute_runs(
     runs: Sequence[Run], evaluations: Sequence[EvaluationTask], *, progress: bool = True
 ) -> list[dict[str, Any]]:
-    """Fits and measures runs that differ in the seed alone; the content of their result files.
+    """Fits and measures runs that differ in the seed alone, and returns the content of their result
+    files.
 
-    Those for which the same settings are selected are trained together, where that is faster
+    Runs with the same selected settings are trained together where that is faster
     (:func:`~pyg_graphadapter.training.engine.train_together`).
     """
-    selected = [
+    selections = [
         _select(run, evaluation, progress=progress)
         for run, evaluation in zip(runs, evaluations, strict=True)
     ]
-    alike: dict[str, list[int]] = {}
-    for i, each in enumerate(selected):
-        alike.setdefault(repr(each.settings), []).append(i)
+    groups: dict[str, list[int]] = {}  # by settings
+    for i, selection in enumerate(selections):
+        groups.setdefault(repr(selection.settings), []).append(i)
     results: dict[int, dict[str, Any]] = {}
-    for indices in alike.values():
-        found = _fit(
+    for indices in groups.values():
+        contents = _fit(
             [runs[i] for i in indices],
             [evaluations[i] for i in indices],
-            [selected[i] for i in indices],
+            [selections[i] for i in indices],
             progress=progress,
         )
-        results |= zip(indices, found, strict=True)
+        results |= zip(indices, contents, strict=True)
     return [results[i] for i in range(len(runs))]
 
 
 @dataclass(frozen=True)
-class _Selected:
-    """The settings of a run, on what those that were left open were selected, and the time."""
+class _Selection:
+    """The settings of a run.
+
+    Args:
+        settings (dict): Those that were given and those that were selected.
+        split (str, optional): The split on which they were selected.
+        seconds (float): The time of the selection.
+    """
 
     settings: dict[str, Any]
-    on: str | None
+    split: str | None
     seconds: float
 
 
-def _select(run: Run, evaluation: EvaluationTask, *, progress: bool) -> _Selected:
+def _select(run: Run, evaluation: EvaluationTask, *, progress: bool) -> _Selection:
     if not run.selects:
-        return _Selected(run.settings, None, 0.0)
+        return _Selection(run.settings, None, 0.0)
     start = time.perf_counter()
     task = evaluation.task
-    on = "support" if task.validation is None else "validation"
+    split = "support" if task.validation is None else "validation"
     if run.protocol == "paper":
-        task, on = replace(task, validation=evaluation.test), "test"
-    found = select_defaults(run.method, task, run.training, run.settings, progress=progress)
-    return _Selected(run.settings | found, on, time.perf_counter() - start)
+        task, split = replace(task, validation=evaluation.test), "test"
+    selected = select_defaults(run.method, task, run.training, run.settings, progress=progress)
+    return _Selection(run.settings | selected, split, time.perf_counter() - start)
 
 
 def _fit(
     runs: Sequence[Run],
     evaluations: Sequence[EvaluationTask],
-    selected: Sequence[_Selected],
+    selections: Sequence[_Selection],
     *,
     progress: bool,
 ) -> list[dict[str, Any]]:
     """Fits and measures runs of the same settings."""
     method = adapter_class(runs[0].method)
     tasks = [evaluation.task for evaluation in evaluations]
-    adapters, built = [], []
+    adapters, build_seconds = [], []
     for task in tasks:
         start = time.perf_counter()
-        adapters.append(method.from_task(task, **selected[0].settings))
-        built.append(time.perf_counter() - start)
+        adapters.append(method.from_task(task, **selections[0].settings))
+        build_seconds.append(time.perf_counter() - start)
     seeds = [run.seed for run in runs]
     histories = train_together(adapters, tasks, runs[0].training, seeds, progress=progress)
     return [
-        _measure(run, evaluation, each, adapter, history, seconds + history.seconds)
-        for run, evaluation, each, adapter, history, seconds in zip(
-            runs, evaluations, selected, adapters, histories, built, strict=True
+        _measure(run, evaluation, selection, adapter, history, seconds + history.seconds)
+        for run, evaluation, selection, adapter, history, seconds in zip(
+            runs, evaluations, selections, adapters, histories, build_seconds, strict=True
         )
     ]
 
@@ -141,42 +150,44 @@ def _fit(
 def _measure(
     run: Run,
     evaluation: EvaluationTask,
-    selected: _Selected,
+    selection: _Selection,
     adapter: Adapter,
     history: History,
     seconds: float,
 ) -> dict[str, Any]:
-    measured = evaluate(adapter, evaluation)
+    metrics = evaluate(adapter, evaluation)
     return {
         **identity(run),
-        **asdict(measured),
-        **_further(adapter, evaluation, measured.accuracy),
+        **asdict(metrics),
+        **_other_accuracies(adapter, evaluation, metrics.accuracy),
         "fit_seconds": seconds,
-        "select_seconds": selected.seconds,
+        "select_seconds": selection.seconds,
         "steps": history.steps,
         "parameters": adapter.num_parameters(),
         "num_classes": adapter.num_classes,
         "settings": {**adapter.settings(), **asdict(run.training)},
-        "selected_on": selected.on,
+        "selected_on": selection.split,
         "versions": versions(),
     }
 
 
-def _further(adapter: Adapter, evaluation: EvaluationTask, accuracy: float) -> dict[str, Any]:
-    """Accuracies on shifted test sets and on new classes, where there are any."""
-    found: dict[str, Any] = {}
+def _other_accuracies(
+    adapter: Adapter, evaluation: EvaluationTask, accuracy: float
+) -> dict[str, Any]:
+    """Accuracies on shifted test sets and on new classes, if there are any."""
+    content: dict[str, Any] = {}
     if evaluation.shifted:
-        found["shifted"] = {
-            each.name: accuracy_on_shifted(adapter, each) for each in evaluation.shifted
+        content["shifted"] = {
+            shifted.name: accuracy_on_shifted(adapter, shifted) for shifted in evaluation.shifted
         }
     if evaluation.new is not None:
-        try:
-            new = accuracy_on_new(adapter, evaluation.new)
-        except ValueError as error:
-            reason = str(error)
-            found["base_to_new"] = {"base": accuracy, "new": None, "harmonic_mean": None,
-                                    "reason": reason}  # fmt: skip
-        else:
-            mean = harmonic_mean(accuracy, new)
-            found["base_to_new"] = {"base": accuracy, "new": new, "harmonic_mean": mean}
-    return found
+        content["base_to_new"] = _base_to_new(adapter, evaluation.new, accuracy)
+    return content
+
+
+def _base_to_new(adapter: Adapter, new_classes: NewClasses, base: float) -> dict[str, Any]:
+    try:
+        new = accuracy_on_new(adapter, new_classes)
+    except ValueError as error:
+        return {"base": base, "new": None, "harmonic_mean": None, "reason": str(error)}
+    return {"base": base, "new": new, "harmonic_mean": harmonic_mean(base, new)}

@@ -1,1 +1,1 @@
-"""One training loop, one evaluation and one selection rule for all methods."""
+"""The training loop, the evaluation and the selection rule of all methods."""

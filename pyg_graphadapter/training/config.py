@@ -1,4 +1,4 @@
-"""How adapters are trained: settings alone, without torch."""
+"""The settings of training, without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from pyg_graphadapter.adapters import Adapter
 
 DEFAULT_EPOCHS = 30
-MIN_STEPS = 100  # so that ten classes are trained for as long as a hundred
+MIN_STEPS = 100  # with few images, an epoch is a single step
 WARMUP_LR = 1e-5
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bfloat16")
-# What a method's recipe leaves open:
+# The defaults of settings that are not in a method's recipe:
 DEFAULTS: Mapping[str, Any] = {
     "optimizer": "adam",
     "lr": 1e-3,
@@ -28,45 +28,47 @@ DEFAULTS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How an adapter is trained: by gradient steps with cosine decay to zero, on cross-entropy.
+    """How an adapter is trained: by gradient steps on the cross-entropy, with cosine decay of the
+    learning rate to zero.
 
-    What is not given is what the method's :obj:`~pyg_graphadapter.adapters.Adapter.recipe` says,
-    or else what :obj:`DEFAULTS` says. How GraphAdapter's recipe was chosen is told at
-    :class:`~pyg_graphadapter.GraphAdapter`.
+    A setting that is :obj:`None` is filled in from the method's
+    :obj:`~pyg_graphadapter.adapters.Adapter.recipe`, or else from :obj:`DEFAULTS`.
+    :class:`~pyg_graphadapter.GraphAdapter` describes how its recipe was chosen.
     """
 
     epochs: int | None = setting(
         None,
-        f"passes over the few shots; if no recipe says otherwise {DEFAULT_EPOCHS}, or as many as "
-        f"make {MIN_STEPS} steps",
+        f"passes over the few shots; without a recipe {DEFAULT_EPOCHS}, or more to make "
+        f"{MIN_STEPS} steps",
         low=0,
     )
     optimizer: str | None = setting(None, "Adam, or SGD with momentum 0.9", choices=OPTIMIZERS)
     lr: float | None = setting(None, "learning rate at the start of the cosine decay", low=0)
-    batch_size: int | None = setting(None, "images a step", low=1)
+    batch_size: int | None = setting(None, "images per step", low=1)
     temperature: float | None = setting(
-        None, "logits are divided by it while training, and only then", low=1e-6
+        None, "divisor of the logits in training; predictions do not use it", low=1e-6
     )
-    weight_decay: float | None = setting(
-        None, "weight decay, decoupled where the optimizer is Adam", low=0
-    )
-    eps: float | None = setting(None, "what Adam adds to its denominator", low=0)
+    weight_decay: float | None = setting(None, "weight decay; decoupled with Adam", low=0)
+    eps: float | None = setting(None, "epsilon of Adam, added to its denominator", low=0)
     warmup_epochs: int | None = setting(
         None, f"epochs at a learning rate of {WARMUP_LR:g} before the decay", low=0
     )
     label_smoothing: float = setting(0.0, "label smoothing", low=0, high=1)
     precision: str = setting(
-        "float32", "of the factors of matrix products; all else is float32", choices=PRECISIONS
+        "float32",
+        "precision of the factors of matrix products; bfloat16 needs a processor or GPU with "
+        "instructions for it",
+        choices=PRECISIONS,
     )
     seed: int = setting(1, "seed of the order of images and of the choice of views")
-    device: str = setting("auto", "cpu, cuda, cuda:1, mps, …; auto takes a GPU where there is one")
+    device: str = setting("auto", "cpu, cuda, cuda:1, mps, …; auto takes a GPU if there is one")
 
     def __post_init__(self) -> None:
         """Checks every setting against its bounds."""
         check_settings(self)
 
     def completed(self, method: "type[Adapter]") -> Self:
-        """The configuration with what it leaves open filled in, by the method's recipe."""
+        """The configuration with all settings, filled in from the method's recipe."""
         recipe = {**DEFAULTS, **method.recipe}
         return replace(
             self, **{name: value for name, value in recipe.items() if getattr(self, name) is None}

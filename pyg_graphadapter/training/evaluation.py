@@ -1,4 +1,4 @@
-"""How well an adapter classifies."""
+"""Accuracy and calibration of adapters."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ CALIBRATION_BINS = 15
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well an adapter classifies, all in percent.
+    """The measures of an adapter, in percent.
 
     Args:
         accuracy (float): Top-1 accuracy.
@@ -54,7 +54,7 @@ def evaluate(adapter: Adapter, data: EvaluationTask | Features) -> Evaluation:
 
     Args:
         adapter (Adapter): The adapter.
-        data (EvaluationTask or Features): What to classify.
+        data (EvaluationTask or Features): The images.
 
     Raises:
         ValueError: If there is no image, or the width is not the adapter's.
@@ -86,10 +86,10 @@ def accuracy_on_shifted(adapter: Adapter, shifted: ShiftedTest) -> float:
 
 
 def accuracy_on_new(adapter: Adapter, new: NewClasses) -> float:
-    """Accuracy in percent on classes that the adapter does not have, among themselves.
+    """Accuracy in percent on new classes, which are classified among themselves.
 
     Raises:
-        ValueError: If it cannot classify new classes.
+        ValueError: If the adapter cannot classify new classes.
     """
     extended = adapter.extend(new.text, class_names=new.class_names)
     logits = predict_logits(extended.eval(), new.test.mean_views())[:, adapter.num_classes :]
@@ -97,7 +97,7 @@ def accuracy_on_new(adapter: Adapter, new: NewClasses) -> float:
 
 
 def harmonic_mean(first: float, second: float) -> float:
-    """The harmonic mean of two accuracies; zero if one of them is."""
+    """The harmonic mean of two accuracies; zero if one of them is zero."""
     return 2 * first * second / (first + second) if first and second else 0.0
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,11 @@ from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
+from pyg_graphadapter.adapters.prediction import (
+    PredictionTuned,
+    combinations,
+    prediction_settings,
+)
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
@@ -21,18 +25,18 @@ from pyg_graphadapter.training.evaluation import EVALUATION_BATCH, predict_logit
 
 logger = logging.getLogger(__name__)
 
-FEW_SHOTS = 100  # in all; where nothing can be left out, so few call for care
-MANY_SHOTS = 1000  # of so many, one fold tells enough, and the defaults are trusted
+FEW_SHOTS = 100  # in total; with fewer, unmeasured settings take their most careful value
+MANY_SHOTS = 1000  # in total; with more, one fold is measured, and the defaults are preferred
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What :func:`select` chose.
+    """The result of :func:`select`.
 
     Args:
-        settings (dict): The chosen value of every setting in the grid.
+        settings (dict): The selected value of every setting in the grid.
         accuracy (dict): Validation accuracy in percent of every candidate, keyed by its values.
-            Empty where nothing could be measured.
+            Empty if nothing could be measured.
     """
 
     settings: dict[str, Any]
@@ -51,25 +55,26 @@ def select(
 ) -> Selection:
     r"""Chooses settings by validation inside a task, which holds no test split.
 
-    With a validation split, every candidate is trained on the shots and measured there. Without
-    one, the shots are cut into at most :obj:`folds` folds, as many as the rarest class has images,
-    and every candidate is trained on all folds but one and measured on that one, in turn; of more
-    than 1000 shots, on one fold alone. At one shot nothing can be
-    left out, so nothing is measured: a setting keeps its default, or takes its first value if there
-    are fewer than 100 shots in all or the default is not in the grid.
+    With a validation split, every candidate is trained on the shots and measured on this split.
+    Otherwise, the shots are divided into folds: at most :obj:`folds`, and at most as many as the
+    rarest class has images. Every candidate is trained on all folds but one and measured on that
+    one, for each fold in turn. With more than 1000 shots, only one fold is measured. With one shot
+    per class, nothing can be held out or measured. A setting then keeps its default; it takes its
+    first value if there are fewer than 100 shots in total or the default is not in the grid.
 
-    Of the candidates, the first is taken that is at most one standard error (of the paired
-    difference) less accurate than the best: the one-standard-error rule (Breiman et al., 1984).
-    So the first value of each setting should be its most careful: it stays until the shots speak
-    against it. Measured on 1000 images or more, it is the defaults that stay, if they are among the
-    candidates and at most one standard error less accurate than the best; else the best is taken.
+    The first candidate is selected that is at most one standard error (of the paired difference)
+    less accurate than the best: the one-standard-error rule (Breiman et al., 1984). The first value
+    of each setting should therefore be the most careful one. With 1000 measured images or more, the
+    defaults are selected, if they are among the candidates and at most one standard error less
+    accurate than the best; otherwise the best candidate.
 
     Args:
         method (type): The adapter's class.
         task (FewShotTask): The task.
-        grid (Dict[str, Sequence]): The values to try of every setting, of the method or of
+        grid (Dict[str, Sequence]): The values to try for every setting, of the method or of
             :class:`TrainConfig`.
-        config (TrainConfig, optional): The training settings that are not in the grid.
+        config (TrainConfig, optional): The training settings that are not in the grid. Its
+            seed, modulo :math:`2^{32}`, also decides the folds.
             (default: :obj:`None`)
         folds (int, optional): The largest number of folds. (default: :obj:`4`)
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
@@ -79,17 +84,17 @@ def select(
         ValueError: If the grid is empty or names an unknown setting.
     """
     config = config or TrainConfig()
-    training = {each.name for each in fields(TrainConfig)}
-    known = training | {each.name for each in fields(method.Config)}
+    setting_names = {field.name for field in (*fields(TrainConfig), *fields(method.Config))}
     for name, values in grid.items():
-        if name not in known:
-            raise ValueError(f"Unknown setting {name!r}. Choose from {', '.join(sorted(known))}.")
+        if name not in setting_names:
+            choices = ", ".join(sorted(setting_names))
+            raise ValueError(f"Unknown setting {name!r}. Choose from {choices}.")
         if len(values) == 0:
             raise ValueError(f"The grid has no value for {name!r}.")
 
     splits = _validation_splits(task, folds, config.seed)
     if not splits:
-        logger.info("Nothing to select on at one shot.")
+        logger.info("With one shot per class, no setting can be selected.")
         return Selection(_unmeasured(method, grid, config, len(task.support)), {})
 
     is_right = _measure(method, grid, splits, config, settings, progress=progress)
@@ -108,26 +113,30 @@ def _measure(
     *,
     progress: bool,
 ) -> dict[tuple[Any, ...], NDArray[np.bool_]]:
-    """Of every candidate, which held-out images it classifies right."""
-    in_training = {each.name for each in fields(TrainConfig)}
-    later = {name: grid[name] for name in grid if name in method.prediction_settings}
-    fitted = {name: grid[name] for name in grid if name not in later}
-    found: dict[tuple[Any, ...], list[NDArray[np.bool_]]] = {}
-    for values in tqdm(
-        list(product(*fitted.values())), unit="candidate", disable=None if progress else True
+    """For every candidate, which held-out images it classifies right."""
+    training_names = {field.name for field in fields(TrainConfig)}
+    names_in_prediction = prediction_settings(method)
+    prediction_grid = {name: grid[name] for name in grid if name in names_in_prediction}
+    fit_grid = {name: grid[name] for name in grid if name not in names_in_prediction}
+    training_tasks = [task for task, _ in splits]
+    folds: dict[tuple[Any, ...], list[NDArray[np.bool_]]] = {
+        tuple(candidate.values()): [] for candidate in combinations(grid)
+    }
+    for fit_settings in tqdm(
+        list(combinations(fit_grid)), unit="candidate", disable=None if progress else True
     ):
-        chosen = dict(zip(fitted, values, strict=True))
-        training = {name: value for name, value in chosen.items() if name in in_training}
-        own = {name: value for name, value in chosen.items() if name not in in_training}
-        parts = [part for part, _ in splits]
-        adapters = [method.from_task(part, **{**settings, **own}) for part in parts]
-        train_together(adapters, parts, replace(config, **training), progress=False)
+        training = {k: value for k, value in fit_settings.items() if k in training_names}
+        of_method = {k: value for k, value in fit_settings.items() if k not in training_names}
+        adapters = [method.from_task(task, **{**settings, **of_method}) for task in training_tasks]
+        train_together(adapters, training_tasks, replace(config, **training), progress=False)
         for adapter, (_, held_out) in zip(adapters, splits, strict=True):
-            rights = _right_over(adapter, held_out, later)
-            for late, right in zip(product(*later.values()), rights, strict=True):
-                candidate = chosen | dict(zip(later, late, strict=True))
-                found.setdefault(tuple(candidate[name] for name in grid), []).append(right)
-    return {key: np.concatenate(found[key]) for key in product(*grid.values())}
+            rows = _right_over(adapter, held_out, prediction_grid)
+            for settings_in_prediction, is_right in zip(
+                combinations(prediction_grid), rows, strict=True
+            ):
+                candidate = fit_settings | settings_in_prediction
+                folds[tuple(candidate[name] for name in grid)].append(is_right)
+    return {candidate: np.concatenate(is_right) for candidate, is_right in folds.items()}
 
 
 @torch.inference_mode()
@@ -136,9 +145,9 @@ def _right_over(
 ) -> list[NDArray[np.bool_]]:
     """Which images are classified right, for every combination of prediction settings."""
     x, y = held_out.mean_views(), held_out.y
-    if not grid:
+    if not isinstance(adapter, PredictionTuned) or not grid:
         return [(predict_logits(adapter, x).argmax(dim=1) == y).numpy()]
-    parts = [
+    batches = [
         adapter.right_over(
             x[i : i + EVALUATION_BATCH].to(adapter.text),
             y[i : i + EVALUATION_BATCH].to(adapter.text.device),
@@ -146,7 +155,7 @@ def _right_over(
         )
         for i in range(0, len(x), EVALUATION_BATCH)
     ]
-    return list(torch.cat(parts, dim=1).cpu().numpy())
+    return list(torch.cat(batches, dim=1).cpu().numpy())
 
 
 def select_defaults(
@@ -157,14 +166,14 @@ def select_defaults(
     *,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """What is selected of a method's settings unless it is given: what is in
-    its :obj:`~pyg_graphadapter.adapters.Adapter.grid`.
+    """Selects the settings in a method's :obj:`~pyg_graphadapter.adapters.Adapter.grid` that
+    are not given.
 
     Args:
         name (str): The method's name.
         task (FewShotTask): The task.
         config (TrainConfig): The training settings.
-        settings (dict): The method's settings that are given.
+        settings (dict): The given settings of the method, which are not selected.
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
     """
     method = adapter_class(name)
@@ -177,22 +186,24 @@ def select_defaults(
 def _chosen(
     is_right: Mapping[tuple[Any, ...], NDArray[np.bool_]], default: tuple[Any, ...]
 ) -> tuple[Any, ...]:
-    """The first candidate that is not clearly behind the best; of many measured, the default."""
+    """The first candidate that is not clearly behind the best; with many images, the default."""
     best = max(is_right, key=lambda candidate: float(is_right[candidate].mean()))
-    measured = len(is_right[best])
-    trusted = list(is_right) if measured < MANY_SHOTS else [default, best]
+    num_images = len(is_right[best])
+    candidates = list(is_right) if num_images < MANY_SHOTS else [default, best]
     return next(
-        each
-        for each in trusted
-        if each in is_right and not _is_behind(is_right[each], is_right[best])
+        candidate
+        for candidate in candidates
+        if candidate in is_right and not _is_behind(is_right[candidate], is_right[best])
     )
 
 
-def _is_behind(right: NDArray[np.bool_], best: NDArray[np.bool_]) -> bool:
-    """Whether it is less accurate by more than one standard error of the difference."""
-    behind = best.astype(float) - right
-    error = behind.std(ddof=1) / np.sqrt(len(behind)) if len(behind) > 1 else 0.0
-    return bool(behind.mean() > error)
+def _is_behind(is_right: NDArray[np.bool_], is_best_right: NDArray[np.bool_]) -> bool:
+    """Whether a candidate is less accurate than the best by more than one standard error of the
+    paired difference."""
+    difference = is_best_right.astype(float) - is_right
+    num_images = len(difference)
+    error = difference.std(ddof=1) / np.sqrt(num_images) if num_images > 1 else 0.0
+    return bool(difference.mean() > error)
 
 
 def _defaults(method: type[Adapter], config: TrainConfig) -> dict[str, Any]:
@@ -212,19 +223,19 @@ def _unmeasured(
 def _validation_splits(
     task: FewShotTask, folds: int, seed: int
 ) -> list[tuple[FewShotTask, Features]]:
-    """What to train on and what to measure on, in turn; none where nothing can be left out."""
+    """Pairs of a task to train on and images to measure on; none if nothing can be held out."""
     if task.validation is not None and len(task.validation):
         return [(task, task.validation)]
     y = task.support.y.numpy()
     folds = min(folds, int(np.bincount(y, minlength=task.num_classes).min(initial=len(y))))
     if folds < 2:
         return []
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)  # its limit
     splits = [
         (
-            task.with_support(torch.from_numpy(rest)),
-            task.support.select(torch.from_numpy(held_out)),
+            task.with_support(torch.from_numpy(training_index)),
+            task.support.select(torch.from_numpy(held_out_index)),
         )
-        for rest, held_out in splitter.split(np.zeros(len(y)), y)
+        for training_index, held_out_index in splitter.split(np.zeros(len(y)), y)
     ]
     return splits[:1] if len(y) > MANY_SHOTS else splits

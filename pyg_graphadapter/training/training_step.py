@@ -1,9 +1,9 @@
-"""A gradient step; on a GPU, one that is recorded and replayed."""
+"""Gradient steps; on a GPU, they are recorded once and replayed."""
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -11,36 +11,35 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # steps of a batch size before it is recorded: libraries choose kernels in the first
-MIN_STEPS_TO_RECORD = 500  # recording takes as long as some hundred steps
+from pyg_graphadapter.adapters.recordable import is_recordable
+from pyg_graphadapter.device import has_bfloat16
+from pyg_graphadapter.training.config import TrainConfig
 
+MOMENTUM = 0.9
+WARM_UP = 3  # steps per batch size before recording: libraries choose their kernels in the first
+MIN_STEPS_TO_RECORD = 500  # recording takes as long as about a hundred steps
 
 logger = logging.getLogger(__name__)
 
 
-def records(device: torch.device) -> bool:
-    """Whether steps can be recorded there."""
-    return device.type == "cuda"
-
-
 class Trainee(Protocol):
-    """What is trained: an adapter, or several as a batch."""
+    """An adapter, or several adapters as a batch."""
 
     def parameters(self) -> Iterable[Tensor]:
-        """What the optimizer changes."""
+        """The parameters."""
 
     def backward(
         self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
     ) -> Tensor:
-        """The mean loss of a batch, its gradient left in the parameters' :obj:`grad`."""
+        """Computes the mean loss of a batch, and the gradient in the parameters' :obj:`grad`."""
 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    r"""A gradient step on some rows of features that are on the device.
+    r"""A gradient step on a batch of features that are on the device.
 
     Args:
-        trainee (Trainee): What is trained.
+        trainee (Trainee): The adapter, or the batch of adapters.
         optimizer (torch.optim.Optimizer): The optimizer of its parameters.
         x (torch.Tensor): The features of all views of all images.
         y (torch.Tensor): The labels of all images.
@@ -63,7 +62,7 @@ class TrainingStep:
     precision: torch.autocast
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """Takes the step, and returns the loss before it."""
+        """Makes the step, and returns the loss before it."""
         image, row = batch
         with self.precision:
             loss = self.trainee.backward(
@@ -74,12 +73,13 @@ class TrainingStep:
 
 
 class RecordedStep:
-    """The same step as a CUDA graph, which launches all its kernels at once: Python and the launch
-    of single kernels take longer than most of them on a GPU.
+    """The same step as a CUDA graph, which launches all kernels at once. On a GPU, Python and the
+    launches of single kernels take longer than most of the kernels.
 
-    A batch size is recorded after :obj:`WARM_UP` steps with it, the largest first, as memory that
-    the trainee keeps between steps must not move afterwards. What cannot be recorded goes on as it
-    was. Learning rates must be tensors on the device, which the graph reads anew.
+    A batch size is recorded after :obj:`WARM_UP` steps with it. The largest comes first, because
+    the memory that the trainee reuses between steps must not move afterwards. A step that cannot be
+    recorded runs unrecorded. Learning rates must be tensors on the device, which every replay
+    reads.
 
     Args:
         step (TrainingStep): The step.
@@ -87,16 +87,17 @@ class RecordedStep:
 
     def __init__(self, step: TrainingStep) -> None:
         self.step = step
-        self._seen: Counter[int] = Counter()
-        self._recorded: dict[int, _Recording | None] = {}
+        self.optimizer = step.optimizer
+        self._steps_of_size: Counter[int] = Counter()
+        self._recordings: dict[int, _Recording | None] = {}
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """As :class:`TrainingStep` does."""
+        """As :meth:`TrainingStep.__call__`."""
         size = batch.size(-1)
-        if size not in self._recorded and self._seen[size] >= WARM_UP:
-            self._recorded[size] = self._record(batch)
-        self._seen[size] += 1
-        recording = self._recorded.get(size)
+        if size not in self._recordings and self._steps_of_size[size] >= WARM_UP:
+            self._recordings[size] = self._record(batch)
+        self._steps_of_size[size] += 1
+        recording = self._recordings.get(size)
         return self.step(batch) if recording is None else recording.replay(batch)
 
     def _record(self, batch: Tensor) -> "_Recording | None":
@@ -104,7 +105,7 @@ class RecordedStep:
         groups = self.step.optimizer.param_groups
         try:
             for group in groups:
-                group["capturable"] = True  # only now: it warns where nothing is captured
+                group["capturable"] = True  # for the recording only: it warns outside
             launch = cuda_graph(lambda: losses.append(self.step(batch)))
         except RuntimeError as error:
             logger.warning("The training step cannot be recorded as a CUDA graph (%s).", error)
@@ -117,7 +118,7 @@ class RecordedStep:
 
 @dataclass(frozen=True)
 class _Recording:
-    """Where a recorded step reads its batch and leaves its loss, and what launches it."""
+    """A recorded step: the memory of its batch and of its loss, and its launch."""
 
     batch: Tensor
     loss: Tensor
@@ -130,11 +131,14 @@ class _Recording:
 
 
 def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
-    """Records the kernels that ``work`` launches on the current stream, without running them, and
-    returns what launches them again, into the same memory.
+    """Records the kernels that ``work`` launches on the current stream, without running them.
+
+    Returns:
+        callable: Launches the kernels, on the same memory.
 
     Raises:
-        RuntimeError: If it does what cannot be recorded, such as waiting for the device.
+        RuntimeError: If ``work`` cannot be recorded, for example because it waits for the
+            device.
     """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
@@ -144,17 +148,92 @@ def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
 
 @cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """One a device: PyTorch keeps freed memory for the stream that had it."""
+    """One stream per device: PyTorch reserves freed memory for the stream that used it."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
-    """A stream beside the usual one, as recording needs; what comes after waits for it."""
-    usual, side = torch.cuda.current_stream(device), _stream(device)
-    side.wait_stream(usual)
+    """Switches to a second stream, as recording needs. Later work on the first stream waits for
+    it."""
+    main, side = torch.cuda.current_stream(device), _stream(device)
+    side.wait_stream(main)
     try:
         with torch.cuda.device(device), torch.cuda.stream(side):
             yield
     finally:
-        usual.wait_stream(side)
+        main.wait_stream(side)
+
+
+@contextmanager
+def training_steps(
+    trainee: Trainee, x: Tensor, y: Tensor, config: TrainConfig, num_steps: int
+) -> Iterator[TrainingStep | RecordedStep]:
+    r"""Prepares the gradient steps of one training run, and yields the function that makes one.
+    On a GPU, the steps of a long run are recorded.
+
+    Args:
+        trainee (Trainee): The adapter, or the batch of adapters.
+        x (torch.Tensor): The features of all views of all images, on the device.
+        y (torch.Tensor): The labels of all images, on the device.
+        config (TrainConfig): How to train, completed by the method's recipe.
+        num_steps (int): The number of steps.
+
+    Shapes:
+        - **x:** :math:`(N \cdot V, D)`; **y:** :math:`(N)`
+    """
+    assert config.temperature is not None
+    is_recorded = can_record(trainee, x.device, num_steps)
+    step = TrainingStep(
+        trainee,
+        _optimizer(trainee, config, is_recorded=is_recorded),
+        x,
+        y,
+        config.temperature,
+        config.label_smoothing,
+        _precision(config.precision, x.device),
+    )
+    with side_stream(x.device) if is_recorded else nullcontext():
+        yield RecordedStep(step) if is_recorded else step
+
+
+def can_record(trainee: Trainee, device: torch.device, num_steps: int) -> bool:
+    """Whether the steps can be recorded there, and are so many that it pays."""
+    return device.type == "cuda" and is_recordable(trainee) and num_steps >= MIN_STEPS_TO_RECORD
+
+
+def _optimizer(
+    trainee: Trainee, config: TrainConfig, *, is_recorded: bool
+) -> torch.optim.Optimizer:
+    assert config.lr is not None
+    assert config.weight_decay is not None
+    assert config.eps is not None
+    parameters = [p for p in trainee.parameters() if p.requires_grad]
+    lr: float | Tensor = config.lr
+    if is_recorded:  # the schedule changes it on the device, where the recording reads it
+        lr = torch.tensor(lr, dtype=torch.float32, device=parameters[0].device)
+    fused = parameters[0].device.type != "mps"
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr, MOMENTUM, weight_decay=config.weight_decay, fused=fused
+        )
+    return torch.optim.AdamW(
+        parameters, lr, eps=config.eps, weight_decay=config.weight_decay, fused=fused
+    )
+
+
+def _precision(name: str, device: torch.device) -> torch.autocast:
+    """The autocast of the factors of matrix products."""
+    is_lower = name == "bfloat16" and has_bfloat16(device)
+    if name == "bfloat16" and not is_lower:
+        _warn_of_slow_bfloat16()
+    # Without the cache, converted tensors are freed after the step:
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_lower, cache_enabled=False)
+
+
+@cache
+def _warn_of_slow_bfloat16() -> None:
+    logger.warning(
+        "This processor has no instructions for bfloat16, which would be slower than float32: "
+        "training in float32."
+    )

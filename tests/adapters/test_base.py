@@ -1,4 +1,4 @@
-"""The contract of all methods, held against each of them."""
+"""What all methods have in common, tested for every method."""
 
 import copy
 import pickle
@@ -9,7 +9,20 @@ import pytest
 import torch
 
 from pyg_graphadapter import Features, TrainConfig, train
-from pyg_graphadapter.adapters import ADAPTERS, Adapter, AdapterConfig, LinearAdapter, adapter_class
+from pyg_graphadapter.adapters import (
+    ADAPTERS,
+    CLAP,
+    GDA,
+    Adapter,
+    GraphAdapter,
+    LinearAdapter,
+    LinearProbe,
+    ProKeR,
+    TipAdapter,
+    ZeroShot,
+    adapter_class,
+)
+from pyg_graphadapter.adapters.prediction import PredictionTuned, prediction_settings
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.task import EvaluationTask
 from pyg_graphadapter.testing import fake_features
@@ -20,7 +33,7 @@ methods = pytest.mark.parametrize(
 
 
 class FakeTextEncoder:
-    """The mean of the token embeddings, for prompts of placeholders and one token a name."""
+    """The mean of the token embeddings, for prompts of placeholders and one token per name."""
 
     table = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
 
@@ -53,8 +66,15 @@ def randomized(adapter):
 
 
 def test_adapter_class():
-    for name, method in zip(ADAPTERS, map(adapter_class, ADAPTERS), strict=True):
-        assert adapter_class(name) is method
+    assert adapter_class("graph_adapter") is GraphAdapter
+    assert adapter_class("zero_shot") is ZeroShot
+    classes = [adapter_class(name) for name in ADAPTERS]
+    assert [method.__name__ for method in classes] == list(ADAPTERS.values())
+    assert len(set(classes)) == len(ADAPTERS)
+    assert all(issubclass(method, Adapter) for method in classes)
+
+
+def test_unknown_method():
     listed = ", ".join(ADAPTERS)
     with pytest.raises(ValueError, match=f"Unknown method 'dora'. Choose from {listed}"):
         adapter_class("dora")
@@ -62,7 +82,23 @@ def test_adapter_class():
 
 def test_the_contract_cannot_be_built():
     with pytest.raises(TypeError, match="abstract"):
-        Adapter(100.0, AdapterConfig())
+        Adapter(torch.eye(3))
+
+
+def test_tensors_of_the_wrong_shape_are_refused():
+    text = torch.eye(3)
+    with pytest.raises(ValueError, match=r"'trust' must be \[3\] \(got \[2\]\)"):
+        CLAP(text, torch.ones(2))
+    with pytest.raises(ValueError, match=r"'weight' must be \[3, 3\] \(got \[3, 4\]\)"):
+        GDA(text, torch.ones(3, 4), torch.ones(3))
+    with pytest.raises(ValueError, match=r"'keys' must be \[5, 3\] \(got \[5, 2\]\)"):
+        TipAdapter(text, torch.ones(5, 2), torch.zeros(5).long())
+    with pytest.raises(ValueError, match=r"'labels' must be \[5\] \(got \[4\]\)"):
+        ProKeR(text, torch.ones(5, 3), torch.zeros(4).long())
+    with pytest.raises(ValueError, match=r"'bias' must be \[3\] \(got \[3, 1\]\)"):
+        LinearProbe(text, torch.ones(3, 3), torch.ones(3, 1))
+    with pytest.raises(ValueError, match="'keys' must be a floating-point matrix"):
+        TipAdapter(text, torch.ones(5), torch.zeros(5).long())
 
 
 @methods
@@ -152,7 +188,7 @@ def test_inputs_are_not_changed(method, task):
 def test_a_state_of_something_else_is_refused(method, task, change):
     state = dict(method.from_task(task).state_dict())
     change(state)
-    with pytest.raises(ValueError, match=r"tensors are not those of|one prototype|must be"):
+    with pytest.raises(ValueError, match=r"tensors are not those of|must be"):
         method.from_state(state, 100.0, {})
 
 
@@ -165,9 +201,9 @@ def test_a_setting_that_is_not_known_is_refused(method, task):
 
 @methods
 def test_every_setting_of_the_grid_is_one(method):
-    known = {each.name for each in fields(method.Config)}
-    assert method.grid.keys() <= known
-    assert set(method.prediction_settings) <= known
+    names = {field.name for field in fields(method.Config)}
+    assert method.grid.keys() <= names
+    assert set(prediction_settings(method)) <= names
     for name, values in method.grid.items():
         assert getattr(method.Config(), name) in values
         for value in values:
@@ -176,17 +212,29 @@ def test_every_setting_of_the_grid_is_one(method):
 
 @methods
 def test_prediction_settings_are_tried_on_one_fit(method, task):
-    if not method.prediction_settings:
-        return
+    if not prediction_settings(method):
+        pytest.skip("it has none")
     adapter = randomized(method.from_task(task))
     x, y = torch.randn(40, 8), torch.randint(5, (40,))
-    grid = {name: method.grid[name][::3] for name in method.prediction_settings}
-    found = adapter.right_over(x, y, grid)
-    for row, values in zip(found, product(*grid.values()), strict=True):
-        settings = adapter.settings() | dict(zip(grid, values, strict=True))
-        each = method.from_state(adapter.state_dict(), task.logit_scale, settings)
-        assert torch.equal(row, each(x).argmax(dim=1) == y)
-    assert found.float().std() > 0
+    assert isinstance(adapter, PredictionTuned)
+    config = adapter.config
+    full_grid = {name: method.grid[name][::3] for name in method.prediction_settings}
+    some_name = method.prediction_settings[-1]
+    grids = [full_grid, dict(reversed(full_grid.items())), {some_name: full_grid[some_name]}]
+    for grid in grids:
+        is_right = adapter.right_over(x, y, grid)
+        assert adapter.config is config
+        for row, values in zip(is_right, product(*grid.values()), strict=True):
+            settings = adapter.settings() | dict(zip(grid, values, strict=True))
+            variant = method.from_state(adapter.state_dict(), task.logit_scale, settings)
+            assert torch.equal(row, variant(x).argmax(dim=1) == y)
+        assert is_right.float().std() > 0
+
+
+def test_only_some_methods_have_prediction_settings():
+    names = {name for name in ADAPTERS if prediction_settings(adapter_class(name))}
+    assert names == {"tip_adapter", "tip_adapter_f", "gda", "proker"}
+    assert not isinstance(ZeroShot(torch.eye(2)), PredictionTuned)
 
 
 @methods
@@ -234,7 +282,8 @@ def test_new_classes_are_classified_or_refused(method, task):
 
 
 @methods
-def test_lower_precision_is_that_of_the_factors_alone(method, task):
+def test_lower_precision_is_that_of_the_factors_alone(method, task, monkeypatch):
+    monkeypatch.setattr("pyg_graphadapter.training.training_step.has_bfloat16", lambda device: True)
     if not method.is_trained:
         pytest.skip("it is not trained")
     histories = []
@@ -251,9 +300,9 @@ def test_lower_precision_is_that_of_the_factors_alone(method, task):
 @methods
 def test_text_of_any_layout(method, task):
     column_major = replace(task, text=task.text.t().contiguous().t())
-    found = []
-    for each in (task, column_major):
-        adapter = method.from_task(each)
-        train(adapter, each, TrainConfig(epochs=3), progress=False)
-        found.append(adapter(task.support.mean_views()))
-    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+    logits = []
+    for variant in (task, column_major):
+        adapter = method.from_task(variant)
+        train(adapter, variant, TrainConfig(epochs=3), progress=False)
+        logits.append(adapter(task.support.mean_views()))
+    torch.testing.assert_close(*logits, rtol=1e-3, atol=1e-3)

@@ -40,13 +40,13 @@ def task():
 def parts(task):
     """Text ``t``, shots ``x`` and labels ``y`` of the task, and queries ``q``."""
     q = np.random.default_rng(0).normal(size=(7, 6))
-    t, x = (rows(each.double().numpy()) for each in (task.text, task.support.mean_views()))
+    t, x = (rows(x.double().numpy()) for x in (task.text, task.support.mean_views()))
     return t, x, task.support.y.numpy(), q
 
 
 def assert_logits(adapter, q, expected, tolerance=1e-4):
-    found = adapter.double()(torch.from_numpy(q)).detach().numpy()
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    logits = adapter.double()(torch.from_numpy(q)).detach().numpy()
+    np.testing.assert_allclose(logits, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("method", [TipAdapter, TipAdapterF])
@@ -166,6 +166,33 @@ def test_proker(task, parts):
     assert_logits(ProKeR.from_task(task, beta=3.0, ridge=0.5), q, SCALE * expected, 1e-3)
 
 
+def test_proker_solves_once_and_again_after_a_change(task, monkeypatch):
+    solutions = []
+    solve = ProKeR._solve
+    monkeypatch.setattr(
+        ProKeR, "_solve", lambda self: (solutions.append(solve(self)), solutions[-1])[1]
+    )
+
+    def assert_solved(adapter, num_solutions):
+        fresh = ProKeR(adapter.text, adapter.keys, adapter.labels, SCALE, **adapter.settings())
+        expected = fresh(x.to(adapter.text))
+        solutions.clear()
+        for _ in range(2):
+            torch.testing.assert_close(adapter(x.to(adapter.text)), expected)
+        assert len(solutions) == num_solutions
+
+    x = torch.randn(5, 6)
+    adapter, other = ProKeR.from_task(task), ProKeR.from_task(task, beta=9.0)
+    assert_solved(adapter, 1)
+    assert_solved(adapter, 0)
+    adapter.config = other.config
+    assert_solved(adapter, 1)
+    state = {name: value.flip(0) for name, value in adapter.state_dict().items()}
+    adapter.load_state_dict(state)
+    assert_solved(adapter, 1)
+    assert_solved(adapter.double(), 1)
+
+
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_linear_probe(num_classes):
     file = fake_features(num_classes=num_classes, channels=6)
@@ -180,8 +207,8 @@ def test_linear_probe(num_classes):
         fit = -log_softmax(x @ w.T + b, axis=1)[np.arange(len(y)), y].sum()
         return 5.0 * fit + 0.5 * norm
 
-    found = minimize(loss, np.zeros(num_classes * 7), tol=1e-10).x
-    w, b = found[: num_classes * 6].reshape(num_classes, 6), found[num_classes * 6 :]
+    optimum = minimize(loss, np.zeros(num_classes * 7), tol=1e-10).x
+    w, b = optimum[: num_classes * 6].reshape(num_classes, 6), optimum[num_classes * 6 :]
     expected = softmax(rows(q) @ w.T + b, axis=1)
     adapter = LinearProbe.from_task(task, strength=5.0)
     logits = adapter(torch.from_numpy(q).float()).double().numpy()

@@ -26,15 +26,15 @@ def build(num_classes=7, **settings):
 
 def trained_tensors(adapter):
     """``W`` and ``b`` of both sides as the reference takes them; zero where there are none."""
-    found = []
+    tensors = []
     for side in ("text", "image"):
         conv = adapter.conv.sides().get(side, (None,))[0]
         if conv is None:
-            found += [torch.zeros(D, D).double(), torch.zeros(D).double()]
+            tensors += [torch.zeros(D, D).double(), torch.zeros(D).double()]
         else:
             bias = torch.zeros(D).double() if conv.bias is None else conv.bias
-            found += [conv.lin.weight.t(), bias]
-    return found
+            tensors += [conv.lin.weight.t(), bias]
+    return tensors
 
 
 # The arithmetic ------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_extended_equals_built_of_all_classes(bias, with_images, settings):
     assert (next(adapter.conv.parameters()) != 0).any()  # a copy
 
 
-def test_of_one_bias_a_class_new_classes_have_the_mean():
+def test_with_per_class_biases_new_classes_get_the_mean_bias():
     adapter = build(bias="class")
     text = torch.randn(2, D, dtype=torch.float64)
     extended = adapter.extend(text)
@@ -338,7 +338,7 @@ def test_of_one_bias_a_class_new_classes_have_the_mean():
 @pytest.mark.parametrize(
     ("text", "prototypes", "message"),
     [
-        (torch.ones(1, D), torch.ones(2, D), r"one prototype a class text feature"),
+        (torch.ones(1, D), torch.ones(2, D), r"'prototypes' must be \[8, 6\] \(got \[9, 6\]\)"),
         (torch.full((1, D), torch.nan), None, r"'text' must be finite .* rows \[7\]"),
         (torch.ones(1, D), torch.full((1, D), torch.inf), r"'prototypes' must be finite .* \[7\]"),
     ],
@@ -373,7 +373,7 @@ def test_settings_out_of_bounds_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("text", "prototypes", "message"),
     [
-        (torch.ones(3, D), torch.ones(2, D), r"one prototype .* \(got \[2, 6\] for \[3, 6\]\)"),
+        (torch.ones(3, D), torch.ones(2, D), r"'prototypes' must be \[3, 6\] \(got \[2, 6\]\)"),
         (torch.ones(D), torch.ones(D), r"'text' must be a floating-point matrix"),
         (torch.ones(3, D).long(), torch.ones(3, D), r"'text' must be a floating-point matrix"),
         (torch.ones(3, D), torch.ones(3, D).long(), r"'prototypes' must be a floating-point"),
@@ -390,7 +390,7 @@ def test_features_that_do_not_fit_are_refused(text, prototypes, message):
 def test_a_state_of_another_shape_is_refused(name):
     adapter = build()
     state = {**adapter.state_dict(), name: torch.zeros(3, D)}
-    with pytest.raises(ValueError, match=r"one prototype a class|not those of GraphAdapter"):
+    with pytest.raises(ValueError, match=r"'prototypes' must be|not those of GraphAdapter"):
         GraphAdapter.from_state(state, SCALE, adapter.settings())
 
 

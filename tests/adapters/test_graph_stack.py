@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from pyg_graphadapter import EvaluationTask, GraphAdapter, TrainConfig, train
-from pyg_graphadapter.adapters import TaskRes
+from pyg_graphadapter.adapters import Stackable, TaskRes
 from pyg_graphadapter.adapters.graph_stack import GraphStack
+from pyg_graphadapter.adapters.recordable import is_recordable
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.testing import fake_features
 from pyg_graphadapter.training.engine import TrainingDivergedError, train_together
@@ -53,7 +54,8 @@ def test_losses_and_gradients_are_those_of_each(bias, activation, beta):
 
 @pytest.mark.parametrize("bias", ["class", "shared", "none"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_training_together_is_training_each(tasks, bias, precision):
+def test_training_together_is_training_each(tasks, bias, precision, monkeypatch):
+    monkeypatch.setattr("pyg_graphadapter.training.training_step.has_bfloat16", lambda device: True)
     config = TrainConfig(epochs=5, batch_size=10, precision=precision)
     each, together = ([GraphAdapter.from_task(task, bias=bias) for task in tasks] for _ in range(2))
     expected = [
@@ -72,7 +74,10 @@ def test_training_together_is_training_each(tasks, bias, precision):
 
 def test_what_is_trained_as_a_batch():
     adapters = adapters_of()
+    assert issubclass(GraphAdapter, Stackable)
+    assert not issubclass(TaskRes, Stackable)
     assert isinstance(GraphAdapter.stack(adapters), GraphStack)
+    assert is_recordable(GraphAdapter.stack(adapters))
     assert GraphAdapter.stack([*adapters, *adapters_of(1, alpha=0.5)]) is None
     assert GraphAdapter.stack(adapters_of(activation="gelu")) is None
     assert GraphAdapter.stack(adapters_of(groups=2)) is None

@@ -62,6 +62,25 @@ def test_a_step_after_other_weights_were_loaded_is_theirs():
     torch.testing.assert_close(loss, LinearAdapter.backward(adapter, x, y))
 
 
+def test_a_step_follows_the_adapter_to_another_type_and_is_freed_after_training():
+    adapter = adapter_of()
+    x, y = unit(torch.randn(3, 5).double()), torch.tensor([0, 1, 2])
+    adapter.backward(x, y)
+    step = adapter._step
+    adapter.backward(x, y)
+    assert adapter._step is step  # it is reused
+    adapter.float()
+    loss = adapter.backward(x.float(), y)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, LinearAdapter.backward(adapter, x.float(), y))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = adapter.backward(x.float(), y)
+    assert rounded != loss
+    torch.testing.assert_close(adapter.backward(x.float(), y), loss)  # autocast is off again
+    adapter.eval()
+    assert adapter._step is None
+
+
 def test_gradients_may_be_dropped_between_steps():
     adapter = adapter_of()
     x, y = unit(torch.randn(3, 5).double()), torch.tensor([0, 1, 2])
@@ -89,7 +108,8 @@ def test_lower_precision_differs_by_its_rounding():
         assert 0 < (gradient - expected[name]).norm() < 0.05 * expected[name].norm()
 
 
-def test_training_in_lower_precision_classifies_as_well():
+def test_training_in_lower_precision_classifies_as_well(monkeypatch):
+    monkeypatch.setattr("pyg_graphadapter.training.training_step.has_bfloat16", lambda device: True)
     evaluation = EvaluationTask.from_file(fake_features(num_classes=6), shots=4, seed=1)
     results = []
     for precision in ("float32", "bfloat16"):

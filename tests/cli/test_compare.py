@@ -122,7 +122,7 @@ def test_what_a_paper_selected_on_the_test_split_is_marked(tmp_path):
 def test_the_settings_of_the_papers(tmp_path):
     fake_features(num_classes=4, channels=8, shots=2).save(tmp_path / "f.npz")
     options = ("--methods", "graph_adapter,task_res", "--shots", 1, "--seeds", 1, "--preset",
-               "paper", "--beta", 0.4, "--epochs", 3, "--out", tmp_path / "out")  # fmt: skip
+               "paper", "--set", "beta=0.4", "--epochs", 3, "--out", tmp_path / "out")  # fmt: skip
     table = run("compare", tmp_path / "f.npz", *options).stdout
     assert "graph_adapter (paper settings, beta = 0.4, epochs = 3)" in table
     found = {r["method"]: r["settings"] for r in read_results(tmp_path / "out")}

@@ -152,7 +152,7 @@ def test_settings_out_of_bounds(settings, message):
 def test_settings_reach_the_encoder(checkpoint):
     config = EncodingConfig(dtype="bfloat16", encode_batch_size=3, workers=1, offline=True)
     encoder = config.load(checkpoint("clip"), "cpu")
-    assert (encoder.dtype, encoder.batch_size, encoder.workers) == (torch.bfloat16, 3, 1)
+    assert (encoder.dtype, encoder.batch_size, encoder.pipeline.workers) == (torch.bfloat16, 3, 1)
     described = {"dtype": "bfloat16", "views": 1, "view_seed": 0}
     assert config.describe() == {**described, "templates": EncodingConfig().templates}
 

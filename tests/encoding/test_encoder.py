@@ -17,7 +17,7 @@ from PIL import Image
 from pyg_graphadapter import Encoder
 from pyg_graphadapter.builtin import MODEL_FOLDER
 from pyg_graphadapter.data import decode_image, load_images
-from pyg_graphadapter.encoding import encoder, views
+from pyg_graphadapter.encoding import pipeline, views
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.testing import fake_images
 from tests.checkpoints import FAMILIES
@@ -363,6 +363,6 @@ def test_two_processes_at_once_give_one_result(checkpoint, many_images, tmp_path
 def test_processes_of_one_machine_share_its_cores(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 12)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert encoder._cores_of_this_process() == 8
+    assert pipeline.cores_of_this_process() == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert encoder._cores_of_this_process() == 3
+    assert pipeline.cores_of_this_process() == 3

@@ -15,10 +15,16 @@ from torch.utils.data import DataLoader
 
 from pyg_graphadapter import Encoder
 from pyg_graphadapter.data import UnreadableImageError, image_name
-from pyg_graphadapter.encoding import encoder as encoder_module
-from pyg_graphadapter.encoding import image_batches
+from pyg_graphadapter.encoding import image_batches, pipeline
 from pyg_graphadapter.encoding.cache import FeatureCache
-from pyg_graphadapter.encoding.image_batches import ImageInputs, collate, digest_of
+from pyg_graphadapter.encoding.image_batches import (
+    Batch,
+    EncodedBatch,
+    ImageBatches,
+    digest_of,
+    in_batches,
+    join_shards,
+)
 from pyg_graphadapter.encoding.views import Views
 from pyg_graphadapter.testing import fake_images
 
@@ -67,8 +73,8 @@ def test_features_do_not_depend_on_workers(encoder, files, start, tmp_path, monk
     given = [*files[:5], bad_file(tmp_path / "bad.png"), files[5].read_bytes()]
     expected = encode(encoder, given, 2)
     loader = functools.partial(DataLoader, multiprocessing_context=start)
-    monkeypatch.setattr(encoder_module, "DataLoader", loader)
-    encoder.workers = 2
+    monkeypatch.setattr(pipeline, "DataLoader", loader)
+    encoder.pipeline.workers = 2
     found = encode(encoder, given, 2)
     assert torch.equal(found.x, expected.x)
     assert found.skipped == expected.skipped
@@ -93,8 +99,8 @@ def test_a_killed_worker_is_told_at_once_and_what_was_finished_is_kept(
         return original(image)
 
     monkeypatch.setattr(image_batches, "decode_image", die)
-    encoder.shard_images = 1
-    encoder.workers, encoder.batch_size = 1, 1
+    encoder.pipeline.shard_images = 1
+    encoder.pipeline.workers, encoder.batch_size = 1, 1
     begin = time.monotonic()
     with pytest.raises(RuntimeError, match="DataLoader worker"):
         encode(encoder, files, cache=cache)
@@ -181,7 +187,7 @@ def test_nothing_but_unreadable_images_is_no_crash(encoder, tmp_path, cache):
 
 
 def test_whole_batches_and_shards_may_be_unreadable(encoder, files, tmp_path, cache, monkeypatch):
-    encoder.shard_images = 2
+    encoder.pipeline.shard_images = 2
     encoder.batch_size = 2
     bad = [bad_file(tmp_path / f"{i}.jpg") for i in range(6)]
     found = encode(encoder, [*files[:2], *bad, *files[2:]], cache=cache)
@@ -241,18 +247,31 @@ def test_the_digest_is_of_the_content_or_of_what_is_not_there(files):
 
 
 def test_a_batch_has_a_row_for_every_view(encoder, files, tmp_path):
-    given = [files[0], bad_file(tmp_path / "bad.png"), files[1], files[2]]
-    inputs = ImageInputs(given, [digest_of(f) for f in given], Views(encoder.processor, 2))
-    assert len(inputs) == 4
-    index, batch, skipped = collate([inputs[i] for i in (2, 1, 0)])
-    assert index == [2, 0]
-    assert batch["pixel_values"].shape == (4, 3, 32, 32)
-    assert skipped.keys() == {1}
-    assert collate([inputs[1]])[:2] == ([], {})
+    images = [files[0], bad_file(tmp_path / "bad.png"), files[1], files[2]]
+    views = Views(encoder.processor, 2)
+    batches = ImageBatches(images, [digest_of(f) for f in images], views)
+    batch = batches[Batch([2, 1, 0], ends_shard=True)]
+    assert batch.images == [2, 0]
+    assert batch.inputs["pixel_values"].shape == (4, 3, 32, 32)
+    assert batch.skipped.keys() == {1}
+    assert batch.ends_shard
+    assert batches[Batch([1], ends_shard=False)][:2] == ([], None)
+
+
+def test_a_batch_knows_whether_it_ends_its_shard():
+    batches = list(in_batches([[4, 2, 7], [1], [5, 6]], 2))
+    assert batches == [([4, 2], False), ([7], True), ([1], True), ([5, 6], True)]
+    encoded = [
+        EncodedBatch(batch.images, torch.tensor(batch.images), {}, batch.ends_shard)
+        for batch in batches
+    ]
+    shards = list(join_shards(encoded))
+    assert [shard.images for shard in shards] == [[4, 2, 7], [1], [5, 6]]
+    assert [shard.x.tolist() for shard in shards] == [[4, 2, 7], [1], [5, 6]]
 
 
 def test_shards_are_written_while_it_encodes(encoder, files, cache, monkeypatch):
-    encoder.shard_images = 4
+    encoder.pipeline.shard_images = 4
     encoder.batch_size = 2
     encode(encoder, files, cache=cache)
     assert len(list(cache.rglob("*.safetensors"))) == 3
@@ -272,7 +291,7 @@ def shards_in(cache):
 
 @pytest.fixture
 def small_shards(encoder):
-    encoder.shard_images = 3
+    encoder.pipeline.shard_images = 3
     encoder.batch_size = 4  # with two views, a shard has batches of two images and of one
 
 
@@ -331,10 +350,10 @@ def test_a_corrupt_image_in_every_shard_is_told(encoder, files, tmp_path, small_
 
 
 def test_what_another_process_encodes_meanwhile_is_taken(encoder, files, tmp_path, small_shards):
-    original = encoder._image_features
+    original = encoder.image_features
     calls = []
 
-    def tower(inputs, transform):
+    def tower(batch, preprocessing):
         if not calls:
             calls.append(1)
             other = Encoder(
@@ -346,9 +365,9 @@ def test_what_another_process_encodes_meanwhile_is_taken(encoder, files, tmp_pat
                 shard_images=3,
             )
             encode(other, files, cache=tmp_path)
-        return original(inputs, transform)
+        return original(batch, preprocessing)
 
-    encoder._image_features = tower
+    encoder.image_features = tower
     found = encode(encoder, files, cache=tmp_path)
     assert found.num_encoded < len(files)
     assert len(found.x) == len(files)

@@ -9,7 +9,7 @@ from pyg_graphadapter import GraphAdapter, TrainConfig
 from pyg_graphadapter.adapters.graph_stack import GraphStack
 from pyg_graphadapter.encoding.sources import FileSource, evaluation_tasks
 from pyg_graphadapter.experiment import run
-from pyg_graphadapter.experiment.grid import plan, run_all
+from pyg_graphadapter.experiment.grid import grid_runs, run_all
 from pyg_graphadapter.report.results import summarize
 from pyg_graphadapter.task import Origin
 from pyg_graphadapter.testing import fake_features
@@ -37,9 +37,9 @@ def grid(**changed):
         "shots": [1, 2],
         "seeds": [1, 2],
         "training": TrainConfig(epochs=3),
-        "settings": {"alpha": 0.8},
+        "settings": {"graph_adapter": {"alpha": 0.8}},
     }
-    return plan(**{**arguments, **changed})
+    return grid_runs(**{**arguments, **changed})
 
 
 def test_each_run_writes_one_result(tasks, tmp_path):
@@ -66,10 +66,12 @@ def test_finished_runs_are_skipped_and_other_settings_are_other_files(
     run_all(grid(), tasks, ORIGIN, out)
     first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr("pyg_graphadapter.experiment.grid.do", None)  # nothing is left to do
+        patch.setattr(
+            "pyg_graphadapter.experiment.grid.execute_runs", None
+        )  # nothing is left to do
         assert len(run_all(grid(), tasks, ORIGIN, out)) == 8
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == first
-    run_all(grid(settings={"alpha": 0.7}), tasks, ORIGIN, out)
+    run_all(grid(settings={"graph_adapter": {"alpha": 0.7}}), tasks, ORIGIN, out)
     assert len(list(out.iterdir())) == 12  # zero-shot has no alpha: its files are the same
     other = tasks_of(replace(data, logit_scale=50.0))
     run_all(grid(methods=["zero_shot"], settings={}), other, ORIGIN, out)
@@ -98,8 +100,13 @@ def test_selection_is_recorded(data, tasks, tmp_path):
     ("changed", "message"),
     [
         ({"methods": ["x"]}, "Unknown method 'x'. Choose from graph_adapter, zero_shot"),
-        ({"settings": {"gamma": 1}}, "No method of graph_adapter, zero_shot has .* 'gamma'"),
-        ({"settings": {"alpha": 2}}, "'alpha' must be between 0 and 1"),
+        (
+            {"settings": {"graph_adapter": {"gamma": 1}}},
+            "no setting 'gamma'. Choose from alpha, beta",
+        ),
+        ({"settings": {"zero_shot": {"alpha": 1}}}, "no setting 'alpha'. It has none"),
+        ({"settings": {"task_res": {"scale": 1}}}, "Unknown method with settings 'task_res'"),
+        ({"settings": {"graph_adapter": {"alpha": 2}}}, "'alpha' must be between 0 and 1"),
     ],
 )
 def test_grids_that_cannot_be_planned(changed, message):

@@ -4,6 +4,7 @@ import torch
 from pyg_graphadapter import EvaluationTask, GraphAdapter, TrainConfig, ZeroShot, evaluate, train
 from pyg_graphadapter.testing import fake_features
 from pyg_graphadapter.training.engine import TrainingDivergedError
+from pyg_graphadapter.training.training_step import TrainingStep
 
 
 @pytest.fixture
@@ -43,18 +44,37 @@ def test_the_same_seed_gives_the_same_bits(evaluation):
     assert any(not torch.equal(states[0][name], states[2][name]) for name in states[0])
 
 
+@pytest.mark.parametrize(("warmup_epochs", "expected"), [(0, [1.0, 0.75, 0.25]), (1, None)])
+def test_the_learning_rate_decays_as_a_cosine(evaluation, monkeypatch, warmup_epochs, expected):
+    rates = []
+    step = TrainingStep.__call__
+
+    def recording_step(self, batch):
+        rates.append(self.optimizer.param_groups[0]["lr"])
+        return step(self, batch)
+
+    monkeypatch.setattr(TrainingStep, "__call__", recording_step)
+    config = {"epochs": 3 if expected else 5, "lr": 0.5, "warmup_epochs": warmup_epochs}
+    trained(evaluation.task, **config)  # one step per epoch
+    if expected:  # (1 + cos(pi * step / 3)) / 2
+        assert rates == pytest.approx([0.5 * factor for factor in expected])
+    else:  # the warm-up, then (1 + cos(pi * step / 4)) / 2
+        factors = [1.0, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4]
+        assert rates == pytest.approx([1e-5, *(0.5 * factor for factor in factors)])
+
+
 def test_one_view_is_drawn_per_image_and_epoch(evaluation, monkeypatch):
-    seen = []
+    batches = []
     backward = GraphAdapter.backward
     monkeypatch.setattr(
         GraphAdapter,
         "backward",
-        lambda self, x, *rest: (seen.append(x.clone()), backward(self, x, *rest))[1],
+        lambda self, x, *arguments: (batches.append(x.clone()), backward(self, x, *arguments))[1],
     )
     trained(evaluation.task, epochs=40)
     support = evaluation.task.support
     counts = torch.zeros(len(support), support.x.size(1))
-    for batch in seen:
+    for batch in batches:
         assert len(batch) == len(support)
         match = (batch.unsqueeze(1) - support.x.flatten(0, 1)).abs().amax(dim=2) < 1e-5
         image, view = match.nonzero()[:, 1] // 3, match.nonzero()[:, 1] % 3

@@ -1,5 +1,4 @@
-"""Steps that are recorded and replayed, with a recorder for the CPU, and on a GPU where there is
-one."""
+"""Recorded and replayed steps, with a recorder for the CPU, and on a GPU if there is one."""
 
 from contextlib import nullcontext
 
@@ -7,7 +6,8 @@ import pytest
 import torch
 
 from pyg_graphadapter import EvaluationTask, TrainConfig, train
-from pyg_graphadapter.adapters import ADAPTERS, Adapter, CoOp, adapter_class
+from pyg_graphadapter.adapters import ADAPTERS, Adapter, CoOp, TaskRes, adapter_class
+from pyg_graphadapter.adapters.recordable import is_recordable
 from pyg_graphadapter.testing import fake_features
 from pyg_graphadapter.training import engine, training_step
 from tests.recorder import record
@@ -15,7 +15,7 @@ from tests.recorder import record
 TRAINED = [
     name
     for name in ADAPTERS
-    if adapter_class(name).is_trained and adapter_class(name).is_recordable
+    if adapter_class(name).is_trained and is_recordable(adapter_class(name))
 ]
 
 
@@ -42,11 +42,22 @@ def replays(monkeypatch):
 
         return launch
 
-    monkeypatch.setattr(engine, "records", lambda device: True)
-    monkeypatch.setattr(engine, "side_stream", lambda device: nullcontext())
-    monkeypatch.setattr(engine, "MIN_STEPS_TO_RECORD", 0)
+    can_record, cuda = training_step.can_record, torch.device("cuda")
+    monkeypatch.setattr(
+        training_step,
+        "can_record",
+        lambda trainee, device, num_steps: can_record(trainee, cuda, num_steps),
+    )
+    monkeypatch.setattr(training_step, "side_stream", lambda device: nullcontext())
+    monkeypatch.setattr(training_step, "MIN_STEPS_TO_RECORD", 0)
     monkeypatch.setattr(training_step, "cuda_graph", counted)
     return counts
+
+
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """Training takes the processor for one with instructions for bfloat16."""
+    monkeypatch.setattr(training_step, "has_bfloat16", lambda device: True)
 
 
 def trained(method, task, **config):
@@ -56,10 +67,10 @@ def trained(method, task, **config):
     return adapter, history
 
 
-def assert_equal_training(found, expected):
-    assert found[1].loss == pytest.approx(expected[1].loss, rel=1e-4)
+def assert_equal_training(run, expected):
+    assert run[1].loss == pytest.approx(expected[1].loss, rel=1e-4)
     for name, value in expected[0].state_dict().items():
-        torch.testing.assert_close(found[0].state_dict()[name], value, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(run[0].state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", TRAINED)
@@ -67,31 +78,31 @@ def test_a_recorded_step_trains_as_the_step_does(method, task, request):
     config = {"epochs": 8, "batch_size": 10}  # 24 images: 10, 10 and 4
     expected = trained(method, task, **config)
     counts = request.getfixturevalue("replays")
-    found = trained(method, task, **config)
-    assert_equal_training(found, expected)
+    recorded = trained(method, task, **config)
+    assert_equal_training(recorded, expected)
     if expected[1].steps:
         assert counts == [16 - training_step.WARM_UP, 8 - training_step.WARM_UP]
-        assert found[1].loss[0] != found[1].loss[-1]
+        assert recorded[1].loss[0] != recorded[1].loss[-1]
 
 
 @pytest.mark.parametrize("config", [{"optimizer": "sgd"}, {"precision": "bfloat16"}])
-def test_other_optimizers_and_precisions(config, task, request):
+def test_other_optimizers_and_precisions(config, task, request, bfloat16):
     expected = trained("graph_adapter", task, epochs=6, **config)
     counts = request.getfixturevalue("replays")
-    found = trained("graph_adapter", task, epochs=6, **config)
-    assert_equal_training(found, expected)
+    recorded = trained("graph_adapter", task, epochs=6, **config)
+    assert_equal_training(recorded, expected)
     assert counts == [6 - training_step.WARM_UP]
 
 
 def test_a_batch_of_adapters(task, replays):
     tasks = [task, task.with_support(torch.randperm(len(task.support)))]
     config = TrainConfig(epochs=6)
-    each = [trained("graph_adapter", own, epochs=6) for own in tasks]
+    one_by_one = [trained("graph_adapter", task, epochs=6) for task in tasks]
     assert len(replays) == 2
-    adapters = [adapter_class("graph_adapter").from_task(own) for own in tasks]
-    found = engine.train_together(adapters, tasks, config, progress=False)
+    adapters = [adapter_class("graph_adapter").from_task(task) for task in tasks]
+    histories = engine.train_together(adapters, tasks, config, progress=False)
     assert replays[2:] == [6 - training_step.WARM_UP]
-    for adapter, history, expected in zip(adapters, found, each, strict=True):
+    for adapter, history, expected in zip(adapters, histories, one_by_one, strict=True):
         assert_equal_training((adapter, history), expected)
 
 
@@ -112,12 +123,35 @@ def test_a_step_that_waits_is_taken_as_it_is(task, replays, monkeypatch, caplog)
 
 
 def test_few_steps_are_not_recorded(task, replays, monkeypatch):
-    monkeypatch.setattr(engine, "MIN_STEPS_TO_RECORD", 7)
+    monkeypatch.setattr(training_step, "MIN_STEPS_TO_RECORD", 7)
     trained("graph_adapter", task, epochs=6)
     assert replays == []
-    assert not CoOp.is_recordable  # its text tower may look at values
-    assert not Adapter.is_recordable  # nor may others, unless they say so
-    assert not training_step.records(torch.device("cpu"))
+
+
+def test_what_can_be_recorded(monkeypatch):
+    adapter, cuda = TaskRes(torch.eye(3)), torch.device("cuda")
+    assert training_step.can_record(adapter, cuda, 500)
+    assert not training_step.can_record(adapter, cuda, 499)
+    assert not training_step.can_record(adapter, torch.device("cpu"), 500)
+    assert not is_recordable(CoOp)  # its text tower may look at values
+    assert not is_recordable(Adapter)  # a method must declare it
+    monkeypatch.setattr(TaskRes, "is_recordable", False)
+    assert not training_step.can_record(adapter, cuda, 500)
+
+
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_bfloat16_without_instructions_for_it_is_float32(
+    has_instructions, task, monkeypatch, caplog
+):
+    monkeypatch.setattr(training_step, "has_bfloat16", lambda device: has_instructions)
+    training_step._warn_of_slow_bfloat16.cache_clear()
+    exact, _ = trained("graph_adapter", task, epochs=3)
+    for _ in range(2):
+        adapter, _ = trained("graph_adapter", task, epochs=3, precision="bfloat16")
+        is_float32 = torch.equal(adapter.class_weights(), exact.class_weights())
+        assert is_float32 == (not has_instructions)
+    expected = 0 if has_instructions else 1
+    assert caplog.text.count("no instructions for bfloat16") == expected  # it warns once
 
 
 @pytest.mark.gpu
@@ -126,6 +160,6 @@ def test_few_steps_are_not_recorded(task, replays, monkeypatch):
 def test_a_gpu_replays_what_it_would_do(method, task, monkeypatch, caplog):
     config = {"epochs": 8, "batch_size": 10, "device": "cuda"}
     expected = trained(method, task, **config)
-    monkeypatch.setattr(engine, "MIN_STEPS_TO_RECORD", 0)
+    monkeypatch.setattr(training_step, "MIN_STEPS_TO_RECORD", 0)
     assert_equal_training(trained(method, task, **config), expected)
     assert "cannot be recorded" not in caplog.text
