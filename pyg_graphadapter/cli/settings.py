@@ -161,11 +161,7 @@ def _field_of(method: str, name: str) -> Field[Any]:
     if name not in method_fields:
         raise typer.BadParameter(
             f"The method {method} has no setting {name!r}. "
-            + (
-                f"Choose from {', '.join(method_fields)}."
-                if method_fields
-                else "It has none."
-            )
+            + (f"Choose from {', '.join(method_fields)}." if method_fields else "It has none.")
         )
     return method_fields[name]
 

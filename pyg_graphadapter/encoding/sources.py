@@ -15,7 +15,6 @@ from pyg_graphadapter.task import (
     EvaluationTask,
     FewShotTask,
     Origin,
-    base_and_new,
     draw_task,
 )
 
@@ -130,7 +129,7 @@ class FileSource:
 
     def base_and_new(self) -> tuple["FileSource", "FileSource"]:
         """The first half of the classes, and the rest."""
-        base, new = base_and_new(self.file)
+        base, new = self.file.base_and_new()
         return FileSource(base, self.name), FileSource(new, self.name)
 
     def origin(self) -> Origin:

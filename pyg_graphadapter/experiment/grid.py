@@ -90,9 +90,7 @@ def check_setting_names(method: str, names: Iterable[str]) -> None:
     for name in names:
         if name not in setting_names:
             choices = (
-                f"Choose from {', '.join(setting_names)}."
-                if setting_names
-                else "It has none."
+                f"Choose from {', '.join(setting_names)}." if setting_names else "It has none."
             )
             raise ValueError(f"The method {method} has no setting {name!r}. {choices}")
 
