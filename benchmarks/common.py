@@ -8,7 +8,6 @@ import os
 import platform
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,15 +19,6 @@ import torch
 from pyg_graphadapter.storage import versions
 
 Call = Callable[[], Any]
-# Imported once for all processes, if the benchmark imports them:
-PRELOADED = (
-    "numpy",
-    "torch",
-    "torch_geometric.nn",
-    "transformers.models.clip.modeling_clip",
-    "pyg_graphadapter.training.engine",
-    "pyg_graphadapter.nn",
-)
 
 
 def parser_of(description: str, folder: Path) -> argparse.ArgumentParser:
@@ -123,9 +113,7 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 def in_a_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """What ``work`` returns in a process of its own, and the memory that it took there, in MB."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([name for name in PRELOADED if name in sys.modules])
-    with context.Pool(1) as pool:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_with_memory, (work, *arguments))
 
 
