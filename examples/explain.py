@@ -17,6 +17,6 @@ classifier = FewShotClassifier.fit("builtin", model="builtin", shots=4)
 # The class feature: what each neighbour added to it
 print(classifier.explain(class_name=classifier.class_names[0]))
 
-# One image: what its logit is the sum of
+# One image: the terms that add up to its logit
 image = load_images("builtin")["test"][0]["image"]
 print(classifier.explain(image))

@@ -15,7 +15,7 @@ from pyg_graphadapter.data import decode_image, load_images
 
 
 def write_folder(folder: Path, classes: int = 4) -> Path:
-    """Some of the built-in drawings as anyone's folder: train/CLASS/IMAGE, test/CLASS/IMAGE."""
+    """Writes some of the built-in drawings to train/CLASS/IMAGE and test/CLASS/IMAGE."""
     for split, images in load_images("builtin").items():
         names = images.features["label"].names
         for i, example in enumerate(images):
@@ -45,7 +45,7 @@ with tempfile.TemporaryDirectory() as scratch:
         f"zero-shot {accuracy['zero_shot']:.1f} %, GraphAdapter {accuracy['graph_adapter']:.1f} %"
     )
 
-    # Two small files, which hold no image; the encoder is found by its name:
+    # Saves two small files without images; the encoder is loaded by its name:
     classifier.save(Path(scratch) / "classifier")
     loaded = FewShotClassifier.load(Path(scratch) / "classifier")
     some = sorted(folder.rglob("*.png"))[:3]

@@ -1,13 +1,13 @@
 """GraphAdapter on the real features of a file, over several draws of the few shots.
 
 Command:  python examples/imagenet_features.py FEATURES.npz --shots 4
-Time:     10 seconds a draw for 1000 classes at 4 shots, on two CPU cores
+Time:     10 seconds per draw for 1000 classes at 4 shots, on two CPU cores
 Output:   zero-shot CLIP   61.07 %
           GraphAdapter     66.93 %   (seed 1, 9.5 s)
           ...
 
 The file holds train_features, train_labels, text_features, test_features, test_labels and
-class_names, as FeatureFile tells. The figures above are for ImageNet and CLIP ViT-B/32.
+class_names, as FeatureFile describes. The figures above are for ImageNet and CLIP ViT-B/32.
 """
 
 import argparse

@@ -19,7 +19,7 @@ NUM_NODES, CHANNELS, NUM_LABELS = 600, 32, 6
 
 
 class Net(torch.nn.Module):
-    """Two layers of whatever convolution takes an edge list and edge weights."""
+    """Two layers of any convolution that takes an edge list and edge weights."""
 
     def __init__(self, conv: type[MessagePassing]) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Net(torch.nn.Module):
 
 
 def make_graph() -> Data:
-    """Nodes about a few centres; the knowledge graph is a PyG `Data` like any other."""
+    """Nodes around a few centres; the knowledge graph is an ordinary PyG `Data`."""
     y = torch.arange(NUM_NODES) % NUM_LABELS
     x = torch.randn(NUM_LABELS, CHANNELS)[y] + 2.0 * torch.randn(NUM_NODES, CHANNELS)
     data = knowledge_graph(x, k=8, symmetric=True)

@@ -1,4 +1,4 @@
-"""From made-up features of a dual encoder to a classifier, offline.
+"""From random features of a dual encoder to a classifier, offline.
 
 Command:  python examples/quickstart.py
 Time:     a second
@@ -11,7 +11,7 @@ from pyg_graphadapter.testing import fake_features
 
 data = fake_features(num_classes=20, channels=64, shots=16, text_noise=2.0)
 
-# A task holds the class texts and four labelled images a class, but not the test split:
+# A task holds the class texts and four labelled images per class, but not the test split:
 evaluation = EvaluationTask.from_file(data, shots=4, seed=1)
 task = evaluation.task
 

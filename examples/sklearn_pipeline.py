@@ -18,7 +18,7 @@ data = fake_features(num_classes=10, channels=64, shots=8, text_noise=2.0)
 X, y = data.train.mean_views().numpy(), data.train.y.numpy()
 X_test, y_test = data.test.mean_views().numpy(), data.test.y.numpy()
 
-# Text features are no property of a sample: they are routed to the classifier as metadata.
+# Text features do not belong to samples, so they are routed to the classifier as metadata.
 sklearn.set_config(enable_metadata_routing=True)
 classifier = GraphAdapterClassifier(random_state=0).set_fit_request(text_features=True)
 search = GridSearchCV(

@@ -36,10 +36,10 @@ RESULTS, CURVE, EXAMPLES = "results", "accuracy.png", "predictions.png"
 
 @dataclass(frozen=True)
 class Demo:
-    """What :func:`run_demo` did.
+    """The results of :func:`run_demo`.
 
     Args:
-        rows (list of Row): The results, a row a method and number of shots.
+        rows (list of Row): The results, one row per method and number of shots.
         class_names (tuple of str): The classes.
         num_images (int): The number of test images.
         curve (Path): The picture of accuracy over shots.
@@ -56,7 +56,7 @@ class Demo:
 def run_demo(
     out: Path, seeds: Sequence[int] = SEEDS, config: TrainConfig | None = None, **encoding: object
 ) -> Demo:
-    """Measures both methods on the built-in images, and draws what came out.
+    """Measures both methods on the built-in images, and draws the results.
 
     Args:
         out (Path): The folder for result files and pictures.
@@ -65,7 +65,7 @@ def run_demo(
         **encoding (optional): Fields of :class:`EncodingConfig`.
 
     Raises:
-        ValueError: If the folder holds something else.
+        ValueError: If the folder holds other files.
     """
     prepare_folder(out, lambda path: path.name in (RESULTS, CURVE, EXAMPLES))
     config = config or TrainConfig()
@@ -82,18 +82,21 @@ def run_demo(
     adapter = _as_in(results, runs, task)
     zero_shot = ZeroShot.from_task(task)
     x, y = evaluation.test.mean_views(), evaluation.test.y
-    predicted = [predict_logits(each, x) for each in (zero_shot, adapter)]
-    shown = _examples(len(x), seeds[0])
+    logits = [predict_logits(classifier, x) for classifier in (zero_shot, adapter)]
+    pictures = _examples(len(x), seeds[0])
     picture_grid(
-        [decode_image(source.splits["test"][i]["image"]) for i in shown],
-        [_caption(task.class_names, int(y[i]), *(p[i] for p in predicted)) for i in shown],
+        [decode_image(source.splits["test"][i]["image"]) for i in pictures],
+        [
+            _caption(task.class_names, int(y[i]), *(method_logits[i] for method_logits in logits))
+            for i in pictures
+        ],
         out / EXAMPLES,
     )
     return Demo(rows, task.class_names, len(x), out / CURVE, out / EXAMPLES)
 
 
 def _as_in(results: Sequence[dict[str, Any]], runs: Sequence[Run], task: FewShotTask) -> Adapter:
-    """The adapter of the first of the last runs, with the settings that were selected there."""
+    """The adapter of the first run with the most shots, with the settings selected there."""
     i = next(
         i for i, run in enumerate(runs) if run.method == "graph_adapter" and run.shots == max(SHOTS)
     )

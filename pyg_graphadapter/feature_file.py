@@ -1,9 +1,9 @@
-"""The files that features come in."""
+"""Feature files: the features of a data set in ``.npz`` or ``.safetensors``."""
 
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pyg_graphadapter.features import Features, check_fits, check_text, rows_of
+from pyg_graphadapter.features import Features, check_fits, check_text, num_base_classes, rows_of
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import write_atomic
 
@@ -26,25 +26,25 @@ TENSOR_KEYS = (
     "logit_scale",
     "features",
 )
-# Below this, what a file calls the scale is its logarithm, as CLIP's own parameter is:
+# A smaller scale in a file is taken for the logarithm, which is CLIP's parameter:
 SMALLEST_LOGIT_SCALE = 5.0
 
 
 @dataclass(frozen=True)
 class FeatureFile:
-    r"""What a feature file holds: the features of a data set under one frozen encoder.
+    r"""The features of a data set under one frozen encoder, as a feature file holds them.
 
     Files are ``.npz`` or ``.safetensors``, with the keys ``train_features`` :math:`(N, D)` or
     :math:`(N, V, D)`, ``train_labels`` :math:`(N)`, ``text_features`` :math:`(C, D)`,
-    ``class_names`` :math:`(C)`, and where there are any ``val_features``, ``val_labels``,
-    ``test_features``, ``test_labels`` and ``logit_scale``, by which cosine similarities are
-    multiplied (about 100 for CLIP). In ``.safetensors``, ``class_names`` is a JSON list in the
-    metadata. Nothing is ever unpickled.
+    ``class_names`` :math:`(C)`, and optionally ``val_features``, ``val_labels``,
+    ``test_features``, ``test_labels`` and ``logit_scale``, the factor of cosine similarities (about
+    100 for CLIP). In ``.safetensors``, ``class_names`` is a JSON list in the
+    metadata. Files are never unpickled.
 
     Args:
         text (torch.Tensor): The class text features.
         class_names (tuple of str): The names of the classes.
-        train (Features): What few shots are drawn from.
+        train (Features): The images from which few shots are drawn.
         val (Features, optional): The validation split. (default: :obj:`None`)
         test (Features, optional): The test split. (default: :obj:`None`)
         logit_scale (float, optional): The factor of the cosine. (default: :obj:`100.0`)
@@ -85,7 +85,7 @@ class FeatureFile:
         """Reads a file.
 
         Raises:
-            FileNotFoundError: If there is none.
+            FileNotFoundError: If the file does not exist.
             ValueError: If it is damaged, pickled, or its content does not fit together.
         """
         path = Path(path)
@@ -107,7 +107,7 @@ class FeatureFile:
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        """Writes the file, as its suffix says.
+        """Writes the file in the format of its suffix.
 
         Raises:
             ValueError: If the suffix is neither ``.npz`` nor ``.safetensors``.
@@ -129,14 +129,39 @@ class FeatureFile:
             content = {key: value.contiguous().clone() for key, value in arrays.items()}
             write_atomic(path, safetensors.torch.save(content, {"class_names": names}))
         else:
-            plain: dict[str, Any] = {key: value.numpy() for key, value in arrays.items()}
+            numpy_arrays: dict[str, Any] = {key: value.numpy() for key, value in arrays.items()}
             stream = io.BytesIO()
-            np.savez(stream, class_names=np.array(self.class_names), **plain)
+            np.savez(stream, class_names=np.array(self.class_names), **numpy_arrays)
             write_atomic(path, stream.getvalue())
+
+    def base_and_new(self) -> tuple["FeatureFile", "FeatureFile"]:
+        """Splits the file into the first half of its classes and the others, like
+        :func:`pyg_graphadapter.data.base_and_new`.
+
+        Raises:
+            ValueError: If there are fewer than two classes.
+        """
+        num_classes = len(self.class_names)
+        num_base = num_base_classes(num_classes)
+        return self._classes(0, num_base), self._classes(num_base, num_classes)
+
+    def _classes(self, start: int, stop: int) -> "FeatureFile":
+        def images(features: Features) -> Features:
+            index = ((features.y >= start) & (features.y < stop)).nonzero().flatten()
+            return Features(features.x[index], features.y[index] - start)
+
+        return replace(
+            self,
+            text=self.text[start:stop],
+            class_names=self.class_names[start:stop],
+            train=images(self.train),
+            val=None if self.val is None else images(self.val),
+            test=None if self.test is None else images(self.test),
+        )
 
 
 def check_feature_path(path: Path) -> None:
-    """Refuses a file name that no feature file has.
+    """Checks the suffix of a feature file.
 
     Raises:
         ValueError: If the suffix is neither ``.npz`` nor ``.safetensors``.
@@ -146,13 +171,12 @@ def check_feature_path(path: Path) -> None:
 
 
 def read_images(path: Path, split: str | None = None) -> tuple[Tensor, Tensor | None]:
-    """Image features ``[N, D]`` of a file, the mean over views, and their labels ``[N]`` if it has
-    them.
+    """Reads image features ``[N, D]``, the mean over views, and their labels ``[N]`` if it has any.
 
     Args:
-        path (Path): A feature file; texts and class names may be missing.
-        split (str, optional): ``train``, ``val`` or ``test``. If not given, the plain
-            ``features`` of the file, else its last split of these. (default: :obj:`None`)
+        path (Path): A feature file, which may lack texts and class names.
+        split (str, optional): ``train``, ``val`` or ``test``. If not given, the
+            ``features`` of the file or, if there are none, its last split. (default: :obj:`None`)
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -161,8 +185,8 @@ def read_images(path: Path, split: str | None = None) -> tuple[Tensor, Tensor | 
     if split is not None and split not in SPLITS:
         raise unknown("split", split, SPLITS)
     arrays, _ = read_arrays(path)
-    wanted = [f"{name}_features" for name in ([split] if split else reversed(SPLITS))]
-    keys = wanted if split else ["features", *wanted]
+    split_keys = [f"{name}_features" for name in ([split] if split else reversed(SPLITS))]
+    keys = split_keys if split else ["features", *split_keys]
     key = next((key for key in keys if key in arrays), None)
     if key is None:
         raise ValueError(f"{path} has no {' or '.join(keys)}.")
@@ -175,11 +199,11 @@ def read_images(path: Path, split: str | None = None) -> tuple[Tensor, Tensor | 
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    """The known tensors of a feature file, and its class names where it has them.
+    """Reads the known tensors of a feature file, and its class names if it has any.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, pickled, or of another kind.
+        ValueError: If it is damaged, pickled, or of an unknown kind.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -213,7 +237,9 @@ def _read_npz(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
                 f"{path} holds pickled objects, which can run any code when they are read: save "
                 f"plain arrays."
             ) from error
-        raise ValueError(f"{path} is damaged or no .npz file ({error}): write it again.") from error
+        raise ValueError(
+            f"{path} is damaged or not a .npz file ({error}): write it again."
+        ) from error
     return arrays, class_names
 
 
@@ -228,7 +254,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
         names = json.loads(metadata["class_names"]) if "class_names" in metadata else None
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"{path} is damaged or no .safetensors file ({error}): write it again."
+            f"{path} is damaged or not a .safetensors file ({error}): write it again."
         ) from error
     return arrays, None if names is None else tuple(str(name) for name in names)
 
@@ -238,7 +264,7 @@ def _split_of(arrays: dict[str, Tensor], split: str) -> Features | None:
     if x is None and y is None:
         return None
     if x is None or y is None:
-        raise ValueError(f"'{split}_features' and '{split}_labels' come together or not at all.")
+        raise ValueError(f"'{split}_features' and '{split}_labels' are needed together.")
     try:
         return Features(x, y)
     except ValueError as error:

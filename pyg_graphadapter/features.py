@@ -1,4 +1,4 @@
-"""Image features with their labels, and what must fit together."""
+"""Image features with their labels, the draw of few shots, and checks of shapes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per 
 
 @dataclass(frozen=True)
 class Features:
-    r"""Image features of a frozen encoder with their labels, one or more augmented views an image.
+    r"""Image features of a frozen encoder with their labels, with one or more views per image.
 
     Args:
-        x (torch.Tensor): The features; a matrix becomes one view an image.
+        x (torch.Tensor): The features; a matrix becomes one view per image.
         y (torch.Tensor): The labels.
 
     Shapes:
@@ -39,7 +39,7 @@ class Features:
     y: Tensor
 
     def __post_init__(self) -> None:
-        """Checks, and adds the axis of views."""
+        """Checks the tensors, and adds the axis of views."""
         x, y = self.x, self.y
         if x.dim() not in (2, 3) or not x.is_floating_point():
             raise ValueError(
@@ -48,7 +48,7 @@ class Features:
             )
         if y.dim() != 1 or y.size(0) != x.size(0):
             raise ValueError(
-                f"Expected one label an image (got labels {list(y.shape)} for features "
+                f"Expected one label per image (got labels {list(y.shape)} for features "
                 f"{list(x.shape)})."
             )
         if y.is_floating_point() or y.dtype == torch.bool:
@@ -58,7 +58,7 @@ class Features:
             raise ValueError(f"Features must be finite (got NaN or infinity in {rows_of(bad)}).")
         if (y < 0).any():
             raise ValueError(f"Labels must not be negative (got {int(y.min())}).")
-        # They are drawn from and cut into folds on the CPU; training moves what it needs:
+        # Draws and folds are made on the CPU; training moves the features that it needs:
         object.__setattr__(self, "x", (x.unsqueeze(1) if x.dim() == 2 else x).cpu())
         object.__setattr__(self, "y", y.long().cpu())
 
@@ -71,7 +71,7 @@ class Features:
         return self.x.size(2)
 
     def mean_views(self) -> Tensor:
-        """One feature of length one an image, the mean over its views ``[N, D]``."""
+        """One feature of length one per image, the mean over its views ``[N, D]``."""
         return mean_views(self.x)
 
     def select(self, index: Tensor) -> "Features":
@@ -90,12 +90,13 @@ class Features:
         r"""Draws the same number of images of every class, without replacement.
 
         Args:
-            shots (int): The number of images a class.
-            seed (int): Seeds the draw. Under one seed, fewer shots are a part of more shots.
+            shots (int): The number of images per class.
+            seed (int): Seeds the draw. With the same seed, a draw of fewer shots is a
+                part of one of more shots.
             num_classes (int, optional): The number of classes; one more than the largest label if
                 not given. (default: :obj:`None`)
             class_names (sequence of str, optional): Used in the error. (default: :obj:`None`)
-            allow_fewer (bool, optional): Take what there is of a class that has fewer images.
+            allow_fewer (bool, optional): Take all images of a class that has fewer.
                 (default: :obj:`False`)
 
         Returns:
@@ -116,27 +117,38 @@ def draw_shots(
     *,
     allow_fewer: bool = False,
 ) -> Tensor:
-    """The draw of :meth:`Features.draw`, of labels ``[N]`` alone."""
+    """The draw of :meth:`Features.draw`, from the labels ``[N]``."""
     if shots < 1:
         raise ValueError(f"'shots' must be at least 1 (got {shots}).")
     count = torch.bincount(y, minlength=num_classes or 0)
     short = (count < shots).nonzero().flatten().tolist()
     if short and not allow_fewer:
         names = [class_names[c] if class_names is not None else str(c) for c in short]
-        shown = ", ".join(
+        listing = ", ".join(
             f"{name!r} ({int(count[c])})" for name, c in zip(names[:5], short[:5], strict=True)
         )
         more = ", …" if len(short) > 5 else ""
         raise ValueError(
-            f"{len(short)} of {len(count)} classes have fewer than {shots} images: {shown}{more}. "
-            f"Ask for fewer shots, or add images."
+            f"{len(short)} of {len(count)} classes have fewer than {shots} images: "
+            f"{listing}{more}. Ask for fewer shots, or add images."
         )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(y), generator=generator)
-    order = order[y[order].argsort(stable=True)]  # by class, at random within a class
-    first = count.cumsum(0) - count  # [C], where each class begins
+    order = order[y[order].argsort(stable=True)]  # sorted by class, in random order within a class
+    first = count.cumsum(0) - count  # [C], the position of the first image of each class
     rank = torch.arange(len(y)) - first[y[order]]
     return order[rank < shots]
+
+
+def num_base_classes(num_classes: int) -> int:
+    """The number of base classes in CoCoOp's base-to-new protocol: half of all, rounded up.
+
+    Raises:
+        ValueError: If there are fewer than two classes.
+    """
+    if num_classes < 2:
+        raise ValueError(f"Base and new classes need at least two classes (got {num_classes}).")
+    return -(-num_classes // 2)
 
 
 def mean_views(x: Tensor) -> Tensor:
@@ -145,7 +157,7 @@ def mean_views(x: Tensor) -> Tensor:
 
 
 def check_text(text: Tensor, class_names: Sequence[str]) -> None:
-    """Holds class text features ``[C, D]`` against the class names ``[C]``.
+    """Checks that class text features ``[C, D]`` fit the class names ``[C]``.
 
     Raises:
         ValueError: If they do not fit, or a text feature is not finite.
@@ -158,7 +170,7 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
     if text.size(0) != len(class_names):
         raise ValueError(
             f"'text_features' has {text.size(0)} rows for {len(class_names)} class names: one row "
-            f"a class is needed."
+            f"per class is needed."
         )
     bad = (~text.isfinite()).any(dim=1)
     if bad.any():
@@ -166,24 +178,24 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
 
 
 def check_fits(features: Features, text: Tensor, name: str) -> None:
-    """Holds image features against the class text features ``[C, D]``.
+    """Checks that image features fit the class text features ``[C, D]``.
 
     Raises:
-        ValueError: If widths differ, or a label has no class.
+        ValueError: If the widths differ, or a label has no class.
     """
     if features.num_channels != text.size(1):
         raise ValueError(
             f"'{name}' is {features.num_channels} wide, but the text features are "
-            f"{text.size(1)} wide: both must come from one encoder."
+            f"{text.size(1)} wide: both must come from the same encoder."
         )
     if len(features) and int(features.y.max()) >= text.size(0):
         raise ValueError(
-            f"Labels must lie in [0, {text.size(0)}), one a class (got {int(features.y.max())} "
+            f"Labels must lie in [0, {text.size(0)}), one per class (got {int(features.y.max())} "
             f"with '{name}')."
         )
 
 
 def rows_of(mask: Tensor) -> str:
-    """The first rows of a mask ``[N]`` that are set, in words."""
+    """Lists the first rows of a mask ``[N]`` that are set."""
     index = mask.nonzero().flatten().tolist()
     return "rows " + ", ".join(map(str, index[:5])) + (", …" if len(index) > 5 else "")

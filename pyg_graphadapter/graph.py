@@ -3,8 +3,8 @@ r"""Knowledge sub-graphs: classes as nodes, positive cosine similarities as edge
 .. math::
     a_{ck} = \max(\cos(\mathbf{t}_c, \mathbf{p}_k), 0)
 
-Everything here works in blocks of rows, so that memory is :math:`\mathcal{O}(C \cdot D + B^2)`
-plus the edges that are asked for, with :math:`B` the block size.
+All functions work in blocks of rows, so that memory is :math:`\mathcal{O}(C \cdot D + B^2)`
+plus the edges that are returned, with :math:`B` the block size.
 """
 
 import warnings
@@ -28,8 +28,8 @@ BLOCK_SIZE = 2048
 
 
 def row_blocks(num_rows: int, num_cols: int, block_size: int = BLOCK_SIZE) -> Iterator[slice]:
-    r"""Cuts the rows of a ``[num_rows, num_cols]`` matrix so that no part of it holds more than
-    ``block_size ** 2`` entries (one row at least).
+    r"""Cuts the rows of a ``[num_rows, num_cols]`` matrix into blocks of at most
+    ``block_size ** 2`` entries, but at least one row.
     """
     step = max(1, block_size**2 // max(1, num_cols))
     for start in range(0, num_rows, step):
@@ -37,12 +37,12 @@ def row_blocks(num_rows: int, num_cols: int, block_size: int = BLOCK_SIZE) -> It
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of length one; a zero row stays zero. Half precision is computed in ``float32``."""
+    """Scales rows to length one; zero rows stay zero. Half precision is computed in ``float32``."""
     return F.normalize(at_least_float32(x), dim=-1)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """The same in ``float32``, if it has half precision: a GPU sums in the precision of terms."""
+    """Converts half precision to ``float32``, since a GPU sums in the precision of the terms."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -64,15 +64,15 @@ def cosine_edges(
         x (torch.Tensor): The node features :math:`\mathbf{p}`.
         query (torch.Tensor, optional): The query features :math:`\mathbf{t}`; the nodes
             themselves if not given. (default: :obj:`None`)
-        k (int, optional): Keep each query's :obj:`k` most similar nodes only, the most similar
-            first. :obj:`None` keeps all. (default: :obj:`None`)
-        threshold (float, optional): Keep similarities above this one only.
+        k (int, optional): Keep only the :obj:`k` most similar nodes of each query, the most
+            similar first. :obj:`None` keeps all. (default: :obj:`None`)
+        threshold (float, optional): Keep only similarities above this one.
             (default: :obj:`0.0`)
         loop (bool, optional): Whether node :math:`c` may be a neighbour of query :math:`c`.
             (default: :obj:`True`)
-        groups (int or torch.Tensor, optional): Connect nodes of the same group only: the group
-            of every node ``[C]`` (queries are then the nodes), or a number of groups over which
-            the nodes are dealt out by their index. (default: :obj:`None`)
+        groups (int or torch.Tensor, optional): Connect only nodes of the same group: the group
+            of every node ``[C]`` (queries are then the nodes), or a number of groups to which
+            the nodes are assigned in turn by their index. (default: :obj:`None`)
         block_size (int, optional): At most :obj:`block_size ** 2` similarities are held at a time.
             (default: :obj:`2048`)
 
@@ -100,11 +100,11 @@ def cosine_edges(
 
     node, target = unit(x), unit(query)
     tracks = torch.is_grad_enabled() and (node.requires_grad or target.requires_grad)
-    # Without queries there is one empty block, so that there is something to concatenate:
+    # Without queries, one empty block makes the concatenation below possible:
     blocks = list(row_blocks(target.size(0), node.size(0), block_size)) or [slice(0, 0)]
-    # One buffer for all blocks: edges allocated between blocks would scatter the heap.
+    # One buffer for all blocks: edges allocated between blocks would fragment the heap.
     buffer = node.new_empty(0 if tracks else blocks[0].stop, node.size(0))
-    found = []
+    block_edges = []
     for block in blocks:
         if tracks:
             cosine = target[block] @ node.t()  # [B, C]
@@ -116,14 +116,14 @@ def cosine_edges(
             candidates[:, block].fill_diagonal_(-1.0)
         if k is None:
             row, col = (candidates > threshold).nonzero(as_tuple=True)
-            found.append((row + block.start, col, cosine[row, col]))
+            block_edges.append((row + block.start, col, cosine[row, col]))
         else:
             value, index = candidates.topk(k, dim=1)  # [B, k]
             row, position = (value > threshold).nonzero(as_tuple=True)
             col = index[row, position]
-            found.append((row + block.start, col, cosine[row, col]))
+            block_edges.append((row + block.start, col, cosine[row, col]))
 
-    row, col, weight = (torch.cat(parts) for parts in zip(*found, strict=True))
+    row, col, weight = (torch.cat(parts) for parts in zip(*block_edges, strict=True))
     return torch.stack([col, row]), weight.to(x.dtype)
 
 
@@ -139,23 +139,23 @@ def knowledge_graph(
 ) -> Data:
     r"""The knowledge sub-graph over class features, of the `"GraphAdapter: Tuning
     Vision-Language Models With Dual Knowledge Graph" <https://arxiv.org/abs/2309.13625>`_ paper:
-    one node a class, edges weighted by the cosine similarity of their ends.
+    one node per class, with edges weighted by the cosine similarity of their ends.
 
-    Without :obj:`k` the graph is complete, save for the pairs whose similarity is not positive.
+    Without :obj:`k` the graph is complete, except for the pairs whose similarity is not positive.
 
     Args:
         x (torch.Tensor): The class features.
-        k (int, optional): Connect each node to its :obj:`k` most similar nodes only (exact).
+        k (int, optional): Connect each node only to its :obj:`k` most similar nodes (exact).
             (default: :obj:`None`)
-        threshold (float, optional): Keep similarities above this one only.
+        threshold (float, optional): Keep only similarities above this one.
             (default: :obj:`0.0`)
         symmetric (bool, optional): Keep a :obj:`k`-nearest-neighbour edge in both directions if it
-            holds in one. (default: :obj:`False`)
-        loop (bool, optional): Whether each node is a neighbour of its own.
+            exists in one. (default: :obj:`False`)
+        loop (bool, optional): Whether each node is a neighbour of itself.
             (default: :obj:`False`)
-        groups (int or torch.Tensor, optional): Connect nodes of the same group only: the group of
-            every node ``[C]``, or a number of groups over which the nodes are dealt out by their
-            index. (default: :obj:`None`)
+        groups (int or torch.Tensor, optional): Connect only nodes of the same group: the group of
+            every node ``[C]``, or a number of groups to which the nodes are assigned in turn by
+            their index. (default: :obj:`None`)
         block_size (int, optional): At most :obj:`block_size ** 2` similarities are held at a time.
             (default: :obj:`2048`)
 
@@ -194,7 +194,7 @@ def dual_knowledge_graph(
     symmetric: bool = False,
     block_size: int = BLOCK_SIZE,
 ) -> HeteroData:
-    r"""Both knowledge sub-graphs with the queries joined to each, ready for
+    r"""Both knowledge sub-graphs, each connected to the queries, as input of
     :class:`~pyg_graphadapter.nn.DualKnowledgeConv`.
 
     Args:
@@ -202,9 +202,9 @@ def dual_knowledge_graph(
         image (torch.Tensor): The class prototypes, nodes of the visual sub-graph.
         query (torch.Tensor, optional): The features that collect knowledge; :obj:`text` if not
             given. (default: :obj:`None`)
-        k (int, optional): Edges to the :obj:`k` most similar nodes only, among nodes and from
-            nodes to queries. (default: :obj:`None`)
-        threshold (float, optional): Keep similarities above this one only.
+        k (int, optional): Keep only edges from the :obj:`k` most similar nodes, both among
+            nodes and from nodes to queries. (default: :obj:`None`)
+        threshold (float, optional): Keep only similarities above this one.
             (default: :obj:`0.0`)
         symmetric (bool, optional): As in :func:`knowledge_graph`. (default: :obj:`False`)
         block_size (int, optional): As in :func:`knowledge_graph`. (default: :obj:`2048`)
@@ -222,13 +222,16 @@ def dual_knowledge_graph(
     data = HeteroData()
     data["query"].x = query
     for side, x in (("text", text), ("image", image)):
-        among = k if k is None or k < x.size(0) else None  # of n nodes, each has n - 1 others
-        graph = knowledge_graph(x, among, threshold, symmetric=symmetric, block_size=block_size)
+        node_k = k if k is None or k < x.size(0) else None  # a node has n - 1 neighbours at most
+        graph = knowledge_graph(x, node_k, threshold, symmetric=symmetric, block_size=block_size)
         data[side].x = x
         data[side, "to", side].edge_index = graph.edge_index
         data[side, "to", side].edge_weight = graph.edge_weight
-        joined = cosine_edges(x, query, k, threshold, block_size=block_size)
-        data[side, "to", "query"].edge_index, data[side, "to", "query"].edge_weight = joined
+        query_edges = cosine_edges(x, query, k, threshold, block_size=block_size)
+        (
+            data[side, "to", "query"].edge_index,
+            data[side, "to", "query"].edge_weight,
+        ) = query_edges
     return data
 
 
@@ -258,7 +261,7 @@ def weighted_degree(
 
 
 def as_edge_list(edge_index: Adj, edge_weight: OptTensor = None) -> tuple[Tensor, Tensor]:
-    """Edges ``[2, E]``, source first, and weights ``[E]``, of whatever PyG takes for edges."""
+    """Edges ``[2, E]``, source first, and weights ``[E]``, from any form that PyG accepts."""
     if is_sparse(edge_index):
         index, edge_weight = to_edge_index(as_csr(edge_index))
         return index.flip(0), edge_weight  # `adj_t` has the receiving nodes as rows
@@ -266,14 +269,14 @@ def as_edge_list(edge_index: Adj, edge_weight: OptTensor = None) -> tuple[Tensor
         edge_weight = torch.ones(edge_index.size(1), device=edge_index.device)
     elif edge_weight.shape != (edge_index.size(1),):
         raise ValueError(
-            f"Expected one weight an edge (got {list(edge_weight.shape)} for "
+            f"Expected one weight per edge (got {list(edge_weight.shape)} for "
             f"{edge_index.size(1)} edges)."
         )
     return edge_index, edge_weight
 
 
 def as_csr(adj_t: Adj) -> Tensor:
-    """The one layout whose products carry gradients to the values as well as to the features."""
+    """Converts to CSR, the only layout whose products carry gradients to values and features."""
     if isinstance(adj_t, SparseTensor):
         adj_t = adj_t.to_torch_sparse_csr_tensor()
     elif adj_t.layout == torch.sparse_coo:
@@ -299,9 +302,9 @@ def class_prototypes(
         y (torch.Tensor): The labels.
         num_classes (int, optional): The number of classes :math:`C`; one more than the largest
             label if not given. (default: :obj:`None`)
-        fallback (torch.Tensor, optional): What stands in for a class that has no image, as a rule
-            the class text features. (default: :obj:`None`)
-        class_names (sequence of str, optional): Used to name such a class in the error.
+        fallback (torch.Tensor, optional): The features of classes that have no image, usually the
+            class text features. (default: :obj:`None`)
+        class_names (sequence of str, optional): Used to name such classes in the error.
             (default: :obj:`None`)
 
     Shapes:
@@ -320,7 +323,7 @@ def class_prototypes(
                 [5.]])
     """
     if y.dim() != 1 or y.size(0) != x.size(0):
-        raise ValueError(f"Expected one label an image (got {list(y.shape)} for {x.size(0)}).")
+        raise ValueError(f"Expected one label per image (got {list(y.shape)} for {x.size(0)}).")
     y = y.long()
     if num_classes is None:
         num_classes = int(y.max()) + 1 if y.numel() else 0
@@ -337,15 +340,15 @@ def class_prototypes(
         return torch.where(empty.unsqueeze(1), fallback.to(prototypes.dtype), prototypes)
     missing = empty.nonzero().flatten().tolist()
     named = [class_names[c] if class_names is not None else str(c) for c in missing]
-    shown = ", ".join(repr(name) for name in named[:5]) + (", …" if len(named) > 5 else "")
+    listing = ", ".join(repr(name) for name in named[:5]) + (", …" if len(named) > 5 else "")
     raise ValueError(
-        f"{len(named)} of {num_classes} classes have no image: {shown}. Add images, remove the "
-        f"classes, or let their text features stand in."
+        f"{len(named)} of {num_classes} classes have no image: {listing}. Add images, remove the "
+        f"classes, or use their text features as the fallback."
     )
 
 
 def check_features(x: Tensor, name: str) -> None:
-    """Refuses what is no matrix of finite numbers.
+    """Checks that features are a matrix of finite numbers.
 
     Raises:
         ValueError: Naming the argument, its shape or its rows.
@@ -373,7 +376,7 @@ def _group_of(
         groups = torch.arange(num_nodes, device=device) % groups
     if groups.shape != (num_nodes,) or num_queries != num_nodes:
         raise ValueError(
-            f"'groups' needs one entry a node, and queries that are the nodes (got "
+            f"'groups' needs one entry per node, and queries that are the nodes (got "
             f"{list(groups.shape)} for {num_nodes} nodes and {num_queries} queries)."
         )
     return groups.to(device)
@@ -389,16 +392,16 @@ def _edges_in_groups(
     loop: bool,
     block_size: int,
 ) -> tuple[Tensor, Tensor]:
-    """The edges of every group for itself, whose cost is that of the groups, joined by query."""
+    """Computes the edges of each group separately, and sorts them by query."""
     edges = [group.new_empty(2, 0, dtype=torch.long)]
     weights = [x.new_empty(0)]
-    for each in torch.unique(group):
-        member = (group == each).nonzero().flatten()
+    for label in torch.unique(group):
+        member = (group == label).nonzero().flatten()
         available = len(member) if loop else len(member) - 1
         if available:
-            among = None if k is None else min(k, available)
+            group_k = None if k is None else min(k, available)
             edge_index, weight = cosine_edges(
-                x[member], query[member], among, threshold, loop=loop, block_size=block_size
+                x[member], query[member], group_k, threshold, loop=loop, block_size=block_size
             )
             edges.append(member[edge_index])
             weights.append(weight)
@@ -415,7 +418,7 @@ def _clamp_neighbours(k: int | None, num_nodes: int, loop: bool) -> int | None:
     available = num_nodes if loop else num_nodes - 1
     if k > available:
         warnings.warn(
-            f"A graph of {num_nodes} nodes has no {k} neighbours a node: using {available}.",
+            f"A graph of {num_nodes} nodes has no {k} neighbours per node: using {available}.",
             stacklevel=3,
         )
     return min(k, available)

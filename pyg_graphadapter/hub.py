@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be asked."""
+"""Whether the Hugging Face hub can be reached."""
 
 import re
 import socket
@@ -9,13 +9,13 @@ from huggingface_hub import constants
 
 
 def is_id(name: str) -> bool:
-    """Whether a name can be one of the hub, ``owner/name`` or ``name``, and not a path alone."""
+    """Whether a name has the form of a hub id: ``owner/name`` or ``name``."""
     return re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name) is not None
 
 
 def is_reachable() -> bool:
-    """Whether the hub's name can be resolved: without a network, asking it takes half a minute of
-    retries. Behind a proxy, the proxy resolves it."""
+    """Whether the host name of the hub can be resolved. Without a network, a request would take
+    half a minute of retries. Behind a proxy, the proxy resolves the name."""
     if constants.HF_HUB_OFFLINE:
         return False
     if urllib.request.getproxies():

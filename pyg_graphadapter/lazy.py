@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used (PEP 562)."""
+"""Imports the names of a package when they are first used (PEP 562)."""
 
 import importlib
 import sys
@@ -9,8 +9,8 @@ from typing import Any
 def lazy_names(
     package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The ``__getattr__`` and ``__dir__`` of a package. No name may be that of a submodule, which
-    Python would put in its place.
+    """The ``__getattr__`` and ``__dir__`` of a package. No name may equal that of a submodule:
+    Python would put the submodule in its place.
 
     Args:
         package (str): The package's ``__name__``.

@@ -1,4 +1,4 @@
-"""Independent pieces of work side by side, on as many CPU cores as there are."""
+"""Independent pieces of work side by side, on all CPU cores."""
 
 import multiprocessing
 import os
@@ -14,11 +14,11 @@ from threadpoolctl import threadpool_limits
 T = TypeVar("T")
 R = TypeVar("R")
 
-_shared: Any = None  # what every piece of work needs, in a worker
+_shared: Any = None  # in a worker, the data that every piece needs
 
 
 def num_workers(pieces: int) -> int:
-    """How many processes to use for so many pieces of work: one a core, at most one a piece."""
+    """The number of processes for pieces of work: one per core, at most one per piece."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(pieces, cores or 1))
 
@@ -26,22 +26,23 @@ def num_workers(pieces: int) -> int:
 def map_parallel(
     work: Callable[[Any, Any], Any], pieces: Sequence[Any], shared: Any, workers: int
 ) -> Iterator[tuple[int, Any]]:
-    """Does ``work(shared, piece)`` for every piece; index and result, as they end.
+    """Computes ``work(shared, piece)`` for every piece, and yields index and result in the order in
+    which they finish.
 
-    Each worker computes with one thread, so that the cores are not used twice over. With one
-    worker, all happens in this process.
+    Each worker computes with one thread, so that workers do not compete for cores. One worker is
+    this process itself.
 
     Args:
         work (callable): A function of a module.
-        pieces (sequence): What to do.
-        shared (any): What every piece needs; workers that are forked do not copy it.
+        pieces (sequence): The pieces of work.
+        shared (any): Data that every piece needs; forked workers do not copy it.
         workers (int): The number of processes.
     """
     if workers == 1:
         for i, piece in enumerate(pieces):
             yield i, work(shared, piece)
         return
-    # As the DataLoader of PyTorch has it: forking is quick, and safe on one thread without CUDA.
+    # As in PyTorch's DataLoader: forking is quick, and safe on one thread without CUDA.
     forks = sys.platform == "linux" and not torch.cuda.is_available()
     context = multiprocessing.get_context("fork" if forks else "spawn")
     with ProcessPoolExecutor(
@@ -56,18 +57,18 @@ def map_parallel(
 
 
 def map_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Does ``work(item)`` for every item, in threads that compute on one core each, and gives the
-    results in the order of the items, which are taken as results are.
+    """Computes ``work(item)`` for every item, in threads of one core each, and yields the results
+    in the order of the items, which are read as results are consumed.
 
-    Sums are rounded differently when they are cut for several cores; so computed, results do not
-    depend on how many there are.
+    Results do not depend on the number of cores: no sum is split over several cores, which would
+    round it differently.
 
     Args:
-        work (callable): What to do; it must let other threads run, as tensor operations do.
-        items (iterable): What to do it to.
+        work (callable): The function; it must let other threads run, as tensor operations do.
+        items (iterable): Its arguments.
         threads (int): The number of threads.
     """
-    before = torch.get_num_threads()
+    num_threads = torch.get_num_threads()
     pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
@@ -80,7 +81,7 @@ def map_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
         finally:
             for future in pending:
                 future.cancel()
-            torch.set_num_threads(before)  # of threads to come; the others have their own
+            torch.set_num_threads(num_threads)  # for new threads
 
 
 def _start_worker(shared: Any) -> None:

@@ -1,4 +1,4 @@
-"""Settings are fields of frozen dataclasses: one place for default, help text and bounds."""
+"""Settings as fields of frozen dataclasses, with default, help text and bounds in one place."""
 
 from collections.abc import Collection
 from dataclasses import field, fields
@@ -15,34 +15,35 @@ def setting(
     high: float | None = None,
     choices: Collection[str] | None = None,
 ) -> T:
-    """A dataclass field with what the command line needs to offer it, and what may be put in."""
+    """A dataclass field with its help text, bounds and choices, for checks and the command line."""
     metadata = {"help": help, "low": low, "high": high, "choices": choices}
     return field(default=default, metadata=metadata)
 
 
 def check_settings(config: Any) -> None:
-    """Holds every field of a dataclass of settings against its bounds.
+    """Checks that every field of a dataclass of settings is within its bounds.
 
     Raises:
         ValueError: If a value is out of bounds, naming the setting, the value and the bounds.
     """
-    for each in fields(config):
-        value, meta = getattr(config, each.name), each.metadata
-        if value is None and each.default is None:
+    for field_ in fields(config):
+        name, meta = field_.name, field_.metadata
+        value = getattr(config, name)
+        if value is None and field_.default is None:
             continue
         if meta["choices"] is not None and value not in meta["choices"]:
             raise ValueError(
-                f"Unknown {each.name!r}: {value!r}. Choose from {', '.join(meta['choices'])}."
+                f"Unknown {name!r}: {value!r}. Choose from {', '.join(meta['choices'])}."
             )
         low, high = meta["low"], meta["high"]
         if low is None and high is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{each.name!r} must be a number (got {value!r}).")
+            raise ValueError(f"{name!r} must be a number (got {value!r}).")
         # Written so that NaN, which compares as false, is refused as well:
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"at least {low}" if high is None else f"between {low} and {high}"
-            raise ValueError(f"{each.name!r} must be {bounds} (got {value}).")
+            raise ValueError(f"{name!r} must be {bounds} (got {value}).")
 
 
 def unknown(kind: str, name: str, choices: Collection[str]) -> ValueError:

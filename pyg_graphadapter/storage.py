@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and output folders that nothing foreign is written into."""
+"""Atomic writing of files, and output folders that hold nothing else."""
 
 import hashlib
 import importlib.metadata
@@ -11,7 +11,8 @@ STACK = ("pyg-graphadapter", "torch", "torch-geometric", "scikit-learn", "numpy"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Writes beside ``path`` and renames, so that a killed writer leaves the old file or none."""
+    """Writes to a temporary file and renames it, so that a killed process leaves the old file or
+    none."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -24,14 +25,14 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def prepare_folder(folder: Path, is_ours: Callable[[Path], bool]) -> None:
-    """Makes an output folder, unless there is one that holds something else.
+    """Makes an output folder, unless it holds other files.
 
     Args:
         folder (Path): The folder.
         is_ours (callable): Whether a file in it is of the kind that will be written.
 
     Raises:
-        ValueError: If it is a file, or holds something else, naming that.
+        ValueError: If it is a file, or holds another file, naming it.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"The output folder {folder} is a file: choose another name.")
@@ -53,7 +54,7 @@ def sha256(content: bytes) -> str:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the libraries that results depend on."""
-    found = {"python": platform.python_version()}
-    for name in STACK:
-        found[name] = importlib.metadata.version(name)
-    return found
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in STACK},
+    }

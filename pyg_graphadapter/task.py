@@ -1,4 +1,4 @@
-"""What a method may see: a few labelled images. What it is measured on lies in another type."""
+"""The labelled images that a method may see and, in another type, those that measure it."""
 
 import hashlib
 import json
@@ -19,34 +19,33 @@ DrawKey = tuple[int, int]  # the number of shots per class and the seed that a t
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """What a method that learns prompts needs of an encoder
-    (:class:`~pyg_graphadapter.Encoder`)."""
+    """The methods of an :class:`~pyg_graphadapter.Encoder` that prompt learning needs."""
 
     def token_ids(self, text: str) -> Tensor:
-        """The tokens of a text without special ones ``[L]``."""
+        """The tokens of a text, without special tokens ``[L]``."""
 
     def tokenize_around(
         self, names: Sequence[str], length: int, position: str
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Prompts with placeholders beside names, and where those are ``[P, length]``."""
+        """Prompts with placeholders beside names, and the positions of these ``[P, length]``."""
 
     def embed_tokens(self, input_ids: Tensor) -> Tensor:
         """Token embeddings ``[..., W]``."""
 
     def encode_embeddings(self, embeddings: Tensor, tokens: dict[str, Tensor]) -> Tensor:
-        """Features of length one ``[P, D]`` of prompts with other token embeddings."""
+        """Features of length one ``[P, D]`` of prompts with the given token embeddings."""
 
 
 @dataclass(frozen=True)
 class FewShotTask:
-    r"""A few-shot classification task over frozen features. It holds no test split, so nothing
-    that is given a task can select on one.
+    r"""A few-shot classification task over frozen features. It holds no test split, so that
+    no method can select settings on one.
 
     Args:
         class_names (tuple of str): The names of the classes.
         text (torch.Tensor): The class text features.
         support (Features): The few labelled images.
-        validation (Features, optional): Further labelled images for selection.
+        validation (Features, optional): More labelled images, for selection.
             (default: :obj:`None`)
         logit_scale (float, optional): The factor of the cosine, :math:`s`, about 100 for CLIP.
             (default: :obj:`100.0`)
@@ -91,21 +90,23 @@ class FewShotTask:
         )
 
     def fewer(self, shots: int) -> "FewShotTask":
-        r"""The task of the first :math:`K` images of every class and, of validation, the first
-        :math:`\min(K, 4)`: what a draw of as many would be."""
-        few = min(shots, MAX_VALIDATION_SHOTS)
+        r"""The task with the first :math:`K` support images and the first :math:`\min(K, 4)`
+        validation images of every class. It equals a draw of :math:`K` shots."""
+        val_shots = min(shots, MAX_VALIDATION_SHOTS)
         return replace(
             self,
-            support=_first_of_each(self.support, shots),
-            validation=None if self.validation is None else _first_of_each(self.validation, few),
+            support=_first_per_class(self.support, shots),
+            validation=None
+            if self.validation is None
+            else _first_per_class(self.validation, val_shots),
         )
 
     def with_support(self, index: Tensor) -> "FewShotTask":
-        """The task with the support images at ``index`` ``[M]`` alone, and no validation."""
+        """The task with only the support images at ``index`` ``[M]``, and no validation."""
         return replace(self, support=self.support.select(index), validation=None)
 
 
-def _first_of_each(features: Features, count: int) -> Features:
+def _first_per_class(features: Features, count: int) -> Features:
     """The first images of every class, in their order."""
     by_class = features.y.argsort(stable=True)
     y = features.y[by_class]
@@ -120,7 +121,7 @@ class ShiftedTest:
     Args:
         name (str): Its name.
         test (Features): Its images, whose labels count its own classes.
-        classes (torch.Tensor): Which classes of the task these are ``[C']``.
+        classes (torch.Tensor): The index of each of its classes in the task ``[C']``.
     """
 
     name: str
@@ -131,7 +132,7 @@ class ShiftedTest:
     def by_name(
         cls, name: str, test: Features, class_names: Sequence[str], learned: Sequence[str]
     ) -> "ShiftedTest":
-        """Finds the classes among those of the task, whatever their order, case and ``_`` or ``-``.
+        """Matches the classes with those of the task, ignoring order, case, ``_`` and ``-``.
 
         Args:
             name (str): Its name.
@@ -140,28 +141,27 @@ class ShiftedTest:
             learned (sequence of str): The classes of the task.
 
         Raises:
-            ValueError: If it has a class that the task has not.
+            ValueError: If the task lacks one of its classes.
         """
-        index = {normalize_class_name(each): i for i, each in enumerate(learned)}
-        strange = [each for each in class_names if normalize_class_name(each) not in index]
-        if strange:
+        index = {normalize_class_name(class_name): i for i, class_name in enumerate(learned)}
+        keys = [normalize_class_name(class_name) for class_name in class_names]
+        unknown = [class_names[i] for i, key in enumerate(keys) if key not in index]
+        if unknown:
             raise ValueError(
-                f"The shifted test set {name} has the class {strange[0]!r}, which is none of the "
-                f"{len(learned)} that are learned: rename or remove it."
+                f"The shifted test set {name} has the class {unknown[0]!r}, which is not one of "
+                f"the {len(learned)} learned classes: rename or remove it."
             )
-        return cls(
-            name, test, torch.tensor([index[normalize_class_name(each)] for each in class_names])
-        )
+        return cls(name, test, torch.tensor([index[key] for key in keys]))
 
 
 @dataclass(frozen=True)
 class NewClasses:
-    """Classes that a task does not have, to be classified among themselves.
+    """Classes that a task does not have. They are classified among themselves.
 
     Args:
         class_names (tuple of str): Their names.
         text (torch.Tensor): Their text features ``[C', D]``.
-        test (Features): Their test images, whose labels count them.
+        test (Features): Their test images, whose labels count these classes.
     """
 
     class_names: tuple[str, ...]
@@ -169,52 +169,19 @@ class NewClasses:
     test: Features
 
 
-def base_and_new(file: FeatureFile) -> tuple[FeatureFile, FeatureFile]:
-    """The first half of the classes, by label, and the rest, as
-    :func:`pyg_graphadapter.data.base_and_new` has it.
-
-    Raises:
-        ValueError: If there are fewer than two classes.
-    """
-    num_classes = len(file.class_names)
-    if num_classes < 2:
-        raise ValueError(f"Base and new classes need at least two classes (got {num_classes}).")
-    num_base = -(-num_classes // 2)
-
-    def classes(low: int, high: int) -> FeatureFile:
-        def part(features: Features | None) -> Features | None:
-            if features is None:
-                return None
-            kept = features.select(((features.y >= low) & (features.y < high)).nonzero().flatten())
-            return Features(kept.x, kept.y - low)
-
-        train = part(file.train)
-        assert train is not None
-        return replace(
-            file,
-            class_names=file.class_names[low:high],
-            text=file.text[low:high],
-            train=train,
-            val=part(file.val),
-            test=part(file.test),
-        )
-
-    return classes(0, num_base), classes(num_base, num_classes)
-
-
 @dataclass(frozen=True)
 class EvaluationTask:
     """A few-shot task together with the test split that it must not see.
 
     Args:
-        task (FewShotTask): What a method is fitted on.
-        test (Features): What it is measured on.
-        shifted (tuple of ShiftedTest, optional): Further test sets, of other distributions.
+        task (FewShotTask): The task that a method is fitted on.
+        test (Features): The images that it is measured on.
+        shifted (tuple of ShiftedTest, optional): More test sets, of other distributions.
             (default: :obj:`()`)
-        new (NewClasses, optional): Classes that it does not have. (default: :obj:`None`)
+        new (NewClasses, optional): Classes that the task does not have. (default: :obj:`None`)
 
     Raises:
-        ValueError: If they do not fit together.
+        ValueError: If the parts do not fit together.
     """
 
     task: FewShotTask
@@ -223,16 +190,16 @@ class EvaluationTask:
     new: NewClasses | None = None
 
     def __post_init__(self) -> None:
-        """Checks that both fit together."""
+        """Checks that the parts fit together."""
         check_fits(self.test, self.task.text, "test_features")
-        for each in self.shifted:
-            check_fits(each.test, self.task.text[each.classes], each.name)
+        for shifted in self.shifted:
+            check_fits(shifted.test, self.task.text[shifted.classes], shifted.name)
         if self.new is not None:
             check_fits(self.new.test, self.new.text, "new classes")
 
     @classmethod
     def from_file(cls, file: FeatureFile, shots: int, seed: int) -> "EvaluationTask":
-        """Draws a task from a feature file (:func:`draw_task`), with the file's test split.
+        """Draws the task from a feature file (:func:`draw_task`), with the file's test split.
 
         Raises:
             ValueError: If a class has too few images, or the file has no test split.
@@ -242,34 +209,38 @@ class EvaluationTask:
         return cls(draw_task(file, shots, seed), file.test)
 
     def sha256(self) -> str:
-        """The SHA-256 of all that a result depends on, save the text encoder."""
+        """The SHA-256 of everything that a result depends on, except the text encoder."""
         task = self.task
-        names = [list(task.class_names), task.logit_scale, [each.name for each in self.shifted]]
+        names = [
+            list(task.class_names),
+            task.logit_scale,
+            [shifted.name for shifted in self.shifted],
+        ]
         features = {"support": task.support, "validation": task.validation, "test": self.test}
-        features |= {f"shifted {i}": each.test for i, each in enumerate(self.shifted)}
+        features |= {f"shifted {i}": shifted.test for i, shifted in enumerate(self.shifted)}
         tensors = {"text": task.text}
-        tensors |= {f"classes {i}": each.classes for i, each in enumerate(self.shifted)}
+        tensors |= {f"classes {i}": shifted.classes for i, shifted in enumerate(self.shifted)}
         if self.new is not None:
             names.append(list(self.new.class_names))
             features["new"], tensors["new text"] = self.new.test, self.new.text
-        for name, part in features.items():
-            if part is not None:
-                tensors |= {f"{name} x": part.x, f"{name} y": part.y}
-        found = hashlib.sha256(json.dumps(names).encode())
+        for name, images in features.items():
+            if images is not None:
+                tensors |= {f"{name} x": images.x, f"{name} y": images.y}
+        digest = hashlib.sha256(json.dumps(names).encode())
         for name, tensor in tensors.items():
-            found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            found.update(tensor.cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a result says of the features that it was measured on.
+    """The origin of the features that a result was measured on.
 
     Args:
         name (str): The name of the file or the data set.
-        model (str, optional): The encoder, where it is known. (default: :obj:`None`)
-        skipped (int, optional): How many images could not be decoded. (default: :obj:`0`)
+        model (str, optional): The encoder, if it is known. (default: :obj:`None`)
+        skipped (int, optional): The number of images that could not be decoded. (default: :obj:`0`)
     """
 
     name: str
@@ -278,8 +249,8 @@ class Origin:
 
 
 def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:
-    r"""Draws :math:`K` training images a class and, where the file has a validation split,
-    :math:`\min(K, 4)` validation images, without replacement (CoOp's protocol).
+    r"""Draws :math:`K` training images per class and, if the file has a validation split,
+    :math:`\min(K, 4)` validation images per class, without replacement (CoOp's protocol).
 
     Raises:
         ValueError: If a class has fewer training images than :obj:`shots`, naming it.

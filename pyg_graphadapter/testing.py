@@ -27,19 +27,19 @@ def fake_features(
     text_noise: float = 1.0,
     image_noise: float = 1.0,
 ) -> FeatureFile:
-    r"""Made-up features of a dual encoder, with what makes real ones hard: image features spread
-    about their class, text features point beside it, and the two kinds lie apart.
+    r"""Random features of a dual encoder that are hard for the same reasons as real ones: image
+    features spread around their class, text features point beside it, and both lie apart.
 
     Args:
         num_classes (int, optional): The number of classes :math:`C`. (default: :obj:`10`)
         channels (int, optional): The width :math:`D`. (default: :obj:`32`)
-        shots (int, optional): Training images a class. (default: :obj:`16`)
-        tests (int, optional): Test images a class. (default: :obj:`20`)
-        views (int, optional): Views a training image. (default: :obj:`1`)
+        shots (int, optional): Training images per class. (default: :obj:`16`)
+        tests (int, optional): Test images per class. (default: :obj:`20`)
+        views (int, optional): Views per training image. (default: :obj:`1`)
         seed (int, optional): The seed. (default: :obj:`0`)
-        text_noise (float, optional): How far texts point beside their class, as a multiple of the
-            length of what sets it apart. (default: :obj:`1.0`)
-        image_noise (float, optional): How far images spread, likewise. (default: :obj:`1.0`)
+        text_noise (float, optional): The distance of texts from their class, as a multiple of the
+            distance of the class from the mean of all classes. (default: :obj:`1.0`)
+        image_noise (float, optional): The spread of images, in the same unit. (default: :obj:`1.0`)
 
     Example:
         >>> fake_features(num_classes=3, channels=8, shots=2).train.x.shape
@@ -76,26 +76,26 @@ def fake_images(
     size: tuple[int, int] = (40, 32),
     seed: int = 0,
 ) -> Path:
-    """Writes noisy images into a folder of class folders, each class in a colour of its own.
+    """Writes noisy images into a folder of class folders. Every class has its own colour.
 
     Args:
-        folder (Path): The folder; made if it is not there.
+        folder (Path): The folder; created if it does not exist.
         num_classes (int, optional): The number of classes. (default: :obj:`3`)
-        per_class (int, optional): Images a class. (default: :obj:`4`)
-        splits (dict, optional): Images a class of every split, as ``{"train": 4, "test": 2}``, each
-            in a folder of its own. (default: :obj:`None`)
+        per_class (int, optional): Images per class. (default: :obj:`4`)
+        splits (dict, optional): Images per class of every split, as ``{"train": 4, "test": 2}``.
+            Every split has its own folder. (default: :obj:`None`)
         size (tuple of int, optional): Width and height in pixels. (default: :obj:`(40, 32)`)
         seed (int, optional): The seed. (default: :obj:`0`)
     """
     generator = np.random.default_rng(seed)
     colours = np.random.default_rng(0).integers(40, 216, (num_classes, 3))
-    parts = {folder / split: count for split, count in (splits or {}).items()}
-    for part, count in (parts or {folder: per_class}).items():
+    counts = {folder / split: count for split, count in (splits or {}).items()}
+    for split_folder, count in (counts or {folder: per_class}).items():
         for c in range(num_classes):
-            (part / f"class_{c}").mkdir(parents=True, exist_ok=True)
+            (split_folder / f"class_{c}").mkdir(parents=True, exist_ok=True)
             for i in range(count):
                 suffix = "png" if i % 2 else "jpg"
-                path = part / f"class_{c}" / f"{i}.{suffix}"
+                path = split_folder / f"class_{c}" / f"{i}.{suffix}"
                 _noisy(colours[c], size, generator).save(path)
     return folder
 
@@ -103,19 +103,19 @@ def fake_images(
 def fake_benchmarks(
     root: Path, names: Sequence[str] = tuple(BENCHMARKS), num_classes: int = 4, per_class: int = 3
 ) -> Path:
-    """Writes benchmarks of a few noisy images in their true layouts, each class in a colour of its
-    own, the same in all.
+    """Writes benchmarks of a few noisy images in their true layouts. Every class has its own
+    colour, which is the same in all benchmarks.
 
     Args:
         root (Path): The folder of all benchmarks.
-        names (sequence of str, optional): Which. (default: all)
+        names (sequence of str, optional): The benchmarks. (default: all)
         num_classes (int, optional): The number of classes. (default: :obj:`4`)
-        per_class (int, optional): Images a class in every split. (default: :obj:`3`)
+        per_class (int, optional): Images per class in every split. (default: :obj:`3`)
     """
     for number, name in enumerate(names):
-        found = BENCHMARKS[name]
-        folder = root / found.folder
-        images = folder / found.images
+        layout = BENCHMARKS[name]
+        folder = root / layout.folder
+        images = folder / layout.images
         images.mkdir(parents=True, exist_ok=True)
         generator = np.random.default_rng(number)
         rows = {
@@ -127,25 +127,27 @@ def fake_benchmarks(
         classes = [f"class_{c}" for c in range(num_classes)]
         ids = [f"n{c:08}" for c in range(num_classes)]
         pairs = [f"{key} {label}" for key, label in zip(ids, classes, strict=True)]
-        if found.listing.endswith(".json"):
+        if layout.listing.endswith(".json"):
             content = {s: [[path, c, classes[c]] for path, c in r] for s, r in rows.items()}
-            (folder / found.listing).write_text(json.dumps(content))
+            (folder / layout.listing).write_text(json.dumps(content))
             files = {images / path: c for r in rows.values() for path, c in r}
-        elif found.listing == "variants.txt":
-            (folder / found.listing).write_text("\n".join(classes) + "\n")
+        elif layout.listing == "variants.txt":
+            (folder / layout.listing).write_text("\n".join(classes) + "\n")
             for split, r in rows.items():
                 lines = [f"{Path(path).stem} {classes[c]}\n" for path, c in r]
                 (folder / f"images_variant_{split}.txt").write_text("".join(lines))
             files = {images / path: c for r in rows.values() for path, c in r}
         elif name == "imagenet":
-            (folder / found.listing).write_text("\n".join(pairs) + "\n")
+            (folder / layout.listing).write_text("\n".join(pairs) + "\n")
             files = {images / "train" / ids[c] / path: c for path, c in rows["train"]}
             files |= {images / "val" / ids[c] / path: c for path, c in rows["test"]}
         else:
-            (folder / found.listing).write_text("\n".join(pairs) + "\n")
-            own = rows["test"] if name in ("imagenetv2", "imagenet_sketch") else rows["test"][3:]
+            (folder / layout.listing).write_text("\n".join(pairs) + "\n")
+            test_rows = (
+                rows["test"] if name in ("imagenetv2", "imagenet_sketch") else rows["test"][3:]
+            )
             keys = [str(c) for c in range(num_classes)] if name == "imagenetv2" else ids
-            files = {images / keys[c] / path: c for path, c in own}
+            files = {images / keys[c] / path: c for path, c in test_rows}
         for path, c in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             _noisy(COLOURS[c % len(COLOURS)], (40, 32), generator).save(path)

@@ -8,6 +8,7 @@ import torch
 
 from pyg_graphadapter import FeatureFile
 from pyg_graphadapter.feature_file import read_images
+from pyg_graphadapter.features import num_base_classes
 from pyg_graphadapter.testing import fake_features
 
 
@@ -73,7 +74,7 @@ def test_names_and_scale_have_defaults(file, tmp_path):
         ({"test_features": np.zeros((8, 8))}, "all zero, in rows 0, 1"),
         ({"test_features": np.full((8, 8), np.inf)}, "'test_features'.* must be finite"),
         ({"test_labels": np.full(8, 4)}, r"Labels must lie in \[0, 4\).*got 4 with 'test_f"),
-        ({"test_labels": None}, "come together"),
+        ({"test_labels": None}, "are needed together"),
         ({"train_features": None}, "has no train_features"),
         ({"logit_scale": np.array(4.6)}, r"about 100 .*got 4.6.*exp\(logit_scale\)"),
         ({"logit_scale": np.array([1.0, 2.0])}, "must be one number"),
@@ -86,6 +87,22 @@ def test_content_that_does_not_fit_is_named(file, tmp_path, changed, message):
     with pytest.raises(ValueError, match=message) as error:
         FeatureFile.load(tmp_path / "f.npz")
     assert "f.npz" in str(error.value)
+
+
+def test_base_and_new_classes_of_an_odd_number():
+    file = fake_features(num_classes=5, channels=8, shots=3, tests=2)
+    base, new = file.base_and_new()
+    assert base.class_names + new.class_names == file.class_names
+    assert len(base.class_names) == num_base_classes(5) == 3
+    assert base.val is None
+    torch.testing.assert_close(new.text, file.text[3:])
+    torch.testing.assert_close(new.train.x, file.train.x[9:])
+    assert new.test.y.tolist() == [0, 0, 1, 1]
+
+
+def test_one_class_has_no_halves():
+    with pytest.raises(ValueError, match=r"need at least two classes \(got 1\)"):
+        fake_features(num_classes=1).base_and_new()
 
 
 def test_the_scale_must_be_positive(file):

@@ -23,7 +23,7 @@ def test_the_mean_of_views_is_that_of_their_directions():
     [
         (torch.ones(2), torch.zeros(2, dtype=torch.long), r"\[N, D\] or \[N, V, D\]"),
         (torch.ones(2, 2).long(), torch.zeros(2, dtype=torch.long), "floating-point"),
-        (torch.ones(2, 2), torch.zeros(3, dtype=torch.long), "one label an image"),
+        (torch.ones(2, 2), torch.zeros(3, dtype=torch.long), "one label per image"),
         (torch.ones(2, 2), torch.zeros(2), "integers"),
         (torch.ones(2, 2), torch.zeros(2, dtype=torch.bool), "integers"),
         (torch.ones(2, 2), torch.tensor([0, -1]), r"negative \(got -1\)"),

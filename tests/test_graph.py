@@ -166,7 +166,7 @@ def test_duplicates_and_zero_rows(k):
 @pytest.mark.parametrize(("k", "loop", "used"), [(5, False, 4), (99, True, 5)])
 def test_too_many_neighbours_are_clamped_with_a_warning(k, loop, used):
     x = torch.rand(5, 3)
-    with pytest.warns(UserWarning, match=f"5 nodes has no {k} neighbours a node: using {used}"):
+    with pytest.warns(UserWarning, match=f"5 nodes has no {k} neighbours per node: using {used}"):
         graph = knowledge_graph(x, k, loop=loop)
     torch.testing.assert_close(dense(graph), dense(knowledge_graph(x, loop=loop)))
 
@@ -192,10 +192,10 @@ def test_no_class_and_no_query(nodes, queries, k):
 @pytest.mark.parametrize("settings", [{}, {"k": 3}, {"k": 3, "symmetric": True}])
 def test_weights_have_the_type_of_the_features(dtype, settings):
     x = (torch.randn(8, 6) + 0.3).to(dtype)
-    before = x.clone()
+    original = x.clone()
     graph = knowledge_graph(x, **settings)
     assert graph.edge_weight.dtype == dtype
-    assert torch.equal(x, before)
+    assert torch.equal(x, original)
     # Half precision is computed in single precision, and rounded at the end:
     expected = knowledge_graph(x.float(), **settings)
     assert torch.equal(graph.edge_index, expected.edge_index)
@@ -234,7 +234,11 @@ def test_row_blocks_hold_at_most_a_square():
         (torch.ones(2, 3), {"k": 0}, r"'k' must be at least 1 \(got 0\)"),
         (torch.ones(2, 3), {"k": -2}, r"'k' must be at least 1 \(got -2\)"),
         (torch.ones(2, 3), {"groups": 0}, r"'groups' must be at least 1 \(got 0\)"),
-        (torch.ones(2, 3), {"groups": torch.zeros(3)}, r"'groups' needs one entry a node.* \[3\]"),
+        (
+            torch.ones(2, 3),
+            {"groups": torch.zeros(3)},
+            r"'groups' needs one entry per node.* \[3\]",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(x, settings, message):
@@ -290,9 +294,12 @@ def test_dual_graph_holds_both_graphs_and_their_queries():
     assert data.validate()
     assert set(data.node_types) == {"text", "image", "query"}
     for side, x in (("text", text), ("image", image)):
-        among = knowledge_graph(x, symmetric=True, **settings)
-        joined = cosine_edges(x, query, **settings)
-        for target, expected in ((side, (among.edge_index, among.edge_weight)), ("query", joined)):
+        node_graph = knowledge_graph(x, symmetric=True, **settings)
+        query_edges = cosine_edges(x, query, **settings)
+        for target, expected in (
+            (side, (node_graph.edge_index, node_graph.edge_weight)),
+            ("query", query_edges),
+        ):
             store = data[side, "to", target]
             assert torch.equal(store.edge_index, expected[0])
             assert torch.equal(store.edge_weight, expected[1])
@@ -335,7 +342,7 @@ def test_edges_of_a_sparse_matrix_come_source_first():
 
 
 def test_a_weight_too_many_is_refused():
-    with pytest.raises(ValueError, match=r"one weight an edge \(got \[7\] for 6 edges\)"):
+    with pytest.raises(ValueError, match=r"one weight per edge \(got \[7\] for 6 edges\)"):
         weighted_degree(EDGE_INDEX, torch.ones(7))
 
 
@@ -385,8 +392,8 @@ def test_no_image_at_all():
         ([0, 0, 7], {}, r"6 of 8 classes .*: '1', '2', '3', '4', '5', …\."),
         ([0, 0, -1], {}, r"\[0, 1\) \(got -1 to 0\)"),
         ([0, 0, 3], {"num_classes": 3}, r"\[0, 3\) \(got 0 to 3\)"),
-        ([0, 0], {}, r"one label an image \(got \[2\] for 3\)"),
-        ([[0], [0], [0]], {}, r"one label an image \(got \[3, 1\] for 3\)"),
+        ([0, 0], {}, r"one label per image \(got \[2\] for 3\)"),
+        ([[0], [0], [0]], {}, r"one label per image \(got \[3, 1\] for 3\)"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(y, settings, message):

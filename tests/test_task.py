@@ -14,7 +14,7 @@ def file():
 
 
 def test_a_task_holds_no_test_split():
-    assert {each.name for each in fields(FewShotTask)} == {
+    assert {field.name for field in fields(FewShotTask)} == {
         "class_names",
         "text",
         "support",
@@ -32,7 +32,7 @@ def test_drawing_from_a_file(file):
     assert evaluation.task.num_classes == 4
 
 
-def test_validation_images_are_at_most_four_a_class(file):
+def test_validation_images_are_at_most_four_per_class(file):
     task = draw_task(replace(file, val=file.train), shots=5, seed=1)
     assert torch.bincount(task.validation.y).tolist() == [4] * 4
     task = draw_task(replace(file, val=file.train), shots=2, seed=1)
@@ -98,13 +98,10 @@ def test_the_hash_depends_on_the_shapes_of_tensors():
     y = torch.tensor([0, 1])
     task = FewShotTask(("cat", "dog"), torch.eye(2), Features(torch.eye(2), y))
 
-    def sha256(shape):
-        # The same bytes, as two views of width two or four views of width one:
-        new = NewClasses(("bird", "fish"), torch.ones(2, shape[2]), task.support)
-        object.__setattr__(new, "test", Features(torch.ones(shape), y))
-        object.__setattr__(new, "text", torch.ones(4).reshape(-1, shape[2]))
-        evaluation = EvaluationTask(task, task.support)
-        object.__setattr__(evaluation, "new", new)
-        return evaluation.sha256()
+    def sha256(width):
+        # The same bytes, as features of width two or one:
+        test = Features(torch.ones(8).reshape(2, -1, width), y)
+        new = NewClasses(("bird", "fish"), torch.ones(4).reshape(-1, width), test)
+        return EvaluationTask(task, task.support, new=new).sha256()
 
-    assert sha256((2, 2, 2)) != sha256((2, 4, 1))
+    assert sha256(2) != sha256(1)

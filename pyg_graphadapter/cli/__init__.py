@@ -1,24 +1,55 @@
-"""The command ``graphadapter``."""
+"""The command ``graphadapter``. Each command is imported when it is called."""
 
+import importlib
 import logging
 import warnings
 from typing import Annotated, Any
 
-import datasets
-import transformers
 import typer
+from typer.core import TyperGroup
 
 from pyg_graphadapter import __version__
-from pyg_graphadapter.cli import cache, data
 from pyg_graphadapter.cli.arguments import debug_mode
-from pyg_graphadapter.cli.images import demo, encode
-from pyg_graphadapter.cli.methods import compare, fit
-from pyg_graphadapter.cli.predict import predict
-from pyg_graphadapter.cli.report import report
+
+# The commands, each in the module of its name, and what the list of commands says of them:
+COMMANDS = {
+    "demo": "Show what a few labelled images bring, on a built-in model and built-in images.",
+    "fit": "Fit a classifier to a few images per class, and save it.",
+    "predict": "Classify images or features with a saved classifier.",
+    "compare": "Compare methods over shots and seeds.",
+    "report": "Make tables, a figure and an HTML page of result files.",
+    "encode": "Encode images and class names to a feature file.",
+    "methods": "List the methods, or show one with its formula and settings.",
+    "data": "Look at data sets, and draw few shots from them.",
+    "cache": "List and clean the feature cache.",
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists its commands without importing them, and imports the one that is run."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, imported from its module."""
+        name, _, arguments = super().resolve_command(ctx, args)
+        module = importlib.import_module(f"{__name__}.{name}")
+        command = typer.main.get_command(module.app)
+        command.name = name
+        return name, command, arguments
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command; Ctrl-C ends it in one line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("Stopped; run the command again to continue.", err=True)
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -28,8 +59,8 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     typer.echo(f"Warning: {message}", err=True)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         typer.echo(f"graphadapter {__version__}")
         raise typer.Exit
 
@@ -41,23 +72,17 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Adapt a frozen CLIP-like model to your own classes with a few labelled images."""
+    """Teach a CLIP-like model your own classes from a few labelled images per class."""
     debug_mode.set(debug)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     warnings.showwarning = _show_warning
     if not debug:
-        transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        datasets.disable_progress_bars()
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
-for command in (demo, encode, compare, report, fit, predict):
-    app.command()(command)
-app.add_typer(data.app, name="data")
-app.add_typer(cache.app, name="cache")
+def _not_loaded() -> None:
+    """Stands for a command in the list of commands."""
 
 
-def main() -> None:
-    """Runs the command line."""
-    app()
+for name, help_text in COMMANDS.items():
+    app.command(name, help=help_text)(_not_loaded)

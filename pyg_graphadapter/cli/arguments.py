@@ -1,21 +1,19 @@
-"""Arguments that several commands have, and what their values become."""
+"""Arguments that several commands have, and the conversion of their values."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import fields
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.adapters import ADAPTERS, adapter_class
-from pyg_graphadapter.data import FEW_SHOT_BENCHMARKS, benchmark
-from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.image_source import ImageSource
-from pyg_graphadapter.encoding.sources import Source
+from pyg_graphadapter.adapters import ADAPTERS
+from pyg_graphadapter.settings import unknown
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from pyg_graphadapter.encoding.sources import Source
+
 ALL = "all"
 METHODS = ", ".join(ADAPTERS)
 debug_mode: ContextVar[bool] = ContextVar("debug", default=False)
@@ -29,17 +27,13 @@ DataOrBenchmarks = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help=f"{DATA_HELP}; with --root also names of benchmarks, with commas between them, or "
-        "all (the 11).",
+        help=f"{DATA_HELP}. With --root also names of benchmarks, separated by commas, or all.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")]
 Model = Annotated[
     str | None,
-    typer.Option(
-        help="Encoder of images: a folder, an id on the Hugging Face hub, or builtin.",
-        rich_help_panel="Images",
-    ),
+    typer.Option(help="Encoder of images: a folder, an id on the Hugging Face hub, or builtin."),
 ]
 Templates = Annotated[
     list[str] | None,
@@ -47,34 +41,37 @@ Templates = Annotated[
         "--template",
         help="Prompt with {} for the class name; give several to average them.",
         show_default="a photo of a {}.",
-        rich_help_panel="Images",
     ),
 ]
 LogitScale = Annotated[
     float | None,
     typer.Option(
-        help="Factor of the cosine, about 100 for CLIP.",
-        show_default="the file's, else 100",
+        help="Factor of the cosine, about 100 for CLIP.", show_default="the file's, else 100"
     ),
 ]
 Select = Annotated[
     bool,
     typer.Option(
         "--select/--no-select",
-        help="Choose settings inside the few shots, by cross-validation, unless they are given.",
+        help="Choose settings that are not given by cross-validation inside the few shots.",
     ),
 ]
 
 
+def new_app() -> typer.Typer:
+    """The app of a command or of a group of commands."""
+    return typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
 def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
-    """A mistake ends in one sentence and exit code 1, a traceback only under ``--debug``."""
+    """A mistake ends in one sentence and exit code 1, with a traceback only under ``--debug``."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
         except BrokenPipeError:
-            raise  # the reader closed: not a mistake, typer ends quietly
+            raise  # the reader closed the pipe: not a mistake, typer ends quietly
         except (ValueError, OSError) as error:
             if debug_mode.get():
                 raise
@@ -86,62 +83,63 @@ def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def as_usage_error() -> Iterator[None]:
-    """A value that a command cannot be given ends in exit code 2."""
+    """A value that a command does not accept ends in exit code 2."""
     try:
         yield
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
 
-def numbers(text: str, name: str) -> list[int]:
-    """Whole numbers with commas between them."""
+def numbers(text: str, option: str) -> list[int]:
+    """Whole numbers separated by commas."""
     try:
-        return list(dict.fromkeys(int(part) for part in text.split(",")))
+        return list(dict.fromkeys(int(number) for number in text.split(",")))
     except ValueError as error:
         raise typer.BadParameter(
-            f"{name} takes whole numbers with commas between them, as in 1,2,4 (got {text!r})."
+            f"{option} takes whole numbers separated by commas, as in 1,2,4 (got {text!r})."
         ) from error
 
 
 def method_names(text: str) -> list[str]:
-    """Names of methods with commas between them."""
-    methods = _parts(text, ADAPTERS)
-    with as_usage_error():
-        for method in methods:
-            adapter_class(method)
-    return methods
+    """Names of methods separated by commas, or ``all``."""
+    return _known_names(text, "method", ADAPTERS)
 
 
 def benchmark_names(text: str) -> list[str]:
-    """Names of benchmarks with commas between them, or ``all`` of the 11."""
-    names = _parts(text, FEW_SHOT_BENCHMARKS)
-    with as_usage_error():
-        for name in names:
-            benchmark(name)
-    return names
+    """Names of benchmarks separated by commas, or ``all`` few-shot benchmarks."""
+    from pyg_graphadapter.data import BENCHMARKS, FEW_SHOT_BENCHMARKS  # loads datasets
+
+    return _known_names(
+        ",".join(FEW_SHOT_BENCHMARKS) if text == ALL else text, "benchmark", BENCHMARKS
+    )
 
 
-def _parts(text: str, every: Iterable[str]) -> list[str]:
-    parts = every if text == ALL else (part.strip() for part in text.split(","))
-    return list(dict.fromkeys(parts))
+def _known_names(text: str, kind: str, table: Iterable[str]) -> list[str]:
+    choices = list(table)
+    names = choices if text == ALL else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in choices:
+            raise typer.BadParameter(str(unknown(kind, name, choices)))
+    return list(dict.fromkeys(names))
 
 
-def take(config: type[T], settings: dict[str, Any], **more: Any) -> T:
-    """The configuration that is among ``settings``, which is taken out of them."""
-    given = {f.name: settings.pop(f.name) for f in fields(config) if f.name in settings}  # type: ignore[arg-type]
-    with as_usage_error():
-        return config(**more, **given)
+def silence_libraries() -> None:
+    """Keeps the reports and progress bars of transformers and datasets from the user."""
+    import datasets
+    import transformers
+
+    if not debug_mode.get():
+        transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        datasets.disable_progress_bars()
 
 
-def take_encoding(settings: dict[str, Any], templates: list[str] | None) -> EncodingConfig:
-    """How to encode images, which is taken out of ``settings``."""
-    return take(EncodingConfig, settings, **({"templates": tuple(templates)} if templates else {}))
-
-
-def show_skipped(source: Source) -> None:
-    """What became of the images, on the error stream."""
-    if isinstance(source, ImageSource):
-        for name, reason in source.dataset_encoder.summary.skipped.items():
-            typer.echo(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}",
-                       err=True)  # fmt: skip
-        typer.echo(str(source.dataset_encoder.summary), err=True)
+def show_skipped(source: "Source") -> None:
+    """Shows on the error stream how many images were encoded, and which were skipped."""
+    encoder = getattr(source, "dataset_encoder", None)  # of images
+    if encoder is None:
+        return
+    for name, reason in encoder.summary.skipped.items():
+        typer.echo(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}",
+                   err=True)  # fmt: skip
+    typer.echo(str(encoder.summary), err=True)

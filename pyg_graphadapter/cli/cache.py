@@ -1,16 +1,18 @@
-"""Commands about the feature cache: ``cache info``, ``cache verify``, ``cache gc``."""
+"""Commands about the feature cache: ``cache list`` and ``cache gc``."""
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyg_graphadapter.cli.arguments import one_sentence
-from pyg_graphadapter.encoding.cache_folder import DAY, cached_features, collect_garbage, verify
+from pyg_graphadapter.cli.arguments import new_app, one_sentence
 from pyg_graphadapter.encoding.config import default_cache_folder
 
-app = typer.Typer(no_args_is_help=True, help="Look after the feature cache.")
+if TYPE_CHECKING:
+    from pyg_graphadapter.encoding.cache_folder import CachedFeatures
+
+app = new_app()
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -23,51 +25,69 @@ Folder = Annotated[
 
 @app.callback()
 def cache() -> None:
-    """Look after the feature cache."""
+    """List and clean the feature cache."""
 
 
-@app.command()
+@app.command("list")
 @one_sentence
-def info(cache_dir: Folder = None) -> None:
-    """Say what is in the cache: of which encoder, how many images, how much space, when last used.
+def list_features(
+    cache_dir: Folder = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read everything and compare checksums. Damaged shards are moved aside, and their "
+            "images are encoded again when needed. Ends with 1 if anything is damaged or missing.",
+        ),
+    ] = False,
+) -> None:
+    """List the cached features: their encoder, number of images, size and last use.
 
-    Example: graphadapter cache info
+    Example: graphadapter cache list
     """
     folder = cache_dir or default_cache_folder()
-    found = cached_features(folder)
+    if verify:
+        _verify(folder)
+    else:
+        _list(folder)
+
+
+def _list(folder: Path) -> None:
+    from pyg_graphadapter.encoding.cache_folder import cached_features
+
+    entries = cached_features(folder)
     typer.echo(f"{'images':>10} {'MB':>8} {'days unused':>11}  features of")
-    for each in found:
-        about = each.depends_on
-        views = (
-            f"{about.get('views', 1)} views, seed {about['seed']}" if "seed" in about else "1 view"
-        )
-        unused = max(0.0, time.time() - each.used) / DAY
-        typer.echo(
-            f"{each.images:>10,} {each.num_bytes / 1e6:>8,.1f} {unused:>11.1f}  "
-            f"{about.get('model')}, {about.get('dtype')}, {views} ({each.folder.name[:8]})"
-        )
-    total = sum(each.num_bytes for each in found)
-    typer.echo(f"{folder}: {len(found)} kinds of features, {total / 1e6:,.1f} MB.")
+    for entry in entries:
+        typer.echo(_line(entry))
+    total = sum(entry.num_bytes for entry in entries)
+    typer.echo(f"{folder}: {len(entries)} kinds of features, {total / 1e6:,.1f} MB.")
 
 
-@app.command("verify")
-@one_sentence
-def verify_all(cache_dir: Folder = None) -> None:
-    """Read everything and compare checksums; what is damaged is moved aside, and encoded again when
-    it is needed. Ends with 1 if anything was damaged or missing.
+def _line(entry: "CachedFeatures") -> str:
+    from pyg_graphadapter.encoding.cache_folder import DAY
 
-    Example: graphadapter cache verify
-    """
-    found = verify(cache_dir or default_cache_folder())
-    for path in found.damaged:
+    about = entry.depends_on
+    views = f"{about.get('views', 1)} views, seed {about['seed']}" if "seed" in about else "1 view"
+    days_unused = max(0.0, time.time() - entry.used) / DAY
+    return (
+        f"{entry.images:>10,} {entry.num_bytes / 1e6:>8,.1f} {days_unused:>11.1f}  "
+        f"{about.get('model')}, {about.get('dtype')}, {views} ({entry.folder.name[:8]})"
+    )
+
+
+def _verify(folder: Path) -> None:
+    from pyg_graphadapter.encoding.cache_folder import verify
+
+    verified = verify(folder)
+    for path in verified.damaged:
         typer.echo(f"Damaged: {path}", err=True)
-    for path in found.missing:
+    for path in verified.missing:
         typer.echo(f"Missing: {path}", err=True)
     typer.echo(
-        f"{found.shards} shards are whole, {len(found.damaged)} are damaged, "
-        f"{len(found.missing)} are missing."
+        f"{verified.shards} shards are whole, {len(verified.damaged)} are damaged, "
+        f"{len(verified.missing)} are missing."
     )
-    if found.damaged or found.missing:
+    if verified.damaged or verified.missing:
         raise typer.Exit(1)
 
 
@@ -80,9 +100,11 @@ def collect(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Remove features of this model.")] = None,
 ) -> None:
-    """Remove what killed writers left and what was damaged and, if asked for, features.
+    """Remove damaged files and the remains of killed processes and, if asked for, features.
 
     Example: graphadapter cache gc --unused-days 30
     """
-    freed = collect_garbage(cache_dir or default_cache_folder(), unused_days, model)
-    typer.echo(f"Freed {freed / 1e6:,.1f} MB.")
+    from pyg_graphadapter.encoding.cache_folder import collect_garbage
+
+    num_bytes = collect_garbage(cache_dir or default_cache_folder(), unused_days, model)
+    typer.echo(f"Freed {num_bytes / 1e6:,.1f} MB.")

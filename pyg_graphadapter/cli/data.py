@@ -1,41 +1,114 @@
-"""Commands about data sets: ``data check``."""
+"""Commands about data sets: ``data look`` and ``data draw``."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.cli.arguments import one_sentence
-from pyg_graphadapter.data.benchmarks import check_benchmarks
+from pyg_graphadapter.cli.arguments import DATA_HELP, new_app, one_sentence, silence_libraries
 
-app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
+if TYPE_CHECKING:
+    from pyg_graphadapter.data.benchmarks import Check
+
+app = new_app()
+SPLITS = ("train", "val", "test")
 
 
 @app.callback()
 def data() -> None:
-    """Look at data sets."""
+    """Look at data sets, and draw few shots from them."""
 
 
 @app.command()
 @one_sentence
-def check(
-    root: Annotated[Path, typer.Argument(help="The folder that holds the benchmarks' folders.")],
+def look(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Images, as other commands take them; or the folder that holds the benchmarks' "
+            "folders.",
+        ),
+    ],
 ) -> None:
-    """Say what is there of the 15 benchmarks, what is missing, and where it belongs.
+    """Show the splits and classes of a data set, or which benchmarks a folder holds.
 
-    Example: graphadapter data check ~/data
+    For benchmarks, shows what is there, what is missing, and where it belongs.
+
+    Example: graphadapter data look ~/data
     """
-    found = check_benchmarks(root)
+    from pyg_graphadapter.data import check_benchmarks, load_images
+
+    silence_libraries()
+    checks = check_benchmarks(path) if Path(path).is_dir() else []
+    if any(check.folder.exists() for check in checks):
+        _print_checks(checks)
+        if not any(check.is_complete for check in checks):
+            raise typer.Exit(1)
+    else:
+        _print_splits(load_images(path))
+
+
+def _print_checks(checks: "list[Check]") -> None:
     typer.echo(f"{'benchmark':16} {'classes':>7} {'train':>8} {'val':>7} {'test':>7}  state")
-    for each in found:
-        counts = [str(each.images.get(split, "-")) for split in ("train", "val", "test")]
-        state = "complete" if each.is_complete else "see below"
+    for check in checks:
+        train, val, test = (str(check.images.get(split, "-")) for split in SPLITS)
+        state = "complete" if check.is_complete else "see below"
         typer.echo(
-            f"{each.name:16} {each.num_classes or '-':>7} {counts[0]:>8} {counts[1]:>7} "
-            f"{counts[2]:>7}  {state}"
+            f"{check.name:16} {check.num_classes or '-':>7} {train:>8} {val:>7} {test:>7}  {state}"
         )
-    for each in found:
-        if not each.is_complete:
-            typer.echo(f"{each.name} (in {each.folder}): {each.problem}")
-    if not any(each.is_complete for each in found):
-        raise typer.Exit(1)
+    for check in checks:
+        if not check.is_complete:
+            typer.echo(f"{check.name} (in {check.folder}): {check.problem}")
+
+
+def _print_splits(images: Any) -> None:
+    names = next(iter(images.values())).features["label"].names
+    counts = {split: Counter(images[split]["label"]) for split in SPLITS if split in images}
+    typer.echo(f"{len(names)} classes. " + ", ".join(
+        f"{split}: {count.total()} images" for split, count in counts.items()) + ".")  # fmt: skip
+    width = max(len("class"), *map(len, names))
+    typer.echo(" ".join([f"{'class':{width}}", *(f"{split:>7}" for split in counts)]))
+    for label, name in enumerate(names):
+        typer.echo(" ".join([f"{name:{width}}", *(f"{c[label]:>7}" for c in counts.values())]))
+
+
+@app.command()
+@one_sentence
+def draw(
+    path: Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")],
+    out: Annotated[Path, typer.Option(help="File to write, .json.")],
+    shots: Annotated[int, typer.Option(help="Images per class.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 1,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to which the paths in the file are relative.",
+            show_default="DATA, or the folder of the list",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Draw a few images per class, and write their paths and labels to a file.
+
+    The file can be given wherever images can, and shared: it says which images a result is of.
+
+    Example: graphadapter data draw photos --shots 4 --out draw.json
+    """
+    from pyg_graphadapter.data import load_images, make_draw, save_draw
+
+    if out.exists() and not overwrite:
+        raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
+    silence_libraries()
+    images = load_images(path)
+    if root is None:
+        root = Path(path) if Path(path).is_dir() else Path(path).parent
+    drawn = make_draw(images, root, shots, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_draw(drawn, out, root)
+    further = f" and {len(drawn.val)} validation" if drawn.val else ""
+    typer.echo(
+        f"Wrote {out}: {len(drawn.train)} training{further} images of {len(drawn.class_names)} "
+        f"classes."
+    )

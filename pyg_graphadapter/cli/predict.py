@@ -2,17 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
-from pyg_graphadapter.cli.arguments import Device, one_sentence
-from pyg_graphadapter.data import list_images
-from pyg_graphadapter.encoding.sources import is_feature_file
-from pyg_graphadapter.feature_file import read_images
+from pyg_graphadapter.cli.arguments import Device, new_app, one_sentence, silence_libraries
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+
+app = new_app()
 
 
+@app.command()
 @one_sentence
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a saved classifier.")],
@@ -27,7 +31,7 @@ def predict(
             show_default="'features', else test, val, train",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes an image.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an image that cannot be decoded.")
@@ -35,10 +39,14 @@ def predict(
     device: Device = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Fetch no model.")] = False,
 ) -> None:
-    """Classify images, or features: a line an image, with label, class name and probability.
+    """Classify images or features, and print one line per image: label, class name, probability.
 
     Example: graphadapter predict my-classifier holiday/*.jpg --json
     """
+    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+    from pyg_graphadapter.encoding.sources import is_feature_file
+    from pyg_graphadapter.feature_file import read_images
+
     classifier = FewShotClassifier.load(folder)
     y = None
     if is_feature_file(data[0]):
@@ -47,14 +55,11 @@ def predict(
         x, y = read_images(data[0], split)
         names: list[Any] = list(range(len(x)))
     else:
+        silence_libraries()
         classifier.load_encoder(device, offline=offline)
-        images = list_images(data)
-        found = classifier.encode_images(images, strict=strict)
-        for reason in found.skipped.values():
-            typer.echo(f"Skipped: {reason}", err=True)
-        x, names = found.x[:, 0], [str(images[i]) for i in found.index.tolist()]
+        x, names = _encode(classifier, data, strict=strict)
     best = classifier.predict_proba(x).topk(min(top, len(classifier.class_names)), dim=1)
-    lines = [
+    predictions = [
         [
             {"label": label, "class_name": classifier.class_names[label], "probability": p}
             for label, p in zip(labels, probabilities, strict=True)
@@ -62,16 +67,39 @@ def predict(
         for labels, probabilities in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
     if as_json:
-        key = "image" if y is None and names and isinstance(names[0], str) else "index"
-        printed = [
-            {key: name, **line[0], **({"top": line} if top > 1 else {})}
-            for name, line in zip(names, lines, strict=True)
-        ]
-        typer.echo(json.dumps(printed, ensure_ascii=False))
+        _print_json(names, predictions, with_top=top > 1)
     else:
-        for name, line in zip(names, lines, strict=True):
-            cells = (f"{c['label']}\t{c['class_name']}\t{c['probability']:.4f}" for c in line)
-            typer.echo("\t".join([str(name), *cells]))
+        _print_lines(names, predictions)
     if y is not None and len(y):
         accuracy = 100 * float((best.indices[:, 0] == y).float().mean())
         typer.echo(f"Accuracy {accuracy:.2f} % of {len(y)} labelled images.", err=True)
+
+
+def _encode(
+    classifier: "FewShotClassifier", paths: list[Path], *, strict: bool
+) -> "tuple[Tensor, list[str]]":
+    """The features of the images that can be decoded, and their paths."""
+    from pyg_graphadapter.data import list_images
+
+    images = list_images(paths)
+    encoded = classifier.encode_images(images, strict=strict)
+    for reason in encoded.skipped.values():
+        typer.echo(f"Skipped: {reason}", err=True)
+    return encoded.x[:, 0], [str(images[i]) for i in encoded.index.tolist()]
+
+
+def _print_json(
+    names: list[Any], predictions: list[list[dict[str, Any]]], *, with_top: bool
+) -> None:
+    key = "image" if names and isinstance(names[0], str) else "index"
+    content = [
+        {key: name, **classes[0], **({"top": classes} if with_top else {})}
+        for name, classes in zip(names, predictions, strict=True)
+    ]
+    typer.echo(json.dumps(content, ensure_ascii=False))
+
+
+def _print_lines(names: list[Any], predictions: list[list[dict[str, Any]]]) -> None:
+    for name, classes in zip(names, predictions, strict=True):
+        cells = (f"{c['label']}\t{c['class_name']}\t{c['probability']:.4f}" for c in classes)
+        typer.echo("\t".join([str(name), *cells]))

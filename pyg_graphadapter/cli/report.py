@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from pyg_graphadapter.cli.arguments import one_sentence
-from pyg_graphadapter.report.figures import REFERENCE
-from pyg_graphadapter.report.page import PAGE, write_report
-from pyg_graphadapter.report.published import Published
+from pyg_graphadapter.cli.arguments import new_app, one_sentence
+
+app = new_app()
 
 
+@app.command()
 @one_sentence
 def report(
     results: Annotated[Path, typer.Argument(help="Folder that compare --out was given.")],
@@ -25,12 +25,15 @@ def report(
     ] = None,
     reference: Annotated[
         str, typer.Option(help="Method that the others are compared with.")
-    ] = REFERENCE,
+    ] = "graph_adapter",
 ) -> None:
     """Make tables (Markdown, LaTeX, CSV), a figure and one HTML page of result files.
 
     Example: graphadapter report results --out report
     """
+    from pyg_graphadapter.report.page import PAGE, write_report
+    from pyg_graphadapter.report.published import Published
+
     numbers = None if published is None else Published.load(published)
     tables = write_report(results, out, published=numbers, backbone=backbone, reference=reference)
     typer.echo("\n\n".join(f"{table.title}\n\n{table.markdown()}" for table in tables))

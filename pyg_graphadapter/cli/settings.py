@@ -1,72 +1,290 @@
-"""Every field of a dataclass of settings as an option of a command."""
+"""Settings on the command line: as options, as ``--set NAME=VALUE``, and in TOML files."""
 
 import inspect
-from collections.abc import Callable, Mapping
+import json
+import tomllib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, fields
+from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
-SETTINGS = "settings"
+from pyg_graphadapter.adapters import ADAPTERS, adapter_class
+from pyg_graphadapter.cli.arguments import as_usage_error
+from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.storage import write_atomic
+
+T = TypeVar("T")
+OPTIONS = "options"
+NEVER_SAVED = ("data", "out", "overwrite", "config", "save", "set_")
+NOT_OFFERED = ("seed", "templates")  # commands have options of their own for them
+CONFIG_TABLES = "pyg_graphadapter.config_tables"  # of the context, for the tables of --config
 
 
-def with_settings(
-    *skip: str, **panels: type
+# Options of a dataclass of settings ###################################################
+
+
+def with_options(
+    *names: str, **panels: type
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command one option a field of each dataclass, save those to ``skip``, under the
-    panel that names it; what several have under one name is one option, which all of them get.
+    """Gives a command one option per field of the dataclasses, under the panels that name them. The
+    help shows those of the given names; the command accepts all.
 
-    The command has a parameter ``settings``; it receives those that were given.
+    The command has a parameter ``options``, which receives the values that were given.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command).parameters
-        homes: dict[str, dict[str, Field[Any]]] = {}
-        for panel, config in panels.items():
-            for each in fields(config):
-                if each.name not in skip:
-                    homes.setdefault(each.name, {})[panel.replace("_", " ")] = each
-        offered = {name: _option(home) for name, home in homes.items()}
+        own_parameters = inspect.signature(command).parameters
+        offered = {
+            field.name: _option(field, panel.replace("_", " "), is_shown=field.name in names)
+            for panel, config in panels.items()
+            for field in fields(config)
+            if field.name not in (*own_parameters, *NOT_OFFERED)
+        }
 
         def run(**values: Any) -> None:
-            given = {name: values.pop(name) for name in offered}
-            given = {name: value for name, value in given.items() if value is not None}
-            command(**values, settings=given)
+            options = {name: values.pop(name) for name in offered}
+            command(
+                **values,
+                options={name: value for name, value in options.items() if value is not None},
+            )
 
-        kept = [parameter for name, parameter in own.items() if name != SETTINGS]
-        run.__signature__ = inspect.Signature([*kept, *offered.values()])  # type: ignore[attr-defined]
+        parameters = [p for name, p in own_parameters.items() if name != OPTIONS]
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [*parameters, *offered.values()]
+        )
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         return run
 
     return decorate
 
 
-def _option(home: Mapping[str, Field[Any]]) -> inspect.Parameter:
-    """The option of a field, from the panels that have it."""
-    panel, each = next(iter(home.items()))
-    kind: Any = each.type
-    text, default = each.metadata["help"], each.default
-    if len(home) > 1:
-        meanings: dict[str, list[str]] = {}
-        for name, other in home.items():
-            meaning = f"{other.metadata['help']} ({other.default})"
-            meanings.setdefault(meaning, []).append(name)
-        text = "; ".join(f"{', '.join(names)}: {what}" for what, names in meanings.items())
-        panel, default = "Several methods", None
-    if isinstance(kind, UnionType):  # int | None
-        kind = next(part for part in get_args(kind) if part is not type(None))
-    choices = each.metadata["choices"]
-    name = each.name.replace("_", "-")
+def _option(field: Field[Any], panel: str, *, is_shown: bool) -> inspect.Parameter:
+    kind = value_type(field)
+    choices = field.metadata["choices"]
+    text = field.metadata["help"] + (f": {', '.join(choices)}" if choices else "")
+    name = field.name.replace("_", "-")
     option = typer.Option(
         f"--{name}/--no-{name}" if kind is bool else f"--{name}",
-        help=text + (f": {', '.join(choices)}" if choices else ""),
-        show_default=False if default is None else str(default),
+        help=f"{text[0].upper()}{text[1:]}.",
+        show_default=False if field.default is None else str(field.default),
         rich_help_panel=panel,
+        hidden=not is_shown,
     )
     return inspect.Parameter(
-        each.name,
+        field.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[kind | None, option],
     )
+
+
+def value_type(field: Field[Any]) -> Any:
+    """The type of a field's values other than :obj:`None`."""
+    kind: Any = field.type
+    if isinstance(kind, UnionType):  # int | None
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    return kind
+
+
+def take_config(config: type[T], options: dict[str, Any], **more: Any) -> T:
+    """Builds a dataclass of settings from the options of its fields, which are removed."""
+    values = {f.name: options.pop(f.name) for f in fields(config) if f.name in options}  # type: ignore[arg-type]
+    with as_usage_error():
+        return config(**more, **values)
+
+
+# Settings of methods ##################################################################
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Setting of a method, as alpha=0.7 or tip_adapter.alpha=3 (graphadapter methods NAME "
+        "lists them); may be repeated.",
+    ),
+]
+
+
+def method_settings(
+    ctx: typer.Context, assignments: Sequence[str] | None, methods: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The settings of each method, from the tables of ``--config`` and from ``--set``, which wins.
+
+    Args:
+        ctx (typer.Context): The context of the command.
+        assignments (sequence of str, optional): ``NAME=VALUE`` or ``METHOD.NAME=VALUE``.
+        methods (sequence of str): The methods of the command.
+    """
+    settings: dict[str, dict[str, Any]] = {}
+    for method, table in ctx.meta.get(CONFIG_TABLES, {}).items():
+        if method in methods:
+            for name, value in table.items():
+                settings.setdefault(method, {})[name] = _checked(method, name, value)
+    for assignment in assignments or ():
+        name, sign, text = assignment.partition("=")
+        if not sign:
+            raise typer.BadParameter(
+                f"--set takes NAME=VALUE, as in alpha=0.7 (got {assignment!r})."
+            )
+        method, dot, name = name.strip().rpartition(".")
+        if not dot:
+            method = _only_method_with(name, methods)
+        elif method not in methods:
+            raise typer.BadParameter(str(unknown("method in --set", method, methods)))
+        settings.setdefault(method, {})[name] = _parsed(method, name, text.strip())
+    return settings
+
+
+def _only_method_with(name: str, methods: Sequence[str]) -> str:
+    if len(methods) == 1:
+        return methods[0]
+    owners = [method for method in methods if name in _fields_of(method)]
+    if len(owners) != 1:
+        problem = "several methods have" if owners else "no method has"
+        raise typer.BadParameter(
+            f"--set {name}=…: {problem} a setting {name!r} (methods: {', '.join(methods)}): write "
+            f"METHOD.{name}=VALUE."
+        )
+    return owners[0]
+
+
+def _fields_of(method: str) -> dict[str, Field[Any]]:
+    return {field.name: field for field in fields(adapter_class(method).Config)}
+
+
+def _field_of(method: str, name: str) -> Field[Any]:
+    method_fields = _fields_of(method)
+    if name not in method_fields:
+        raise typer.BadParameter(
+            f"The method {method} has no setting {name!r}. "
+            + (f"Choose from {', '.join(method_fields)}." if method_fields else "It has none.")
+        )
+    return method_fields[name]
+
+
+def _parsed(method: str, name: str, text: str) -> Any:
+    """The value of a setting, from text."""
+    field = _field_of(method, name)
+    kind = value_type(field)
+    if text.lower() == "none" and field.default is None:
+        return None
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        raise typer.BadParameter(
+            f"The setting {method}.{name} takes {_kind_name(kind)} (got {text!r})."
+        ) from error
+
+
+def _checked(method: str, name: str, value: Any) -> Any:
+    """The value of a setting, from a TOML file."""
+    kind = value_type(_field_of(method, name))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise typer.BadParameter(
+            f"The setting {method}.{name} takes {_kind_name(kind)} (got {value!r})."
+        )
+    return value
+
+
+def _kind_name(kind: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return names.get(kind, str(kind))
+
+
+# Files ################################################################################
+
+
+def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Takes the options of a TOML file for those that are not on the command line."""
+    if path is None:
+        return None
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise typer.BadParameter(f"{path} cannot be read as TOML ({reason}).") from error
+    tables = {name: value for name, value in content.items() if isinstance(value, dict)}
+    for name in tables:
+        if name not in ADAPTERS:
+            raise typer.BadParameter(f"{path}: {unknown('table', name, ADAPTERS)}")
+    parameters = {p.name: p for p in ctx.command.params if p.name not in NEVER_SAVED}
+    defaults: dict[str, Any] = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if key in tables:
+            continue
+        if name not in parameters:
+            raise typer.BadParameter(f"{path}: {unknown('option', key, sorted(parameters))}")
+        is_repeated = getattr(parameters[name], "multiple", False)
+        if isinstance(value, list) and not is_repeated:
+            value = ",".join(map(str, value))
+        defaults[name] = value
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+    ctx.meta[CONFIG_TABLES] = tables
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.toml",
+        help="Read options and settings from a file; the command line wins.",
+        callback=_read_config,
+        is_eager=True,
+    ),
+]
+SaveConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-config",
+        metavar="FILE.toml",
+        help="Write the options and settings of this command to a file, for --config.",
+    ),
+]
+
+
+def save_config(
+    ctx: typer.Context, path: Path | None, settings: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Writes the options that were given, and the settings of methods, as TOML."""
+    if path is None:
+        return
+    options = {
+        p.name: ctx.params[p.name]
+        for p in ctx.command.params
+        if p.name in ctx.params
+        and p.name not in NEVER_SAVED
+        and (source := ctx.get_parameter_source(p.name)) is not None
+        and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, toml_of(options, settings).encode())
+
+
+def toml_of(options: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Options, and one table per method, as TOML; :obj:`None` is left out."""
+    lines = [f"{name} = {_toml(value)}" for name, value in options.items() if value is not None]
+    for table, values in tables.items():
+        lines += ["", f"[{table}]"]
+        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, Collection) and not isinstance(value, str):
+        return f"[{', '.join(map(_toml, value))}]"
+    # JSON's escapes are those of TOML, which also wants one for DEL:
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

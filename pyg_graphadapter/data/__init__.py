@@ -1,4 +1,4 @@
-"""Images as data sets of Hugging Face: loaded, decoded, drawn from, and named in prompts."""
+"""Loads and decodes image data sets, draws from them, and writes prompts for their classes."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Images in archives: tars in WebDataset form, and Parquet files."""
+"""Loads images from archives: tars in WebDataset form, and Parquet files."""
 
 import re
 import tarfile
@@ -8,45 +8,50 @@ from pathlib import Path
 import datasets
 
 KINDS = {".tar": "webdataset", ".parquet": "parquet"}
-CLASS_NAMES = "classnames.txt"  # a line a class, beside tars, where labels are numbers
+CLASS_NAMES = "classnames.txt"  # one name per line, beside tars whose labels are numbers
 SPLIT_IN_NAME = re.compile(r"(train|training|val|valid|validation|dev|test)(?=[^a-z]|$)")
 
 
 def archives_of(source: Path) -> list[Path]:
-    """The archives that a source is or, as a folder, holds itself or in folders of splits."""
+    """Lists the archives of a source: a file itself, or those in a folder and its split folders."""
     if source.is_file():
         return [source] if source.suffix in KINDS else []
     splits = [path for path in source.iterdir() if SPLIT_IN_NAME.fullmatch(path.name.lower())]
-    inside = [path for folder in (source, *splits) if folder.is_dir() for path in folder.iterdir()]
-    return sorted(path for path in inside if path.suffix in KINDS and path.is_file())
+    candidates = [
+        path for folder in (source, *splits) if folder.is_dir() for path in folder.iterdir()
+    ]
+    return sorted(path for path in candidates if path.suffix in KINDS and path.is_file())
 
 
 def load_archives(
     source: Path, archives: Sequence[Path], *, label_column: str | None = None
 ) -> datasets.DatasetDict:
-    """The content of archives as data sets, by split.
+    """Loads the images of archives, by split.
 
-    An archive belongs to the split that its folder is named for, or that its own name begins with,
-    and else to ``train``. Of tars, ``cls`` is the label or, where there is none, ``label`` in
-    ``json``; numbers are lines of ``classnames.txt`` beside the tars or above them.
+    The name of its folder, or else the beginning of its own name, tells the split of an archive;
+    otherwise it belongs to ``train``. In tars, the label is ``cls`` or, if there is none,
+    ``label`` in ``json``. Labels that are numbers count the lines of ``classnames.txt``, beside the
+    tars or in the folder above.
 
     Args:
-        source (Path): Where they were found.
+        source (Path): The file or folder that holds the archives.
         archives (sequence of Path): The archives.
-        label_column (str, optional): The column of labels, where it is another.
+        label_column (str, optional): The column of labels, if it has another name.
             (default: :obj:`None`)
 
     Raises:
-        ValueError: If both kinds are there, or they cannot be read.
+        ValueError: If there are both tars and Parquet files, or an archive cannot be read.
     """
     kinds = sorted({path.suffix for path in archives})
     if len(kinds) > 1:
-        raise ValueError(f"{source} holds both {' and '.join(kinds)} files: give one kind of them.")
+        raise ValueError(
+            f"{source} holds both {' and '.join(kinds)} files: keep only one of the two kinds."
+        )
     splits: dict[str, list[str]] = {}
     for path in archives:
         splits.setdefault(_split_of(path, source), []).append(str(path))
     try:
-        found = datasets.load_dataset(KINDS[kinds[0]], data_files=splits)
+        images = datasets.load_dataset(KINDS[kinds[0]], data_files=splits)
     except (
         datasets.exceptions.DatasetGenerationError,
         tarfile.TarError,
@@ -58,13 +63,13 @@ def load_archives(
             f"The archives {splits[next(iter(splits))][0]}, … cannot be read ({reason})."
         ) from error
     if kinds == [".tar"]:
-        found = datasets.DatasetDict(
-            {split: _with_label(part, label_column) for split, part in found.items()}
+        images = datasets.DatasetDict(
+            {split: _with_label(rows, label_column) for split, rows in images.items()}
         )
         names = _class_names(archives, source)
         if names is not None and label_column is None:
-            found = _named(found, names, source)
-    return found
+            images = _with_class_names(images, names, source)
+    return images
 
 
 def _split_of(path: Path, source: Path) -> str:
@@ -76,15 +81,15 @@ def _split_of(path: Path, source: Path) -> str:
     return "train"
 
 
-def _with_label(part: datasets.Dataset, label_column: str | None) -> datasets.Dataset:
-    """The label that ``json`` holds as a column of its own, where there is no other."""
-    columns = part.column_names
+def _with_label(images: datasets.Dataset, label_column: str | None) -> datasets.Dataset:
+    """Takes the column ``label`` from ``cls``, or from ``json`` where there is no label."""
+    columns = images.column_names
     if label_column is None and "cls" in columns:
-        return part.rename_column("cls", "label")
+        return images.rename_column("cls", "label")
     if "json" in columns and "label" not in columns:
-        labels = [each.get("label") for each in part["json"]]
-        return part.add_column("label", labels)
-    return part
+        labels = [metadata.get("label") for metadata in images["json"]]
+        return images.add_column("label", labels)
+    return images
 
 
 def _class_names(archives: Sequence[Path], source: Path) -> list[str] | None:
@@ -95,11 +100,13 @@ def _class_names(archives: Sequence[Path], source: Path) -> list[str] | None:
     return None
 
 
-def _named(found: datasets.DatasetDict, names: list[str], source: Path) -> datasets.DatasetDict:
-    largest = max((max(part["label"], default=0) for part in found.values()), default=0)
+def _with_class_names(
+    images: datasets.DatasetDict, names: list[str], source: Path
+) -> datasets.DatasetDict:
+    largest = max((max(rows["label"], default=0) for rows in images.values()), default=0)
     if not isinstance(largest, int) or largest >= len(names):
         raise ValueError(
             f"{source} has {len(names)} names in {CLASS_NAMES} and the label {largest!r}: labels "
-            f"must be line numbers, from 0."
+            f"must be line numbers that start at 0."
         )
-    return found.cast_column("label", datasets.ClassLabel(names=names))
+    return images.cast_column("label", datasets.ClassLabel(names=names))

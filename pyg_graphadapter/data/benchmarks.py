@@ -1,4 +1,4 @@
-"""The 11 benchmarks of few-shot adaptation, and the 4 shifted versions of ImageNet."""
+"""The benchmarks of few-shot adaptation, and shifted versions of ImageNet."""
 
 import json
 from collections import Counter
@@ -10,25 +10,26 @@ from typing import Any
 import datasets
 
 from pyg_graphadapter.data.decode import SUFFIXES
+from pyg_graphadapter.data.image_dataset import image_dataset
 from pyg_graphadapter.data.templates import TEMPLATES
 from pyg_graphadapter.settings import unknown
 
-Listing = dict[str, list[tuple[Path, int]]]  # images with their classes, of every split
+Listing = dict[str, list[tuple[Path, int]]]  # the images of every split, with their labels
 CLASS_NAMES = "classnames.txt"
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where a benchmark's images lie, in the layout of CoOp's instructions, and what to ask.
+    """The folders of a benchmark, in the layout of CoOp's instructions, and its prompts.
 
     Args:
         title (str): Its name.
         num_classes (int): The number of its classes.
         folder (str): Its folder in the root of all benchmarks.
-        images (str): The folder of its images, in there.
-        listing (str): What lists its images: a split file, an image list, or class names.
-        read (callable): Reads the listing: ``read(folder, images, listing)`` gives class names and,
-            of every split, images with their classes.
+        images (str): The folder of its images, inside ``folder``.
+        listing (str): The file that lists its images: a split file, an image list, or class names.
+        read (callable): Reads the listing: ``read(folder, images, listing)`` gives the class
+            names and, for every split, the images with their labels.
         templates (tuple of str): Its prompts. (default: :obj:`("a photo of a {}.",)`)
     """
 
@@ -45,7 +46,7 @@ class Benchmark:
 
 
 def read_split_file(folder: Path, images: Path, listing: Path) -> tuple[list[str], Listing]:
-    """A ``split_zhou_….json``: of every split a list of ``[path, label, class name]``.
+    """Reads a ``split_zhou_….json``: for every split a list of ``[path, label, class name]``.
 
     Raises:
         ValueError: If it is malformed, or a path leads out of the folder of images.
@@ -58,11 +59,11 @@ def read_split_file(folder: Path, images: Path, listing: Path) -> tuple[list[str
         }
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{listing} is no split file ({type(error).__name__}: {error}): it must have 'train', "
-            f"'val' and 'test', lists of [path, label, class name]."
+            f"{listing} is not a split file ({type(error).__name__}: {error}): it must "
+            f"have 'train', 'val' and 'test', lists of [path, label, class name]."
         ) from error
     names: dict[int, str] = {}
-    for path, label, name in (row for part in rows.values() for row in part):
+    for path, label, name in (row for split_rows in rows.values() for row in split_rows):
         if names.setdefault(label, name) != name:
             raise ValueError(
                 f"{listing} has two names for label {label}: {names[label]!r}, {name!r}."
@@ -72,61 +73,70 @@ def read_split_file(folder: Path, images: Path, listing: Path) -> tuple[list[str
             raise ValueError(f"{listing} has the path {path!r}, which leads out of {images}.")
     if sorted(names) != list(range(len(names))):
         raise ValueError(f"{listing} has labels that do not count from 0 to {len(names) - 1}.")
-    found = {split: [(images / path, y) for path, y, _ in part] for split, part in rows.items()}
-    return _distinct([names[label] for label in range(len(names))]), found
+    paths = {
+        split: [(images / path, label) for path, label, _ in split_rows]
+        for split, split_rows in rows.items()
+    }
+    return _distinct([names[label] for label in range(len(names))]), paths
 
 
 def read_image_lists(folder: Path, images: Path, listing: Path) -> tuple[list[str], Listing]:
-    """FGVC Aircraft: ``variants.txt``, and ``images_variant_{train,val,test}.txt`` with lines of an
-    image's number and its variant.
+    """Reads FGVC Aircraft: ``variants.txt``, and ``images_variant_{train,val,test}.txt`` with the
+    number and the variant of one image per line.
 
     Raises:
-        ValueError: If a line is not understood.
+        ValueError: If a line has an unknown variant.
     """
     names = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line]
     index = {name: i for i, name in enumerate(names)}
-    found: Listing = {}
+    paths: Listing = {}
     for split in ("train", "val", "test"):
         path = folder / f"images_variant_{split}.txt"
-        found[split] = []
+        paths[split] = []
         for line in path.read_text(encoding="utf-8").splitlines():
             number, _, name = line.strip().partition(" ")
             if name not in index:
-                raise ValueError(f"{path} has the line {line!r}, whose variant {listing} has not.")
-            found[split].append((images / f"{number}.jpg", index[name]))
-    return _distinct(names), found
+                raise ValueError(
+                    f"{path} has the line {line!r}, whose variant is not in {listing}."
+                )
+            paths[split].append((images / f"{number}.jpg", index[name]))
+    return _distinct(names), paths
 
 
 def read_imagenet(folder: Path, images: Path, listing: Path) -> tuple[list[str], Listing]:
-    """ImageNet: ``images/train`` and ``images/val``, with a folder a WordNet id. As everywhere in
-    this field, ``val`` is what is tested on."""
+    """Reads ImageNet: ``images/train`` and ``images/val``, with one folder per WordNet id. As is
+    common in this field, ``val`` is the test split."""
     ids, names = _class_names(listing)
-    found = {
-        split: _in_folders(images / part, {name: i for i, name in enumerate(ids)})
-        for split, part in (("train", "train"), ("test", "val"))
-        if (images / part).is_dir()
+    paths = {
+        split: _in_folders(images / folder_name, {name: i for i, name in enumerate(ids)})
+        for split, folder_name in (("train", "train"), ("test", "val"))
+        if (images / folder_name).is_dir()
     }
-    return names, found
+    return names, paths
 
 
 def read_shifted(folder: Path, images: Path, listing: Path) -> tuple[list[str], Listing]:
-    """A shifted ImageNet: a test split alone, in folders of WordNet ids, or of numbers that count
-    the lines of the class names; with only the classes that it has."""
+    """Reads a shifted ImageNet: only a test split, in folders named by WordNet ids or by line
+    numbers of the class names. Classes without a folder are left out."""
     ids, names = _class_names(listing)
-    there = {path.name for path in images.iterdir() if path.is_dir()} if images.is_dir() else set()
-    numbered = bool(there) and all(name.isdecimal() for name in there)
+    folder_names = (
+        {path.name for path in images.iterdir() if path.is_dir()} if images.is_dir() else set()
+    )
+    numbered = bool(folder_names) and all(name.isdecimal() for name in folder_names)
     keys = [str(i) for i in range(len(ids))] if numbered else ids
-    strange = sorted(there - set(keys))
-    if strange:
-        raise ValueError(f"{images} has the folder {strange[0]!r}, a class that {listing} has not.")
-    own = [i for i, key in enumerate(keys) if key in there]
-    folders = {keys[i]: label for label, i in enumerate(own)}
-    return [names[i] for i in own], {"test": _in_folders(images, folders)}
+    unknown_folders = sorted(folder_names - set(keys))
+    if unknown_folders:
+        raise ValueError(
+            f"{images} has the folder {unknown_folders[0]!r}, which is not in {listing}."
+        )
+    classes = [i for i, key in enumerate(keys) if key in folder_names]
+    folders = {keys[i]: label for label, i in enumerate(classes)}
+    return [names[i] for i in classes], {"test": _in_folders(images, folders)}
 
 
 def _class_names(listing: Path) -> tuple[list[str], list[str]]:
-    """WordNet ids and names; of classes of one name, all but the first have their id behind it,
-    which prompts leave out."""
+    """Reads WordNet ids and class names. Where classes have the same name, all but the first get
+    their id appended, which prompts leave out."""
     lines = [line for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
     ids, names = [], []
     for line in lines:
@@ -151,7 +161,7 @@ def _in_folders(root: Path, labels: dict[str, int]) -> list[tuple[Path, int]]:
 def _distinct(names: Sequence[str]) -> list[str]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"Two labels have one class name, {twice[0]!r}.")
+        raise ValueError(f"Two labels have the same class name, {twice[0]!r}.")
     return list(names)
 
 
@@ -190,7 +200,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "imagenet_a": _shift("ImageNet-A", 200, "imagenet-adversarial", "imagenet-a"),
     "imagenet_r": _shift("ImageNet-R", 200, "imagenet-rendition", "imagenet-r"),
 }  # fmt: skip
-SHIFTED_BENCHMARKS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")  # tests alone
+# Shifted benchmarks have only a test split:
+SHIFTED_BENCHMARKS = tuple(
+    name for name, layout in BENCHMARKS.items() if layout.read is read_shifted
+)
 FEW_SHOT_BENCHMARKS = tuple(name for name in BENCHMARKS if name not in SHIFTED_BENCHMARKS)
 
 
@@ -198,10 +211,10 @@ FEW_SHOT_BENCHMARKS = tuple(name for name in BENCHMARKS if name not in SHIFTED_B
 
 
 def benchmark(name: str) -> Benchmark:
-    """The benchmark of a name.
+    """The benchmark of the given name.
 
     Raises:
-        ValueError: If there is none, listing those that there are.
+        ValueError: If there is no such benchmark, listing all.
     """
     if name not in BENCHMARKS:
         raise unknown("benchmark", name, BENCHMARKS)
@@ -209,70 +222,64 @@ def benchmark(name: str) -> Benchmark:
 
 
 def load_benchmark(name: str, root: str | Path, *, allow_missing: bool = False) -> Any:
-    """A benchmark's images in the splits ``train``, ``val`` and ``test``, or those that it has, as
-    :func:`load_images` gives them.
+    """Loads the images of a benchmark in its splits of ``train``, ``val`` and ``test``, as
+    :func:`load_images` does.
 
     Args:
         name (str): A name in :obj:`BENCHMARKS`.
         root (str or Path): The folder that holds the benchmarks' folders.
-        allow_missing (bool, optional): Leave out listed images that are not there.
+        allow_missing (bool, optional): Leave out listed images that do not exist.
             (default: :obj:`False`)
 
     Raises:
-        FileNotFoundError: If the listing or a listed image is not there.
+        FileNotFoundError: If the listing or a listed image does not exist.
         ValueError: If the benchmark is unknown, or its listing is malformed.
     """
     names, listing = _read(benchmark(name), Path(root))
-    features = datasets.Features(
-        {"image": datasets.Image(decode=False), "label": datasets.ClassLabel(names=names)}
-    )
-    found = datasets.DatasetDict()
+    images = datasets.DatasetDict()
     for split, rows in listing.items():
-        absent = [path for path, _ in rows if not path.exists()]
+        absent = {path for path, _ in rows if not path.exists()}
         if absent and not allow_missing:
             raise FileNotFoundError(
-                f"{name} lists {len(rows)} {split} images, of which {len(absent)} are not there, "
-                f"as {absent[0]}: 'graphadapter data check {root}' says what is missing."
+                f"{name} lists {len(rows)} {split} images, of which {len(absent)} do not exist, "
+                f"as {min(absent)}: 'graphadapter data look {root}' lists what is missing."
             )
-        gone = set(absent)
-        kept = [(path, label) for path, label in rows if path not in gone]
-        found[split] = datasets.Dataset.from_dict(
-            {
-                "image": [{"bytes": None, "path": str(path)} for path, _ in kept],
-                "label": [label for _, label in kept],
-            },
-            features=features,
+        existing = [(path, label) for path, label in rows if path not in absent]
+        images[split] = image_dataset(
+            [path for path, _ in existing], [label for _, label in existing], names
         )
-    return found
+    return images
 
 
-def _read(found: Benchmark, root: Path) -> tuple[list[str], Listing]:
-    folder = root / found.folder
-    for path in (folder / found.listing, folder / found.images):
+def _read(benchmark: Benchmark, root: Path) -> tuple[list[str], Listing]:
+    folder = root / benchmark.folder
+    for path in (folder / benchmark.listing, folder / benchmark.images):
         if not path.exists():
-            raise FileNotFoundError(f"{found.title} needs {path}, which is not there.")
+            raise FileNotFoundError(f"{benchmark.title} needs {path}, which does not exist.")
     try:
-        names, listing = found.read(folder, folder / found.images, folder / found.listing)
+        names, listing = benchmark.read(
+            folder, folder / benchmark.images, folder / benchmark.listing
+        )
     except OSError as error:
         raise FileNotFoundError(
-            f"{found.title} needs {error.filename}, which is not there."
+            f"{benchmark.title} needs {error.filename}, which does not exist."
         ) from None
     if not any(listing.values()):
-        raise ValueError(f"{found.title} has no image in {folder / found.images}.")
+        raise ValueError(f"{benchmark.title} has no image in {folder / benchmark.images}.")
     return names, listing
 
 
 @dataclass(frozen=True)
 class Check:
-    """What :func:`check_benchmarks` found of one benchmark.
+    """The state of one benchmark on disk, from :func:`check_benchmarks`.
 
     Args:
         name (str): Its name.
-        folder (Path): Where it belongs.
+        folder (Path): The folder where it belongs.
         num_classes (int): The number of classes that were found.
-        images (dict): Listed images of every split.
-        missing (int): How many of them are not there.
-        problem (str): What is wrong; empty if nothing is.
+        images (dict): The number of listed images of every split.
+        missing (int): The number of listed images that do not exist.
+        problem (str): What is wrong; empty if the benchmark is complete.
     """
 
     name: str
@@ -284,12 +291,12 @@ class Check:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all is there."""
+        """Whether nothing is missing."""
         return not self.problem
 
 
 def check_benchmarks(root: str | Path) -> list[Check]:
-    """What is there of each of the 15 benchmarks, and what is missing.
+    """Checks every benchmark below a folder, and says what is missing.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -303,17 +310,17 @@ def check_benchmarks(root: str | Path) -> list[Check]:
 
 
 def _check(name: str, root: Path) -> Check:
-    found = BENCHMARKS[name]
-    folder = root / found.folder
+    expected = BENCHMARKS[name]
+    folder = root / expected.folder
     try:
-        names, listing = _read(found, root)
+        names, listing = _read(expected, root)
     except (FileNotFoundError, ValueError) as error:
         return Check(name, folder, 0, {}, 0, str(error))
     absent = [path for rows in listing.values() for path, _ in rows if not path.exists()]
     problem = ""
     if absent:
-        problem = f"{len(absent)} listed images are not there, as {absent[0]}."
-    elif len(names) != found.num_classes:
-        problem = f"It has {len(names)} classes instead of {found.num_classes}."
+        problem = f"{len(absent)} listed images do not exist, as {absent[0]}."
+    elif len(names) != expected.num_classes:
+        problem = f"It has {len(names)} classes instead of {expected.num_classes}."
     counts = {split: len(rows) for split, rows in listing.items()}
     return Check(name, folder, len(names), counts, len(absent), problem)

@@ -1,4 +1,4 @@
-"""Class names as they are compared."""
+"""Normalizes class names, so that they can be compared."""
 
 
 def normalize_class_name(class_name: str) -> str:

@@ -1,4 +1,4 @@
-"""Images decoded with care: known formats alone, a limit on pixels, and one kind of error."""
+"""Decodes images of known formats up to a number of pixels, with one kind of error."""
 
 import io
 import warnings
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# Decoders of other formats have a history of holes, and no photograph needs them:
+# Decoders of other formats have a history of security holes, and photographs do not need them:
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000
@@ -20,44 +20,45 @@ class UnreadableImageError(ValueError):
 
 
 def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """An image in RGB: of an animation the first frame, turned as its EXIF orientation says.
+    """Decodes an image to RGB, turned as its EXIF orientation says. An animation gives its
+    first frame.
 
-    Transparent pixels keep the colour that lies under them, as ``datasets`` and ``transformers``
-    have it. Values of more than 8 bits are scaled, so that the largest that 16 bits hold (or, of
-    other types, the largest that occurs) becomes 255.
+    Transparent pixels keep the colour under them, as in ``datasets`` and ``transformers``. Values
+    of more than 8 bits are scaled so that the largest value becomes 255: the largest that 16 bits
+    can hold or, for other types, the largest that occurs.
 
     Args:
         image: A path, encoded bytes, a PIL image, an array ``[H, W]`` or ``[H, W, C]`` of bytes, or
-            ``{"bytes": …, "path": …}`` as a column of ``datasets.Image(decode=False)`` holds it.
+            ``{"bytes": …, "path": …}`` as in a column of ``datasets.Image(decode=False)``.
         max_pixels (int, optional): Larger images are refused before they are decoded.
             (default: :obj:`100_000_000`)
 
     Raises:
-        UnreadableImageError: If it cannot be decoded, or is too large.
+        UnreadableImageError: If the image cannot be decoded, or is too large.
     """
     name = image_name(image)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images, which are refused below
+            warnings.simplefilter("ignore")  # about large images, which are refused below
             opened = _open(image)
         if opened.width * opened.height > max_pixels:
             raise UnreadableImageError(
-                f"The image {name} has {opened.width} x {opened.height} pixels, and {max_pixels:,} "
-                f"are allowed: make it smaller."
+                f"The image {name} has {opened.width} x {opened.height} pixels, but only "
+                f"{max_pixels:,} are allowed: make it smaller."
             )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, which do not matter here
+            warnings.simplefilter("ignore")  # about odd metadata, which do not matter here
             opened.load()
             return _to_rgb(ImageOps.exif_transpose(opened))
     except UnreadableImageError:
         raise
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(
-            f"The image {name} has too many pixels ({error}), and {max_pixels:,} are allowed: make "
-            f"it smaller."
+            f"The image {name} has too many pixels ({error}), but only {max_pixels:,} are allowed: "
+            f"make it smaller."
         ) from error
     except (OSError, ValueError, TypeError, SyntaxError, OverflowError, MemoryError) as error:
-        reason = "no image of a known format" if isinstance(error, UnidentifiedImageError) \
+        reason = "not an image of a known format" if isinstance(error, UnidentifiedImageError) \
             else str(error).rstrip(".") or type(error).__name__  # fmt: skip
         raise UnreadableImageError(
             f"The image {name} cannot be decoded ({reason}): replace or remove it."
@@ -65,7 +66,7 @@ def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def image_bytes(image: Any) -> bytes:
-    """What tells an image from others: its encoded bytes, or the pixels of a decoded one.
+    """The bytes that identify an image: its encoded bytes, or the pixels of a decoded image.
 
     Raises:
         UnreadableImageError: If its file cannot be read.
@@ -91,7 +92,7 @@ def image_bytes(image: Any) -> bytes:
 
 
 def image_name(image: Any) -> str:
-    """The path of an image, or what it is."""
+    """The path of an image, or its type if it has no path."""
     if isinstance(image, dict):
         image = image.get("path") or image.get("bytes")
     return str(image) if isinstance(image, str | Path) else f"<{type(image).__name__}>"

@@ -1,9 +1,9 @@
-"""Few shots, base and new classes of an image data set."""
+"""Few shots per class, and base and new classes, of an image data set."""
 
 import datasets
 import torch
 
-from pyg_graphadapter.features import draw_shots
+from pyg_graphadapter.features import draw_shots, num_base_classes
 
 
 def few_shot(
@@ -14,9 +14,9 @@ def few_shot(
 
     Args:
         dataset (datasets.Dataset): Images with labels.
-        shots (int): The number of images a class.
+        shots (int): The number of images per class.
         seed (int): Seeds the draw.
-        allow_fewer (bool, optional): Take what there is of a class that has fewer images.
+        allow_fewer (bool, optional): Take all images of a class that has fewer.
             (default: :obj:`False`)
 
     Raises:
@@ -29,16 +29,15 @@ def few_shot(
 
 
 def base_and_new(dataset: datasets.Dataset) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """The first half of the classes, by label, and the rest (CoCoOp's base-to-new protocol). Of an
-    odd number, one more is base. The labels of either half begin at 0.
+    """Splits a data set into the first half of its classes and the others (CoCoOp's base-to-new
+    protocol). If the number of classes is odd, there is one more base class. The labels of both
+    halves begin at 0.
 
     Raises:
         ValueError: If there are fewer than two classes.
     """
     names = dataset.features["label"].names
-    if len(names) < 2:
-        raise ValueError(f"Base and new classes need at least two classes (got {len(names)}).")
-    num_base = -(-len(names) // 2)
+    num_base = num_base_classes(len(names))
     base = _classes(dataset, names[:num_base], 0)
     return base, _classes(dataset, names[num_base:], num_base)
 
@@ -46,6 +45,6 @@ def base_and_new(dataset: datasets.Dataset) -> tuple[datasets.Dataset, datasets.
 def _classes(dataset: datasets.Dataset, names: list[str], first: int) -> datasets.Dataset:
     labels = dataset["label"]
     index = [i for i, y in enumerate(labels) if first <= y < first + len(names)]
-    part = dataset.select(index).remove_columns("label")
+    images = dataset.select(index).remove_columns("label")
     renumbered = [labels[i] - first for i in index]
-    return part.add_column("label", renumbered, feature=datasets.ClassLabel(names=names))
+    return images.add_column("label", renumbered, feature=datasets.ClassLabel(names=names))

@@ -1,4 +1,4 @@
-"""Few-shot draws as JSON files, to be shared."""
+"""Few-shot draws as JSON files that can be shared."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import datasets
 
 from pyg_graphadapter.data.draw import few_shot
+from pyg_graphadapter.data.image_dataset import image_dataset
 from pyg_graphadapter.features import MAX_VALIDATION_SHOTS
 from pyg_graphadapter.storage import write_atomic
 
@@ -17,14 +18,14 @@ DRAW_FORMAT = "pyg_graphadapter/draw/1"
 
 @dataclass(frozen=True)
 class Draw:
-    """Which images were drawn.
+    """The images of a few-shot draw.
 
     Args:
-        shots (int): Images a class.
+        shots (int): Images per class.
         seed (int): The seed of the draw.
         class_names (tuple of str): The classes.
         train (tuple): Path, relative to the root, and label of every training image.
-        val (tuple): Those of validation, at most four a class.
+        val (tuple): Path and label of every validation image, at most four per class.
     """
 
     shots: int
@@ -35,10 +36,10 @@ class Draw:
 
 
 def make_draw(images: datasets.DatasetDict, root: str | Path, shots: int, seed: int) -> Draw:
-    """Draws few shots of images that lie in files below a root.
+    """Draws a few images per class from files below a root.
 
     Raises:
-        ValueError: If a class has too few images, or an image is no file below the root.
+        ValueError: If a class has too few images, or an image is not a file below the root.
     """
     val = few_shot(images["val"], min(shots, MAX_VALIDATION_SHOTS), seed, allow_fewer=True) if (
         "val" in images
@@ -56,7 +57,7 @@ def _rows(part: datasets.Dataset, root: Path) -> tuple[tuple[str, int], ...]:
     rows = []
     for image, label in zip(part["image"], part["label"], strict=True):
         if not image["path"] or not Path(image["path"]).is_relative_to(root):
-            raise ValueError(f"The image {image['path']!r} is no file below {root}.")
+            raise ValueError(f"The image {image['path']!r} is not a file below {root}.")
         rows.append((Path(image["path"]).relative_to(root).as_posix(), int(label)))
     return tuple(rows)
 
@@ -110,28 +111,19 @@ def load_draw(path: str | Path, root: str | Path | None = None) -> datasets.Data
         parts = {split: [(str(p), int(y)) for p, y in content[split]] for split in ("train", "val")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is no draw of images ({type(error).__name__}: {error})."
+            f"{path} is not a draw of images ({type(error).__name__}: {error})."
         ) from error
     folder = Path(path).parent / recorded_root if root is None else Path(root)
     return datasets.DatasetDict(
-        {split: _images(rows, names, folder) for split, rows in parts.items() if rows}
+        {split: _load_rows(rows, names, folder) for split, rows in parts.items() if rows}
     )
 
 
-def _images(rows: Sequence[tuple[str, int]], names: list[str], root: Path) -> datasets.Dataset:
+def _load_rows(rows: Sequence[tuple[str, int]], names: list[str], root: Path) -> datasets.Dataset:
     for name, _ in rows:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or not (root / pure).is_file():
             raise FileNotFoundError(
                 f"There is no image {root / pure}: check the root of the images."
             )
-    paths = [root / path for path, _ in rows]
-    return datasets.Dataset.from_dict(
-        {
-            "image": [{"bytes": None, "path": str(path)} for path in paths],
-            "label": [label for _, label in rows],
-        },
-        features=datasets.Features(
-            {"image": datasets.Image(decode=False), "label": datasets.ClassLabel(names=names)}
-        ),
-    )
+    return image_dataset([root / path for path, _ in rows], [label for _, label in rows], names)

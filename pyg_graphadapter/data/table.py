@@ -1,4 +1,4 @@
-"""Lists of images, and the columns of data sets that hold images and labels."""
+"""Loads lists of images, and finds the columns of images and labels."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ SPLIT_COLUMN = "split"
 def load_table(
     path: Path, image_column: str | None = None, label_column: str | None = None
 ) -> datasets.DatasetDict:
-    """A list of images, one a line, with their labels and, in a column ``split``, their splits.
+    """Loads a list of images with their labels and, in a column ``split``, their splits.
 
     Paths are relative to the list's folder.
 
     Raises:
-        FileNotFoundError: If a listed image is not there.
+        FileNotFoundError: If a listed image does not exist.
         ValueError: If the list cannot be read or lacks a column.
     """
     try:
@@ -31,49 +31,51 @@ def load_table(
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a list of images ({error}).") from error
     columns = [str(name) for name in table.columns]
-    image = _named(columns, "image", image_column, str(path))
-    label = _named(columns, "label", label_column, str(path))
+    image = _column_name(columns, "image", image_column, str(path))
+    label = _column_name(columns, "label", label_column, str(path))
     if table[[image, label]].isna().any(axis=None):
         row = int(table[[image, label]].isna().any(axis=1).to_numpy().argmax())
         raise ValueError(f"{path} has no image or no label in row {row + 1}: complete it.")
     files = [path.parent / str(name) for name in table[image]]
     for file in files:
         if not file.is_file():
-            raise FileNotFoundError(f"{path} lists the image {file}, which is not there.")
+            raise FileNotFoundError(f"{path} lists the image {file}, which does not exist.")
     table = table.assign(image=[str(file) for file in files], label=table[label].tolist())
-    kept = table[["image", "label"]]
+    images = table[["image", "label"]]
     if SPLIT_COLUMN not in columns:
-        return datasets.DatasetDict({"train": datasets.Dataset.from_pandas(kept)})
+        return datasets.DatasetDict({"train": datasets.Dataset.from_pandas(images)})
     return datasets.DatasetDict(
         {
-            str(split): datasets.Dataset.from_pandas(part, preserve_index=False)
-            for split, part in kept.groupby(table[SPLIT_COLUMN], sort=False)
+            str(split): datasets.Dataset.from_pandas(rows, preserve_index=False)
+            for split, rows in images.groupby(table[SPLIT_COLUMN], sort=False)
         }
     )
 
 
-def find_column(dataset: datasets.Dataset, kind: str, given: str | None = None) -> str:
-    """The column of images or of labels: the one that is named, of its type, or of a usual name.
+def find_column(dataset: datasets.Dataset, kind: str, column: str | None = None) -> str:
+    """Finds the column of images or of labels: the given one, the only one of its type, or one
+    with a common name.
 
     Raises:
         ValueError: If there is none, listing the columns.
     """
     types = {"image": datasets.Image, "label": datasets.ClassLabel}
-    typed = [name for name, each in dataset.features.items() if isinstance(each, types[kind])]
-    if given is None and len(typed) == 1:
+    typed = [name for name, feature in dataset.features.items() if isinstance(feature, types[kind])]
+    if column is None and len(typed) == 1:
         return str(typed[0])
-    return _named(dataset.column_names, kind, given, "The data set")
+    return _column_name(dataset.column_names, kind, column, "The data set")
 
 
 def with_class_labels(splits: datasets.DatasetDict) -> datasets.DatasetDict:
-    """The splits with a ``ClassLabel`` that is the same in all of them.
+    """Gives the labels of all splits the same ``ClassLabel``.
 
     Raises:
-        ValueError: If labels are no names and no whole numbers, or differ between splits.
+        ValueError: If labels are neither names nor whole numbers, or the splits have different
+            classes.
     """
     features = [part.features["label"] for part in splits.values()]
-    if all(isinstance(each, datasets.ClassLabel) for each in features):
-        if any(each.names != features[0].names for each in features):
+    if all(isinstance(feature, datasets.ClassLabel) for feature in features):
+        if any(feature.names != features[0].names for feature in features):
             raise ValueError("The splits have different classes: give them the same class names.")
         return splits
     values = {value for part in splits.values() for value in part.unique("label")}
@@ -94,15 +96,15 @@ def with_class_labels(splits: datasets.DatasetDict) -> datasets.DatasetDict:
     )
 
 
-def _named(columns: list[str], kind: str, given: str | None, where: str) -> str:
-    if given is not None:
-        found = [name for name in columns if name == given]
+def _column_name(columns: list[str], kind: str, column: str | None, where: str) -> str:
+    if column is not None:
+        matches = [name for name in columns if name == column]
     else:
-        found = [name for wanted in NAMES[kind] for name in columns if name.lower() == wanted]
-    if not found:
-        wanted = repr(given) if given is not None else f"for the {kind}s"
+        matches = [name for common in NAMES[kind] for name in columns if name.lower() == common]
+    if not matches:
+        description = repr(column) if column is not None else f"for the {kind}s"
         raise ValueError(
-            f"{where} has no column {wanted} (it has {', '.join(columns)}): name it with "
+            f"{where} has no column {description} (it has {', '.join(columns)}): name it with "
             f"'{kind}_column'."
         )
-    return found[0]
+    return matches[0]

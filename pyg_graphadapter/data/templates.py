@@ -1,11 +1,11 @@
-"""Class names put into prompts."""
+"""Puts class names into prompts."""
 
 import re
 from collections.abc import Sequence
 
-WORDNET_ID = re.compile(r" \(n\d{8}\)$")  # behind the second of two classes of one name
+WORDNET_ID = re.compile(r" \(n\d{8}\)$")  # follows the second of two equal class names
 TEMPLATES = ("a photo of a {}.",)
-# The seven that CLIP's authors found to serve best on ImageNet:
+# The seven templates that CLIP's authors found best on ImageNet:
 IMAGENET_TEMPLATES = (
     "itap of a {}.",
     "a bad photo of the {}.",
@@ -18,13 +18,13 @@ IMAGENET_TEMPLATES = (
 
 
 def check_templates(templates: Sequence[str]) -> None:
-    """Refuses templates that have no place, or several, for the class name.
+    """Checks that every template has exactly one place for the class name.
 
     Raises:
-        ValueError: If there is no template, or one has not exactly one ``{}``.
+        ValueError: If there is no template, or a template does not have exactly one ``{}``.
     """
     if len(templates) == 0:
-        raise ValueError("There must be at least one template, as 'a photo of a {}.' is.")
+        raise ValueError("There must be at least one template, such as 'a photo of a {}.'.")
     for template in templates:
         if template.count("{}") != 1:
             raise ValueError(
@@ -34,10 +34,10 @@ def check_templates(templates: Sequence[str]) -> None:
 
 
 def fill(template: str, class_name: str) -> str:
-    """A prompt: the class name in its template, with spaces for ``_``.
+    """Puts a class name into a template, with spaces for ``_``.
 
     Raises:
-        ValueError: If the template has not one ``{}``, or the name is empty.
+        ValueError: If the template does not have exactly one ``{}``, or the name is empty.
 
     Example:
         >>> fill("a photo of a {}.", "apple_pie")
@@ -51,7 +51,7 @@ def fill(template: str, class_name: str) -> str:
 
 
 def prompts(class_names: Sequence[str], templates: Sequence[str] = TEMPLATES) -> list[list[str]]:
-    """The prompts of every class, one a template: ``[C][T]``.
+    """The prompts of every class, one per template: ``[C][T]``.
 
     Raises:
         ValueError: As :func:`fill` does.

@@ -81,7 +81,7 @@ def load_pretrained(
             dtype=torch.float32,
             **where,
         )
-        misshaped = [str(found[0]) for found in report["mismatched_keys"]]
+        misshaped = [str(mismatch[0]) for mismatch in report["mismatched_keys"]]
         wrong = sorted([*report["missing_keys"], *misshaped])
         if wrong:
             raise ValueError(f"{len(wrong)} of its weights are missing or misshaped, as {wrong[0]}")

@@ -86,10 +86,12 @@ def check_setting_names(method: str, names: Iterable[str]) -> None:
     Raises:
         ValueError: If it does not, listing its settings.
     """
-    known = [field.name for field in fields(adapter_class(method).Config)]
+    setting_names = [field.name for field in fields(adapter_class(method).Config)]
     for name in names:
-        if name not in known:
-            choices = f"Choose from {', '.join(known)}." if known else "It has no settings."
+        if name not in setting_names:
+            choices = (
+                f"Choose from {', '.join(setting_names)}." if setting_names else "It has none."
+            )
             raise ValueError(f"The method {method} has no setting {name!r}. {choices}")
 
 

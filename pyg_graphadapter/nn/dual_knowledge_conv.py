@@ -21,14 +21,14 @@ class DualKnowledgeConv(torch.nn.Module):
         \mathbf{z}_c = \beta \cdot \sigma(g_{\textrm{text}}(\mathbf{t}_c)) + (1 - \beta) \cdot
         \sigma(g_{\textrm{image}}(\mathbf{t}_c))
 
-    with :math:`g` a :class:`KnowledgeConv` each.
+    where each :math:`g` is a :class:`KnowledgeConv`.
 
     Args:
         in_channels (int): Size of each input sample.
         out_channels (int): Size of each output sample.
-        beta (float, optional): The weight :math:`\beta` of the text side. At :obj:`1` the image
-            side, at :obj:`0` the text side is switched off: it is not computed and has no
-            parameters. (default: :obj:`0.7`)
+        beta (float, optional): The weight :math:`\beta` of the text side. At :obj:`1`, the image
+            side is switched off; at :obj:`0`, the text side. A side that is switched off is not
+            computed and has no parameters. (default: :obj:`0.7`)
         act (str, optional): The activation :math:`\sigma`; :obj:`None` for none.
             (default: :obj:`"tanh"`)
         **kwargs (optional): Additional arguments of both :class:`KnowledgeConv`.
@@ -101,7 +101,7 @@ class DualKnowledgeConv(torch.nn.Module):
         edge_index_dict: Mapping[EdgeType, Adj] | None = None,
         edge_weight_dict: Mapping[EdgeType, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        r"""The part of the layer that has no parameter: what every query collects on either side
+        r"""The part of the layer without parameters: what every query collects on both sides
         (:meth:`KnowledgeConv.collect_knowledge`). For frozen features it is constant; compute it
         once.
 
@@ -111,17 +111,17 @@ class DualKnowledgeConv(torch.nn.Module):
         collected = {}
         for side, (conv, _) in self.sides().items():
             nodes, queries = x_dict[side], x_dict["query"]
-            among, joined = (side, "to", side), (side, "to", "query")
-            if joined not in edges:
-                # One tensor in both roles spares a product:
+            node_type, query_type = (side, "to", side), (side, "to", "query")
+            if query_type not in edges:
+                # Passing one tensor in both roles saves a product:
                 x = nodes if nodes is queries else (nodes, queries)
                 collected[side] = conv.collect_knowledge(x)
                 continue
             deg = None
-            if among in edges:
-                deg = weighted_degree(edges[among], weights.get(among), nodes.size(0))
+            if node_type in edges:
+                deg = weighted_degree(edges[node_type], weights.get(node_type), nodes.size(0))
             collected[side] = conv.collect_knowledge(
-                (nodes, queries), edges[joined], weights.get(joined), deg
+                (nodes, queries), edges[query_type], weights.get(query_type), deg
             )
         return collected
 

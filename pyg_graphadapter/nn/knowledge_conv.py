@@ -1,11 +1,11 @@
-r"""The graph convolution that reads one query out of a knowledge graph, in its exact short form.
+r"""The graph convolution that reads one query out of a knowledge graph, in an exact closed form.
 
 The published layer joins every query :math:`\mathbf{t}_c` to the graph of the :math:`K` nodes
 :math:`\mathbf{p}_k`, convolves the :math:`K + 1` nodes with
 :math:`\mathbf{\hat{A}} = \mathbf{D}^{-1/2} \mathbf{A} \mathbf{D}^{-1/2}` and keeps the query's row.
-In that row, the degree of a node is what it has among the nodes, :math:`r_k`, plus its one edge to
-the query, :math:`a_{ck}`; so the row can be written down without the graph it came from: one
-bipartite message pass, :math:`\mathcal{O}(C^2 D)` instead of :math:`\mathcal{O}(C^3 D)`.
+In that row, the degree of a node is its degree among the nodes, :math:`r_k`, plus the weight of its
+edge to the query, :math:`a_{ck}`. The row can therefore be computed without building the graph, in
+one bipartite message pass, :math:`\mathcal{O}(C^2 D)` instead of :math:`\mathcal{O}(C^3 D)`.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,8 +64,8 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
             In the paper it is its cosine :obj:`1` plus the identity. (default: :obj:`2.0`)
         bias (bool, optional): If set to :obj:`False`, the layer will not learn an additive bias.
             (default: :obj:`True`)
-        num_queries (int, optional): If given, every query has a bias of its own, as in the paper,
-            and the layer takes exactly this number of queries. (default: :obj:`None`)
+        num_queries (int, optional): If given, every query has its own bias, as in the paper, and
+            the layer takes exactly this number of queries. (default: :obj:`None`)
         block_size (int, optional): The complete route holds at most :obj:`block_size ** 2`
             similarities at a time. (default: :obj:`2048`)
 
@@ -136,11 +136,11 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
             edge_index (torch.Tensor or SparseTensor, optional): The edges from nodes to queries;
                 :obj:`None` for the complete graph. (default: :obj:`None`)
             edge_weight (torch.Tensor, optional): The weights of an edge list; :obj:`1` if not
-                given. A sparse matrix brings its own. (default: :obj:`None`)
+                given. A sparse matrix holds its own weights. (default: :obj:`None`)
             deg (torch.Tensor, optional): The weighted degree of every node among the nodes,
                 without its self-loop (:func:`weighted_degree`). If not given, it is that of
                 :obj:`edge_index` where nodes are the queries as well, and zero (nodes that are
-                connected to queries alone) otherwise. The complete graph has its own.
+                connected to queries alone) otherwise. The complete graph computes its own degrees.
                 (default: :obj:`None`)
         """
         return self.transform(self.collect_knowledge(x, edge_index, edge_weight, deg))
@@ -152,7 +152,7 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         edge_weight: OptTensor = None,
         deg: OptTensor = None,
     ) -> Tensor:
-        r"""The part of the layer that has no parameter: what every query collects from its nodes
+        r"""The part of the layer without parameters: what every query collects from its nodes
         and itself :math:`(C, F_{in})`. For frozen features it is constant; compute it once.
 
         Takes the arguments of :meth:`forward`.
@@ -166,7 +166,7 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         if edge_index is None:
             if edge_weight is not None or deg is not None:
                 raise ValueError(
-                    "The complete graph has weights and degrees of its own: pass 'edge_index' "
+                    "The complete graph computes its own weights and degrees: pass 'edge_index' "
                     "along with 'edge_weight' and 'deg', or none of the three."
                 )
             return complete_messages(nodes, queries, self.self_loop_weight, self.block_size)
@@ -195,7 +195,7 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
                 edge_index.col_indices(),
                 edge_weight,
                 edge_index.size(),
-                check_invariants=False,  # they are those of the matrix that was given
+                check_invariants=False,  # the input matrix has them
             )
         # propagate_type: (x: PairTensor, edge_weight: OptTensor)
         out: Tensor = self.propagate(edge_index, x=(nodes, queries), edge_weight=edge_weight)
@@ -206,7 +206,7 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         any leading dimensions :math:`(*, C, F_{in})`.
 
         Raises:
-            ValueError: If there are not as many queries as biases.
+            ValueError: If the numbers of queries and biases differ.
         """
         if self.num_queries is not None and x.size(-2) != self.num_queries:
             raise ValueError(
@@ -217,12 +217,12 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         return out if self.bias is None else out + self.bias
 
     def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
-        """One edge's message: the node, scaled."""
+        """The message of an edge: the node, scaled."""
         return edge_weight.view(-1, 1) * x_j
 
     def message_and_aggregate(self, adj_t: Adj, x: PairTensor) -> Tensor:
-        """All messages at once: one product with the sparse matrix of their scales."""
-        with torch.autocast(x[0].device.type, enabled=False):  # has no such product
+        """All messages at once: one product with the sparse matrix of scales."""
+        with torch.autocast(x[0].device.type, enabled=False):  # it does not support this product
             out: Tensor = spmm(adj_t, x[0], reduce=self.aggr)
         return out
 
@@ -237,7 +237,7 @@ def complete_messages(
     (:meth:`KnowledgeConv.collect_knowledge` without edges), block by block.
 
     Memory is :math:`\mathcal{O}((K + C) \cdot D + B^2)` with :math:`B` the block size, in the
-    backward pass as well: where there are several blocks, they are computed again there. The
+    backward pass as well, which computes the blocks again if there are several. The
     products needed are :math:`\mathbf{P} \mathbf{P}^{\top}`,
     :math:`\mathbf{T} \mathbf{P}^{\top}` (not if the nodes are the queries and one block holds them)
     and one with :math:`\mathbf{P}`.
@@ -254,7 +254,7 @@ def complete_messages(
         - **output:** :math:`(C, F)`
     """
     p, t = unit(nodes), unit(queries)
-    own = torch.linalg.vector_norm(p, dim=1)  # [K], a node's cosine with itself: 1, or 0 if zero
+    self_cosine = torch.linalg.vector_norm(p, dim=1)  # [K], 1, or 0 for a zero row
     node_blocks = list(row_blocks(p.size(0), p.size(0), block_size))
     query_blocks = list(row_blocks(t.size(0), p.size(0), block_size))
 
@@ -264,8 +264,8 @@ def complete_messages(
         deg = cosine.sum(dim=1)
     else:
         deg = _in_blocks(_degree_block, node_blocks, p.new_empty(p.size(0)), (p,), p)
-    # What is left of a node that has no neighbour but itself may be below zero by rounding:
-    r = _positive(self_loop_weight + (deg - own).clamp(min=0))
+    # The degree of a node without neighbours may be below zero by rounding:
+    r = _positive(self_loop_weight + (deg - self_cosine).clamp(min=0))
 
     rows = (t, queries.to(t.dtype))
     shared = (p, nodes.to(p.dtype), r, self_loop_weight, cosine)
@@ -307,15 +307,15 @@ def _in_blocks(
     rows: Sequence[Tensor],
     *shared: Any,
 ) -> Tensor:
-    """``function`` of each block of ``rows``, and of what all blocks share, one below the other.
+    """Concatenates ``function(*rows, *shared)`` over all blocks of ``rows``.
 
-    Of several blocks, the backward pass calls it again instead of keeping what it made.
+    With several blocks, the backward pass computes them again instead of storing intermediates.
     """
     if len(blocks) == 1:
         return function(*rows, *shared)
     tensors = [x for x in (*rows, *shared) if isinstance(x, Tensor)]
     if not torch.is_grad_enabled() or not any(x.requires_grad for x in tensors):
-        for block in blocks:  # into place: results allocated in between would scatter the heap
+        for block in blocks:  # in place: tensors allocated in between would fragment the heap
             out[block] = function(*(x[block] for x in rows), *shared)
         return out
     parts = [
@@ -332,7 +332,7 @@ def _in_blocks(
 
 
 def _positive(x: Tensor) -> Tensor:
-    # The degree of a node without any edge, its self-loop included, is zero: 0 / tiny is still 0.
+    # A node without any edge, even a self-loop, has degree zero: 0 / tiny is still 0.
     return x.clamp(min=torch.finfo(x.dtype).tiny)
 
 

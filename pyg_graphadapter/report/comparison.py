@@ -1,23 +1,22 @@
-"""Which method wins how often: paired tests over seeds and over data sets. It needs no torch."""
+"""Paired tests of methods, over seeds and over data sets."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
-
 from pyg_graphadapter.report.results import dataset_of, finished, label_of
+from pyg_graphadapter.report.significance import paired_t_test, signed_rank_test
 from pyg_graphadapter.report.tables import Cell, Table, marked
 
 SIGNIFICANT = 0.05
-EXACT = 1e-6  # points; less is rounding
+EXACT = 1e-6  # points; smaller differences are rounding errors
 Place = tuple[str, int]  # a data set and a number of shots
 
 
 @dataclass(frozen=True)
 class Duel:
-    """A method against another, wherever both were measured with the same seeds.
+    """A comparison of two methods, at all places where both were measured with the same seeds.
 
     Args:
         first (str): A method.
@@ -27,8 +26,8 @@ class Duel:
         ties (int): Places where no difference is significant.
         losses (int): Places where the second is better, significantly.
         difference (float): The mean difference over places, in points.
-        p_value (float): Of Wilcoxon's signed-rank test over the places' mean differences; 1 where
-            there is nothing to test.
+        p_value (float): The p-value of Wilcoxon's signed-rank test over the mean differences of the
+            places; 1 if all are zero.
     """
 
     first: str
@@ -43,9 +42,8 @@ class Duel:
 def duel(results: Sequence[dict[str, Any]], first: str, second: str) -> Duel | None:
     """Compares two methods, by their labels; :obj:`None` if they share no place.
 
-    The draws are the same for all methods, so that runs of one seed are pairs. Both tests are as in
-    J. Demšar, `Statistical Comparisons of Classifiers over Multiple Data Sets
-    <https://jmlr.org/papers/v7/demsar06a.html>`_ (2006).
+    The draws are the same for all methods, so runs with the same seed are pairs
+    (:mod:`~pyg_graphadapter.report.significance`).
     """
     pairs = _pairs(results, first, second)
     if not pairs:
@@ -59,12 +57,12 @@ def duel(results: Sequence[dict[str, Any]], first: str, second: str) -> Duel | N
         outcomes.count(0),
         outcomes.count(-1),
         statistics.fmean(means),
-        float(stats.wilcoxon(means).pvalue) if any(means) else 1.0,
+        signed_rank_test(means),
     )
 
 
 def _pairs(results: Sequence[dict[str, Any]], first: str, second: str) -> dict[Place, list[float]]:
-    """The differences of accuracy over the seeds that both have, at every place."""
+    """For every place, the differences of accuracy over the seeds that both methods have."""
     accuracy: dict[str, dict[tuple[Place, int], float]] = {first: {}, second: {}}
     for result in finished(results):
         if (label := label_of(result)) in accuracy:
@@ -82,24 +80,24 @@ def _outcome(differences: Sequence[float]) -> int:
     mean = 0.0
     if len(differences) > 1 and max(differences) - min(differences) < EXACT:
         mean = round(statistics.fmean(differences), 6)  # no spread to test against
-    elif len(differences) > 1 and stats.ttest_1samp(differences, 0.0).pvalue < SIGNIFICANT:
+    elif len(differences) > 1 and paired_t_test(differences) < SIGNIFICANT:
         mean = statistics.fmean(differences)
     return (mean > 0) - (mean < 0)
 
 
 def duel_table(results: Sequence[dict[str, Any]], reference: str) -> Table | None:
-    """A method, by its label, against all others; :obj:`None` if it met none."""
+    """Compares a method, by its label, with all others; :obj:`None` if there are none."""
     labels = dict.fromkeys(map(label_of, finished(results)))
     duels = [duel(results, reference, other) for other in labels if other != reference]
     lines = [
         (
-            Cell(each.second),
-            Cell(f"{each.wins} / {each.ties} / {each.losses}"),
-            Cell(f"{each.difference:+.2f}"),
-            Cell(f"{each.p_value:.3f}"),
+            Cell(comparison.second),
+            Cell(f"{comparison.wins} / {comparison.ties} / {comparison.losses}"),
+            Cell(f"{comparison.difference:+.2f}"),
+            Cell(f"{comparison.p_value:.3f}"),
         )
-        for each in duels
-        if each is not None
+        for comparison in duels
+        if comparison is not None
     ]
     if not lines:
         return None

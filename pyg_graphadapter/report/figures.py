@@ -1,10 +1,8 @@
-"""Pictures of results."""
+"""Figures of results. Matplotlib is imported when something is drawn."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from PIL import Image
 
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import Row
@@ -13,6 +11,7 @@ from pyg_graphadapter.report.tables import average
 if TYPE_CHECKING:  # commands that draw nothing start half a second sooner
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from PIL import Image
 
 COLUMNS = 6
 PANEL_COLUMNS = 4
@@ -24,13 +23,13 @@ ZERO_SHOT, REFERENCE = "zero_shot", "graph_adapter"  # stand out
 def accuracy_curve(
     rows: Sequence[Row], path: Path, title: str = "", published: Published | None = None
 ) -> None:
-    """Draws accuracy over the number of labelled images a class, one line a method, with the
-    standard deviation over the seeds; one panel a data set and, where there are several, one of
-    their average.
+    """Draws accuracy over the number of labelled images per class, with one line per method and the
+    standard deviation over the seeds. There is one panel per data set and, if there are several,
+    one for their average.
 
     Args:
-        rows (sequence of Row): What to draw.
-        path (Path): The picture, as its suffix says.
+        rows (sequence of Row): The results.
+        path (Path): The file to write, in the format of its suffix.
         title (str, optional): A title. (default: :obj:`""`)
         published (Published, optional): Published numbers, drawn as dashed lines.
             (default: :obj:`None`)
@@ -54,9 +53,9 @@ def accuracy_curve(
     for axes in grid:
         axes.set_visible(False)
     with matplotlib.rc_context({"text.parse_math": False}):  # names are no formulas
-        for axes, (name, own) in zip(grid, panels.items(), strict=False):
+        for axes, (name, panel_rows) in zip(grid, panels.items(), strict=False):
             axes.set_visible(True)
-            _draw_panel(axes, own, colour)
+            _draw_panel(axes, panel_rows, colour)
             if published is not None:
                 _draw_published(axes, published.accuracy.get(name, {}), colour)
             axes.set_title(name if len(panels) > 1 else title)
@@ -71,7 +70,7 @@ def accuracy_curve(
 
 
 def _colours(labels: Sequence[str]) -> dict[str, Any]:
-    """One a label: zero-shot black, the others ten strong ones, then ten pale ones."""
+    """One colour per label: black for zero-shot, ten strong ones, then ten pale ones."""
     import matplotlib
 
     palette = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
@@ -85,11 +84,11 @@ def _colours(labels: Sequence[str]) -> dict[str, Any]:
 def _draw_panel(axes: "Axes", rows: Sequence[Row], colour: Mapping[str, Any]) -> None:
     labels = list(dict.fromkeys(row.label for row in rows))
     for label in labels:
-        own = sorted((row for row in rows if row.label == label), key=lambda row: row.shots)
+        line = sorted((row for row in rows if row.label == label), key=lambda row: row.shots)
         axes.errorbar(
-            [row.shots for row in own],
-            [row.accuracy for row in own],
-            [row.deviation for row in own],
+            [row.shots for row in line],
+            [row.accuracy for row in line],
+            [row.deviation for row in line],
             marker=MARKERS[list(colour).index(label) // 10 % len(MARKERS)],
             color=colour[label],
             markersize=5 if len(colour) <= FEW_LINES else 3,
@@ -103,7 +102,7 @@ def _draw_panel(axes: "Axes", rows: Sequence[Row], colour: Mapping[str, Any]) ->
     axes.set_xscale("log", base=2)
     axes.set_xticks(shots, [str(count) for count in shots])
     axes.minorticks_off()
-    axes.set(xlabel="labelled images a class", ylabel="test accuracy (%)")
+    axes.set(xlabel="labelled images per class", ylabel="test accuracy (%)")
     axes.grid(alpha=0.3)
 
 
@@ -111,19 +110,19 @@ def _draw_published(
     axes: "Axes", accuracy: Mapping[str, Mapping[int, float]], colour: Mapping[str, Any]
 ) -> None:
     for method, points in accuracy.items():
-        shown = sorted((shots, value) for shots, value in points.items() if shots > 0)
-        if shown:
+        curve = sorted((shots, value) for shots, value in points.items() if shots > 0)
+        if curve:
             axes.plot(
-                *zip(*shown, strict=True),
+                *zip(*curve, strict=True),
                 linestyle="--",
-                marker="." if len(shown) == 1 else "",
+                marker="." if len(curve) == 1 else "",
                 color=colour.get(method, "grey"),
                 label=f"{method.replace('_', ' ')}, published",
             )
 
 
 def _legend(grid: "Sequence[Axes]") -> "tuple[list[Artist], list[str]]":
-    """One entry a name, over all panels."""
+    """One entry per name, over all panels."""
     entries: dict[str, Any] = {}
     for axes in grid:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -131,13 +130,13 @@ def _legend(grid: "Sequence[Axes]") -> "tuple[list[Artist], list[str]]":
     return list(entries.values()), list(entries)
 
 
-def picture_grid(images: Sequence[Image.Image], captions: Sequence[str], path: Path) -> None:
-    """Draws pictures in rows, each with its caption below.
+def picture_grid(images: "Sequence[Image.Image]", captions: Sequence[str], path: Path) -> None:
+    """Draws pictures in rows, with captions below.
 
     Args:
         images (sequence of PIL.Image.Image): The pictures.
-        captions (sequence of str): One a picture.
-        path (Path): The picture, as its suffix says.
+        captions (sequence of str): One caption per picture.
+        path (Path): The file to write, in the format of its suffix.
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""A report of result files: tables, figure, and one page that holds all. It needs no torch."""
+"""A report of result files: tables, a figure, and an HTML page with both."""
 
 import base64
 import html
@@ -47,13 +47,13 @@ def write_report(
     backbone: str | None = None,
     reference: str = REFERENCE,
 ) -> list[Table]:
-    """Writes a page, tables as Markdown, LaTeX and CSV, and a figure, of a folder of result files.
+    """Writes an HTML page, tables as Markdown, LaTeX and CSV, and a figure of result files.
 
     Args:
         results (Path): The folder of result files, or one that holds such folders.
         out (Path): The folder to write to; a report in it is replaced.
-        published (Published, optional): Published numbers, to be drawn where they are of the same
-            image tower. (default: :obj:`None`)
+        published (Published, optional): Published numbers of the same image tower, drawn as dashed
+            lines. (default: :obj:`None`)
         backbone (str, optional): The image tower of the results, where they do not say.
             (default: :obj:`None`)
         reference (str, optional): The method that the others are compared with.
@@ -66,24 +66,24 @@ def write_report(
         ValueError: If there are no results, ``out`` holds something else, or the published numbers
             are of another image tower.
     """
-    found = read_results(results)
-    rows = summarize(found)
+    contents = read_results(results)
+    rows = summarize(contents)
     if not rows:
         raise ValueError(
-            f"All {len(found)} runs in {results} failed; the first: {found[0]['error']}"
+            f"All {len(contents)} runs in {results} failed; the first: {contents[0]['error']}"
         )
-    drawn = _of_same_backbone(found, published, backbone)
+    drawn = _of_same_backbone(contents, published, backbone)
     prepare_folder(out, lambda path: path.name in (PAGE, MARKDOWN, LATEX, CSV, FIGURE))
     accuracy_curve(rows, out / FIGURE, published=drawn)
     tables = [*accuracy_tables(rows), *dataset_tables(rows)]
-    tables += [*shifted_tables(found), *base_to_new_tables(found)]
-    compared = duel_table(found, _label(found, reference))
+    tables += [*shifted_tables(contents), *base_to_new_tables(contents)]
+    compared = duel_table(contents, _label(contents, reference))
     tables += [compared] if compared is not None else []
     texts = {
         MARKDOWN: "\n\n".join(f"**{t.title}**\n\n{t.markdown()}\n\n{t.note}" for t in tables),
         LATEX: "\n\n".join(table.latex() for table in tables),
         CSV: csv_table(rows).rstrip("\n"),
-        PAGE: _page(found, tables, (out / FIGURE).read_bytes(), drawn),
+        PAGE: _page(contents, tables, (out / FIGURE).read_bytes(), drawn),
     }
     for name, text in texts.items():
         write_atomic(out / name, (text + "\n").encode())
@@ -137,7 +137,8 @@ def _page(
         f"<title>Few-shot results</title><style>{STYLE}</style></head><body>",
         "<h1>Few-shot results</h1>",
         *(f"<p>{html.escape(fact)}</p>" for fact in facts),
-        f'<img alt="Accuracy over labelled images a class" src="data:image/png;base64,{picture}">',
+        '<img alt="Accuracy over labelled images per class" '
+        f'src="data:image/png;base64,{picture}">',
         *(_html(table) for table in tables),
     ]
     if failed:

@@ -1,4 +1,4 @@
-"""Published accuracies, to be drawn beside one's own."""
+"""Published accuracies, which figures show beside measured ones."""
 
 import json
 from collections.abc import Mapping
@@ -32,9 +32,9 @@ class Published:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             backbone = str(content["backbone"])
-            sources = {name: str(each["source"]) for name, each in content["methods"].items()}
-            for method, each in content["methods"].items():
-                for dataset, points in each["accuracy"].items():
+            sources = {name: str(paper["source"]) for name, paper in content["methods"].items()}
+            for method, paper in content["methods"].items():
+                for dataset, points in paper["accuracy"].items():
                     accuracy.setdefault(dataset, {})[method] = {
                         int(shots): float(value) for shots, value in points.items()
                     }

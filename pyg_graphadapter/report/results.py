@@ -1,4 +1,4 @@
-"""Result files, and their means over seeds. It needs no torch."""
+"""Result files, and their means over seeds."""
 
 import json
 import statistics
@@ -17,15 +17,15 @@ class Row:
 
     Args:
         method (str): The method's name.
-        shots (int): The number of images a class.
+        shots (int): The number of images per class.
         seeds (int): The number of seeds.
         accuracy (float): The mean test accuracy in percent.
         deviation (float): Its sample standard deviation; 0 for one seed.
         fit_seconds (float): The mean training time.
         parameters (int): The number of trained parameters.
         dataset (str, optional): The data set's name. (default: :obj:`""`)
-        label (str, optional): What tables call the method: its name, what was set of it, and
-            :obj:`SELECTED_ON_TEST` if that is so. (default: the name)
+        label (str, optional): The name in tables: the method's name, its changed settings, and
+            :obj:`SELECTED_ON_TEST` if they were selected on the test split. (default: the name)
     """
 
     method: str
@@ -39,12 +39,12 @@ class Row:
     label: str = ""
 
     def __post_init__(self) -> None:
-        """The name is the label where there is none."""
+        """Takes the name as the label if there is none."""
         object.__setattr__(self, "label", self.label or self.method)
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is a result file, damaged ones of that name included."""
+    """Whether a file is a result file."""
     if path.suffix != ".json" or not path.is_file():
         return False
     try:
@@ -67,7 +67,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """The result files in a folder and those in it, ordered by data set, method, shots and seed.
+    """The result files in a folder and its subfolders, ordered by data set, method, shots and seed.
 
     Raises:
         ValueError: If there is none.
@@ -83,7 +83,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def finished(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that did not fail."""
+    """The results of runs that did not fail."""
     return [result for result in results if "error" not in result]
 
 
@@ -94,15 +94,15 @@ def dataset_of(result: dict[str, Any]) -> str:
 
 
 def label_of(result: dict[str, Any]) -> str:
-    """What tables call the method of a result."""
+    """The name of a result's method in tables."""
     variant = result.get("variant")
     mark = SELECTED_ON_TEST if result.get("protocol") == "paper" else ""
     return f"{result['method']}{f' ({variant})' if variant else ''}{mark}"
 
 
 def summarize(results: Sequence[dict[str, Any]]) -> list[Row]:
-    """One row a data set, method and number of shots, in the order in which they first occur; runs
-    that failed are left out."""
+    """One row per data set, method and number of shots, in the order of their first run, without
+    failed runs."""
     cells: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for result in finished(results):
         key = (dataset_of(result), label_of(result), result["shots"])

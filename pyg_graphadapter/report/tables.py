@@ -1,4 +1,4 @@
-"""Tables of results, as Markdown, LaTeX and CSV. They need no torch."""
+"""Tables of results, as Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ class Cell:
     """A cell of a table.
 
     Args:
-        text (str): What stands in it.
+        text (str): Its text.
         is_best (bool, optional): Whether it is the best of its column. (default: :obj:`False`)
     """
 
@@ -41,10 +41,10 @@ class Table:
     """A table, whose first column is text and whose others are numbers.
 
     Args:
-        title (str): What it shows.
+        title (str): The title.
         header (tuple of str): The names of the columns.
         lines (tuple): The lines, each a tuple of cells.
-        note (str, optional): What to know of it. (default: :obj:`""`)
+        note (str, optional): A note for the reader. (default: :obj:`""`)
     """
 
     title: str
@@ -53,7 +53,7 @@ class Table:
     note: str = ""
 
     def markdown(self) -> str:
-        """The table as aligned Markdown, with its best in bold; title and note are left out."""
+        """The table as aligned Markdown, with the best values in bold, without title and note."""
         lines = [
             [f"**{cell.text}**" if cell.is_best else cell.text for cell in line]
             for line in self.lines
@@ -71,7 +71,7 @@ class Table:
         )
 
     def latex(self) -> str:
-        """The table for LaTeX with the package booktabs, with its best in bold."""
+        """The table for LaTeX with the package booktabs, with the best values in bold."""
 
         def line(cells: Sequence[str]) -> str:
             return " & ".join(cells) + r" \\"
@@ -98,7 +98,7 @@ class Table:
 
 
 def latex(text: str) -> str:
-    """Text with what is special in LaTeX escaped."""
+    """Text with the special characters of LaTeX escaped."""
     return "".join(LATEX_ESCAPES.get(char, char) for char in text)
 
 
@@ -133,7 +133,7 @@ def csv_table(rows: Sequence[Row]) -> str:
 
 
 def accuracy_tables(rows: Sequence[Row]) -> list[Table]:
-    """Methods × shots: one table a data set and, where there are several, their average."""
+    """Methods × shots: one table per data set and, if there are several, one for their average."""
     tables = [
         _by_shots(dataset or "Accuracy", [row for row in rows if row.dataset == dataset])
         for dataset in dict.fromkeys(row.dataset for row in rows)
@@ -144,25 +144,26 @@ def accuracy_tables(rows: Sequence[Row]) -> list[Table]:
 
 
 def dataset_tables(rows: Sequence[Row]) -> list[Table]:
-    """Methods × data sets and their average, one table a number of shots; none of one data set."""
+    """Methods × data sets and their average, one table per number of shots; none for a single data
+    set."""
     datasets = tuple(dict.fromkeys(row.dataset for row in rows))
     if len(datasets) < 2:
         return []
     tables = []
     for shots in sorted({row.shots for row in rows}):
-        own = [row for row in rows if row.shots == shots]
-        means = {(row.label, row.dataset): (row.accuracy, row.deviation) for row in own}
+        shots_rows = [row for row in rows if row.shots == shots]
+        means = {(row.label, row.dataset): (row.accuracy, row.deviation) for row in shots_rows}
         means |= {(row.label, "average"): (row.accuracy, row.deviation)
                   for row in average(rows) if row.shots == shots}  # fmt: skip
-        marks = marked(row.label for row in own)
+        marks = marked(row.label for row in shots_rows)
         note = f"Test accuracy in percent, mean ± standard deviation over seeds.{marks}"
         tables.append(_grid(f"All at {_shots(shots)}", (*datasets, "average"), means, note))
     return tables
 
 
 def average(rows: Sequence[Row]) -> list[Row]:
-    """Means over the data sets, of methods and shots that have a result on every one; the deviation
-    is the mean one, and the parameters are those of the largest."""
+    """Means over the data sets, for methods and shots with a result on every data set. The
+    deviation is the mean deviation, and the number of parameters is the largest."""
     datasets = {row.dataset for row in rows}
     cells: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
@@ -210,7 +211,7 @@ def _note(rows: Sequence[Row]) -> str:
 
 
 def marked(labels: Iterable[str]) -> str:
-    """What the mark in labels says, if one of them has it."""
+    """The note on the mark in labels, if a label has it."""
     if not any(label.endswith(SELECTED_ON_TEST) for label in labels):
         return ""
     return (
@@ -220,8 +221,8 @@ def marked(labels: Iterable[str]) -> str:
 
 
 def shifted_tables(results: Sequence[dict[str, Any]]) -> list[Table]:
-    """Methods × (own test set, shifted test sets, their mean), one table a data set and number of
-    shots; none where nothing was measured on shifted test sets."""
+    """Methods × (own test set, shifted test sets, their mean), one table per data set and number
+    of shots; no table where nothing was measured on shifted test sets."""
     return _tables_of(
         results,
         "shifted",
@@ -235,8 +236,8 @@ def shifted_tables(results: Sequence[dict[str, Any]]) -> list[Table]:
 
 
 def base_to_new_tables(results: Sequence[dict[str, Any]]) -> list[Table]:
-    """Methods × (base, new, harmonic mean), one table a data set and number of shots; none where
-    nothing was measured on new classes."""
+    """Methods × (base, new, harmonic mean), one table per data set and number of shots; no table
+    where nothing was measured on new classes."""
     return _tables_of(
         results,
         "base_to_new",
@@ -274,10 +275,11 @@ def _tables_of(
 
 
 def _mean(values: Sequence[float | None]) -> tuple[float, float] | None:
-    known = [value for value in values if value is not None]
-    if not known:
+    accuracies = [value for value in values if value is not None]
+    if not accuracies:
         return None
-    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else 0.0
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+    return statistics.fmean(accuracies), deviation
 
 
 def _grid(

@@ -106,8 +106,8 @@ def test_a_second_fit_encodes_nothing_and_one_new_image_is_one(images, model, tm
     encoding = EncodingConfig(cache_dir=str(tmp_path / "cache"), views=2)
     encoder = Encoder.from_pretrained(model)
     encoded = []
-    original = encoder.encode_images
-    encoder.encode_images = lambda *a, **k: encoded.append(original(*a, **k)) or encoded[-1]
+    original = encoder.pipeline.encode
+    encoder.pipeline.encode = lambda *a, **k: encoded.append(original(*a, **k)) or encoded[-1]
     first = fit(folder, encoder, encoding)
     second = fit(folder, encoder, encoding)
     assert [each.num_encoded for each in encoded] == [6, 0]

@@ -1,12 +1,15 @@
 import json
+import tomllib
 import warnings
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from pyg_graphadapter import __version__, cli
+from pyg_graphadapter import __main__, __version__, cli
+from pyg_graphadapter.adapters import ADAPTERS, adapter_class
 from pyg_graphadapter.testing import fake_features
 
 
@@ -65,21 +68,22 @@ def test_every_setting_can_be_given(features, tmp_path):
         "label-smoothing": 0.2,
         "precision": "bfloat16",
         "device": "cpu",
+    }
+    settings = {
         "alpha": 0.5,
         "beta": 0.25,
         "bias": "shared",
         "groups": 2,
         "k": 2,
         "activation": "gelu",
-        "self-loop-weight": 1.0,
+        "self_loop_weight": 1.0,
     }
     options = [part for name, value in given.items() for part in (f"--{name}", value)]
+    options += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     run("compare", features, "--shots", 2, "--seeds", 7, "--out", tmp_path / "out", *options)
     [path] = (tmp_path / "out").glob("graph_adapter*")
-    settings = json.loads(path.read_text())["settings"]
-    assert settings == {name.replace("-", "_"): value for name, value in given.items()} | {
-        "seed": 7
-    }
+    expected = {name.replace("-", "_"): value for name, value in given.items()}
+    assert json.loads(path.read_text())["settings"] == {**expected, **settings, "seed": 7}
 
 
 @pytest.mark.parametrize("command", ["compare", "fit", "predict"])
@@ -87,8 +91,16 @@ def test_help_shows_defaults_and_an_example(command):
     text = run(command, "--help").stdout
     assert f"Example: graphadapter {command}" in text
     if command != "predict":
-        for option in ("--alpha", "--self-loop-weight", "--temperature", "--epochs", "0.7"):
+        for option in ("--set NAME=VALUE", "--epochs", "--config", "graph_adapter"):
             assert option in text
+
+
+@pytest.mark.parametrize("command", ["fit", "compare", "encode", "predict", "demo", "report"])
+def test_help_fits_on_two_screens(command):
+    with warnings.catch_warnings():
+        result = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "80"})
+    assert len(result.output.splitlines()) <= 80
+    assert max(map(len, result.output.splitlines())) <= 80
 
 
 def test_fit_then_predict(features, tmp_path):
@@ -131,7 +143,7 @@ def test_predict_without_labels(features, tmp_path):
 
 def test_select(features, tmp_path):
     result = run(
-        "fit", features, "--shots", 4, "--select", "--epochs", 2, "--beta", 0.5,
+        "fit", features, "--shots", 4, "--select", "--epochs", 2, "--set", "beta=0.5",
         "--out", tmp_path / "c",
     )  # fmt: skip
     assert "Selected alpha = " in result.stdout
@@ -141,6 +153,89 @@ def test_select(features, tmp_path):
         tmp_path / "r")  # fmt: skip
     [path] = (tmp_path / "r").glob("graph_adapter*")
     assert json.loads(path.read_text())["selected_on"] == "support"
+
+
+def test_one_setting_of_two_methods_has_two_values(features, tmp_path):
+    """Also 3, a usual value of Tip-Adapter's alpha, which GraphAdapter's cannot have."""
+    run(
+        "compare", features, "--methods", "graph_adapter,tip_adapter", "--shots", 1, "--seeds", 1,
+        "--epochs", 2, "--set", "tip_adapter.alpha=3", "--set", "graph_adapter.alpha=0.5",
+        "--set", "k=2", "--out", tmp_path / "r",
+    )  # fmt: skip
+    results = [json.loads(path.read_text()) for path in (tmp_path / "r").iterdir()]
+    settings = {result["method"]: result["settings"] for result in results}
+    assert settings["tip_adapter"]["alpha"] == 3
+    assert settings["graph_adapter"]["alpha"] == 0.5
+    assert settings["graph_adapter"]["k"] == 2
+
+
+def test_a_saved_configuration_gives_the_same_run(features, tmp_path):
+    config = tmp_path / "run.toml"
+    options = ("--shots", 2, "--seed", 3, "--epochs", 4, "--no-select", "--set", "alpha=0.6")
+    run("fit", features, *options, "--template", 'a "{}"', "--template", "\\ {} \x7f\n",
+        "--out", tmp_path / "a", "--save-config", config)  # fmt: skip
+    content = tomllib.loads(config.read_text())
+    assert content == {
+        "shots": 2,
+        "seed": 3,
+        "select": False,
+        "template": ['a "{}"', "\\ {} \x7f\n"],
+        "epochs": 4,
+        "graph_adapter": {"alpha": 0.6},
+    }
+    run("fit", features, "--config", config, "--out", tmp_path / "b")
+    cards = [json.loads((tmp_path / x / "classifier.json").read_text()) for x in "ab"]
+    assert cards[0] == cards[1]
+    run("fit", features, "--config", config, "--seed", 5, "--set", "alpha=0.7", "--out",
+        tmp_path / "c")  # fmt: skip
+    card = json.loads((tmp_path / "c" / "classifier.json").read_text())
+    assert card["training"]["seed"] == 5
+    assert card["settings"]["alpha"] == 0.7
+
+
+def test_a_configuration_of_compare(features, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        'methods = ["zero_shot", "gda"]\nshots = [1, 2]\nseeds = 7\n[gda]\nalpha = 1\n'
+    )
+    run("compare", features, "--config", config, "--out", tmp_path / "r")
+    results = [json.loads(path.read_text()) for path in (tmp_path / "r").iterdir()]
+    runs = {(result["method"], result["shots"], result["seed"]) for result in results}
+    assert runs == {(method, shots, 7) for method in ("zero_shot", "gda") for shots in (1, 2)}
+    assert {r["settings"]["alpha"] for r in results if r["method"] == "gda"} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("shots = ", "cannot be read as TOML"),
+        ("shotz = 3", "Unknown option 'shotz'. Choose from"),
+        ("[gdb]\nalpha = 1", "Unknown table 'gdb'. Choose from graph_adapter"),
+        ("[graph_adapter]\nalfa = 1", "no setting 'alfa'"),
+        ('[graph_adapter]\nk = "2"', "graph_adapter.k takes a whole number (got '2')"),
+        ('shots = "x"', "is not a valid int"),
+    ],
+)
+def test_what_a_configuration_cannot_hold(features, tmp_path, content, message):
+    config = tmp_path / "run.toml"
+    config.write_text(content)
+    result = run("fit", features, "--config", config, "--out", tmp_path / "c", code=2)
+    assert message in " ".join(result.stderr.split())
+
+
+def test_methods_are_listed_and_shown(features):
+    lines = run("methods").stdout.splitlines()
+    assert [line.split()[0] for line in lines[: len(ADAPTERS)]] == list(ADAPTERS)
+    assert "Tip-Adapter" in run("methods").stdout
+    for method in ADAPTERS:
+        text = run("methods", method).stdout
+        assert "https://arxiv.org" in text
+        assert ":math:" not in text
+        assert "\\math" not in text
+        for field in fields(adapter_class(method).Config):
+            assert f"\n  {field.name} " in text
+    assert "\N{GREEK SMALL LETTER ALPHA}" in run("methods", "gda").stdout
+    assert "Unknown method 'x'. Choose from graph" in run("methods", "x", code=2).stderr
 
 
 def test_overwrite(features, tmp_path):
@@ -157,11 +252,17 @@ def test_overwrite(features, tmp_path):
         (("fit", "F", "--shots", 5), 1, "4 of 4 classes have fewer than 5 images: 'class 0' (4)"),
         (("fit", "F", "--shots", 0), 1, "'shots' must be at least 1"),
         (("fit", "F", "--method", "x"), 2, "Unknown method 'x'. Choose from graph_adapter, zero"),
-        (("fit", "F", "--method", "zero_shot", "--alpha", 1), 2, "No method of zero_shot has"),
-        (("fit", "F", "--alpha", 2), 2, "'alpha' must be between 0 and 1 (got 2.0)"),
+        (("fit", "F", "--method", "zero_shot", "--set", "alpha=1"), 2, "It has none"),
+        (("fit", "F", "--set", "alfa=1"), 2, "no setting 'alfa'. Choose from alpha, beta"),
+        (("fit", "F", "--set", "alpha"), 2, "--set takes NAME=VALUE, as in alpha=0.7 (got 'alpha"),
+        (("fit", "F", "--set", "alpha=x"), 2, "graph_adapter.alpha takes a number (got 'x')"),
+        (("fit", "F", "--set", "k=2.5"), 2, "graph_adapter.k takes a whole number (got '2.5')"),
+        (("fit", "F", "--set", "task_res.scale=1"), 2, "Unknown method in --set 'task_res'"),
+        (("fit", "F", "--set", "alpha=2"), 2, "'alpha' must be between 0 and 1 (got 2.0)"),
+        (("compare", "F", "--methods", "gda,tip_adapter", "--set", "alpha=2"), 2, "several m"),
         (("fit", "F", "--lr", -1), 2, "'lr' must be at least 0 (got -1.0)"),
-        (("fit", "F", "--lr", 1e38, "--activation", "none"), 1, "Training diverged"),
-        (("fit", "F", "--bias", "x"), 2, "Choose from class, shared, none"),
+        (("fit", "F", "--lr", 1e38, "--set", "activation=none"), 1, "Training diverged"),
+        (("fit", "F", "--set", "bias=x"), 2, "Choose from class, shared, none"),
         (("fit", "F", "--shots", 1, "--device", "x"), 1, "no device 'x'"),
         (("compare", "F", "--shots", "1,x"), 2, "whole numbers"),
         (("compare", "F", "--methods", "x"), 2, "Choose from graph_adapter, zero_shot"),
@@ -222,7 +323,7 @@ def test_version_and_warnings(features, tmp_path, capsys):
 def test_the_command_itself(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["graphadapter", "--version"])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        __main__.main()
     assert end.value.code == 0
     assert __version__ in capsys.readouterr().out
 

@@ -10,16 +10,13 @@ import time
 
 import pytest
 
+from pyg_graphadapter.data import FEW_SHOT_BENCHMARKS, SHIFTED_BENCHMARKS
 from pyg_graphadapter.report.results import read_results
 from pyg_graphadapter.testing import fake_benchmarks, fake_features, fake_images
 from tests.checkpoints import save_checkpoint
 from tests.cli.test_commands import run
 
-ELEVEN = (
-    "caltech101", "dtd", "eurosat", "fgvc_aircraft", "food101", "imagenet", "oxford_flowers",
-    "oxford_pets", "stanford_cars", "sun397", "ucf101",
-)  # fmt: skip
-SHIFTED = "imagenetv2,imagenet_sketch,imagenet_a,imagenet_r"
+SHIFTED = ",".join(SHIFTED_BENCHMARKS)
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +45,15 @@ def test_all_benchmarks_then_the_report(root, model, tmp_path):
     result = run(
         "compare", "all", *options, "--shots", "1,2", "--seeds", "1,2", *FAST, "--out", out
     )
-    for name in ELEVEN:
+    for name in FEW_SHOT_BENCHMARKS:
         assert f"\n{name}\n\n| method" in "\n" + result.stdout
     found = read_results(out)
-    assert len(found) == 11 * 3 * 2 * 2
-    assert {r["dataset"] for r in found} == set(ELEVEN)
+    assert len(found) == len(FEW_SHOT_BENCHMARKS) * 3 * 2 * 2
+    assert {r["dataset"] for r in found} == set(FEW_SHOT_BENCHMARKS)
     assert {r["backbone"] for r in found} == {str(model)}
 
     report = run("report", out, "--out", tmp_path / "report", "--reference", "gda")
-    assert "Average over 11 data sets" in report.stdout
+    assert f"Average over {len(FEW_SHOT_BENCHMARKS)} data sets" in report.stdout
     assert "gda (no selection) against" in report.stdout
     assert (tmp_path / "report" / "report.html").exists()
 
@@ -125,7 +122,7 @@ def test_what_a_paper_selected_on_the_test_split_is_marked(tmp_path):
 def test_the_settings_of_the_papers(tmp_path):
     fake_features(num_classes=4, channels=8, shots=2).save(tmp_path / "f.npz")
     options = ("--methods", "graph_adapter,task_res", "--shots", 1, "--seeds", 1, "--preset",
-               "paper", "--beta", 0.4, "--epochs", 3, "--out", tmp_path / "out")  # fmt: skip
+               "paper", "--set", "beta=0.4", "--epochs", 3, "--out", tmp_path / "out")  # fmt: skip
     table = run("compare", tmp_path / "f.npz", *options).stdout
     assert "graph_adapter (paper settings, beta = 0.4, epochs = 3)" in table
     found = {r["method"]: r["settings"] for r in read_results(tmp_path / "out")}
@@ -140,7 +137,7 @@ def test_the_settings_of_the_papers(tmp_path):
     [
         (
             ("all", "--root", "ROOT/gone", "--model", "MODEL"),
-            "classnames.txt, which is not there",
+            "classnames.txt, which does not exist",
         ),
         (("dtf", "--root", "ROOT", "--model", "MODEL"), "Unknown benchmark 'dtf'. Choose from ima"),
         (("dtd", "--root", "ROOT"), "Images need an encoder"),

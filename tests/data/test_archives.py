@@ -41,27 +41,27 @@ def test_tars_with_numbers_and_names(tmp_path, photos):
     write_tar(folder / "train" / "1.tar", photos[3:5], [1, 1])
     write_tar(folder / "test" / "0.tar", photos[:2], [1, 0])
     (folder / "classnames.txt").write_text("cat\napple pie\n")
-    found = load_images(folder)
-    assert found["train"]["label"] == [0, 1, 0, 1, 1]
-    assert found["test"]["label"] == [1, 0]
-    assert found["train"].features["label"].names == ["cat", "apple pie"]
-    assert found["train"][3]["image"]["bytes"] == photos[3].read_bytes()
+    loaded = load_images(folder)
+    assert loaded["train"]["label"] == [0, 1, 0, 1, 1]
+    assert loaded["test"]["label"] == [1, 0]
+    assert loaded["train"].features["label"].names == ["cat", "apple pie"]
+    assert loaded["train"][3]["image"]["bytes"] == photos[3].read_bytes()
 
 
 def test_splits_in_the_names_of_tars(tmp_path, photos):
     folder = tmp_path / "tars"
     for name in ("train-000", "train-001", "validation-000", "other"):
         write_tar(folder / f"{name}.tar", photos[:2], [5, 7])
-    found = load_images(folder)
-    assert {split: len(part) for split, part in found.items()} == {"train": 6, "val": 2}
-    assert found["train"].features["label"].names == ["5", "7"]
+    loaded = load_images(folder)
+    assert {split: len(part) for split, part in loaded.items()} == {"train": 6, "val": 2}
+    assert loaded["train"].features["label"].names == ["5", "7"]
 
 
 def test_one_tar_with_labels_in_json(tmp_path, photos):
     write_tar(tmp_path / "a.tar", photos[:2], about=[{"label": "cat"}, {"label": "dog"}])
-    found = load_images(tmp_path / "a.tar")
-    assert found["train"].features["label"].names == ["cat", "dog"]
-    assert found["train"]["label"] == [0, 1]
+    loaded = load_images(tmp_path / "a.tar")
+    assert loaded["train"].features["label"].names == ["cat", "dog"]
+    assert loaded["train"]["label"] == [0, 1]
 
 
 def test_a_column_that_is_named(tmp_path, photos):
@@ -73,11 +73,11 @@ def test_parquet_files_of_a_data_set(tmp_path):
     images = load_images(fake_images(tmp_path / "photos", splits={"train": 3, "test": 2}))
     for split, part in images.items():
         part.cast_column("image", datasets.Image()).to_parquet(tmp_path / f"p/{split}-0.parquet")
-    found = load_images(tmp_path / "p")
-    assert {split: len(part) for split, part in found.items()} == {"train": 9, "test": 6}
-    assert found["train"].features["label"].names == images["train"].features["label"].names
+    loaded = load_images(tmp_path / "p")
+    assert {split: len(part) for split, part in loaded.items()} == {"train": 9, "test": 6}
+    assert loaded["train"].features["label"].names == images["train"].features["label"].names
     assert (
-        decode_image(found["train"][0]["image"]).size
+        decode_image(loaded["train"][0]["image"]).size
         == decode_image(images["train"][0]["image"]).size
     )
     one = load_images(tmp_path / "p" / "train-0.parquet")
@@ -87,7 +87,7 @@ def test_parquet_files_of_a_data_set(tmp_path):
 def test_both_kinds(tmp_path, photos):
     write_tar(tmp_path / "both" / "a.tar", photos[:2], [0, 1])
     (tmp_path / "both" / "b.parquet").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"holds both \.parquet and \.tar files: give one kind"):
+    with pytest.raises(ValueError, match=r"holds both \.parquet and \.tar files: keep only one"):
         load_images(tmp_path / "both")
 
 

@@ -1,12 +1,17 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from pyg_graphadapter import cli
 from pyg_graphadapter.data import (
     BENCHMARKS,
+    FEW_SHOT_BENCHMARKS,
+    SHIFTED_BENCHMARKS,
+    Draw,
     benchmark,
     check_benchmarks,
     decode_image,
@@ -19,7 +24,6 @@ from pyg_graphadapter.data import (
 )
 from pyg_graphadapter.testing import fake_benchmarks
 
-SHIFTED = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 REAL = {  # images of the splits, classes, the first and the last class
     "caltech101": ((4128, 1649, 2465), 100, "face", "yin_yang"),
     "dtd": ((2820, 1128, 1692), 47, "banded", "zigzagged"),
@@ -36,22 +40,35 @@ def root(tmp_path_factory):
     return fake_benchmarks(tmp_path_factory.mktemp("benchmarks"))
 
 
-def test_there_are_fifteen():
-    assert len(BENCHMARKS) == 15
-    assert len({each.folder for each in BENCHMARKS.values()}) == 15
+def test_every_benchmark_has_its_own_folder():
+    assert len({layout.folder for layout in BENCHMARKS.values()}) == len(BENCHMARKS)
+    assert (*FEW_SHOT_BENCHMARKS, *SHIFTED_BENCHMARKS) == tuple(BENCHMARKS)
+    assert SHIFTED_BENCHMARKS == ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+
+
+def test_another_benchmark_needs_one_entry(tmp_path, monkeypatch):
+    layout = replace(BENCHMARKS["oxford_pets"], title="Birds", folder="birds", num_classes=4)
+    monkeypatch.setitem(BENCHMARKS, "birds", layout)
+    fake_benchmarks(tmp_path, ["birds"])
+    assert load_benchmark("birds", tmp_path).keys() == {"train", "val", "test"}
+    complete = [check.name for check in check_benchmarks(tmp_path) if check.is_complete]
+    assert complete == ["birds"]
+
+
+def test_an_unknown_benchmark():
     with pytest.raises(ValueError, match=r"Unknown benchmark 'mnist'\. Choose from imagenet, "):
         benchmark("mnist")
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_each_layout_is_read(root, name):
-    found = load_benchmark(name, root)
-    splits = {"imagenet": {"train", "test"}, **{key: {"test"} for key in SHIFTED}}
-    assert found.keys() == splits.get(name, {"train", "val", "test"})
-    names = found["test"].features["label"].names
-    few = name in ("imagenet_a", "imagenet_r")
+    images = load_benchmark(name, root)
+    splits = {"imagenet": {"train", "test"}, **{key: {"test"} for key in SHIFTED_BENCHMARKS}}
+    assert images.keys() == splits.get(name, {"train", "val", "test"})
+    names = images["test"].features["label"].names
+    few = name in SHIFTED_BENCHMARKS and BENCHMARKS[name].num_classes < 1000
     assert names == [f"class_{c}" for c in range(1 if few else 0, 4)]
-    for part in found.values():
+    for part in images.values():
         assert set(Counter(part["label"]).values()) == {3}
         assert part.features["label"].names == names
         assert decode_image(part[0]["image"]).size == (40, 32)
@@ -60,16 +77,16 @@ def test_each_layout_is_read(root, name):
 @pytest.mark.parametrize("name", REAL)
 def test_real_split_files(shared_data, tmp_path, name):
     counts, num_classes, first, last = REAL[name]
-    found = BENCHMARKS[name]
-    folder = tmp_path / found.folder
-    (folder / found.images).mkdir(parents=True)
-    (folder / found.listing).symlink_to(shared_data / "splits" / found.listing)
-    names, listing = found.read(folder, folder / found.images, folder / found.listing)
+    layout = BENCHMARKS[name]
+    folder = tmp_path / layout.folder
+    (folder / layout.images).mkdir(parents=True)
+    (folder / layout.listing).symlink_to(shared_data / "splits" / layout.listing)
+    names, listing = layout.read(folder, folder / layout.images, folder / layout.listing)
     assert tuple(len(listing[split]) for split in ("train", "val", "test")) == counts
-    assert len(names) == num_classes == found.num_classes
+    assert len(names) == num_classes == layout.num_classes
     assert names[0] == first
     assert last is None or names[-1] == last
-    [check] = [each for each in check_benchmarks(tmp_path) if each.name == name]
+    [check] = [check for check in check_benchmarks(tmp_path) if check.name == name]
     assert check.missing == sum(counts)
     assert check.images == dict(zip(("train", "val", "test"), counts, strict=True))
 
@@ -81,17 +98,17 @@ def test_real_images_are_found_through_the_real_split(shared_data, tmp_path):
     listing = "split_zhou_DescribableTextures.json"
     (folder / listing).symlink_to(shared_data / "splits" / listing)
     with pytest.raises(
-        FileNotFoundError, match=r"dtd lists 2820 train images, of which 2\d+ are not"
+        FileNotFoundError, match=r"dtd lists 2820 train images, of which 2\d+ do not"
     ):
         load_benchmark("dtd", tmp_path)
-    found = load_benchmark("dtd", tmp_path, allow_missing=True)
-    assert sum(len(part) for part in found.values()) == 140
-    for part in found.values():
+    images = load_benchmark("dtd", tmp_path, allow_missing=True)
+    assert sum(len(part) for part in images.values()) == 140
+    for part in images.values():
         for row in part.select(range(3)):
             name = part.features["label"].names[row["label"]]
             assert f"/{name}/" in row["image"]["path"]
             assert min(decode_image(row["image"]).size) > 100
-    [check] = [each for each in check_benchmarks(tmp_path) if each.name == "dtd"]
+    [check] = [check for check in check_benchmarks(tmp_path) if check.name == "dtd"]
     assert check.missing == 5640 - 140
 
 
@@ -108,10 +125,10 @@ def test_real_class_names_of_imagenet(shared_data, tmp_path):
 
 def test_numbered_folders_are_not_sorted_as_text(tmp_path):
     fake_benchmarks(tmp_path, ["imagenetv2"], num_classes=12, per_class=1)
-    found = load_benchmark("imagenetv2", tmp_path)["test"]
-    folders = [row["image"]["path"].split("/")[-2] for row in found]
+    images = load_benchmark("imagenetv2", tmp_path)["test"]
+    folders = [row["image"]["path"].split("/")[-2] for row in images]
     assert folders == [str(i) for i in range(12)]
-    assert found["label"] == list(range(12))
+    assert images["label"] == list(range(12))
 
 
 def test_check_says_what_is_there(root, tmp_path):
@@ -147,14 +164,14 @@ def row(path, label, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (broken("{"), "is no split file"),
-        (broken('{"train": []}'), "is no split file .*'val'"),
+        (broken("{"), "is not a split file"),
+        (broken('{"train": []}'), "is not a split file .*'val'"),
         (row("a.jpg", 0, "y"), "two names for label 0"),
         (row("/etc/passwd", 0, "x"), "leads out of"),
         (row("../a.jpg", 0, "x"), "leads out of"),
         (row("a.jpg", 3, "y"), "do not count from 0 to 1"),
-        (row("a.jpg", 1, "x"), "one class name, 'x'"),
-        (row("gone.jpg", 1, "y"), "are not there, as .*gone.jpg"),
+        (row("a.jpg", 1, "x"), "the same class name, 'x'"),
+        (row("gone.jpg", 1, "y"), "do not exist, as .*gone.jpg"),
         (lambda folder: (folder / "eurosat/split_zhou_EuroSAT.json").unlink(), "needs .*json"),
     ],
 )
@@ -168,13 +185,13 @@ def test_what_cannot_be_read_is_said(tmp_path, change, message):
 def test_lists_and_trees_that_cannot_be_read(tmp_path):
     fake_benchmarks(tmp_path, ["fgvc_aircraft", "imagenet_a", "imagenet"])
     (tmp_path / "fgvc_aircraft/images_variant_val.txt").write_text("1 Boeing\n")
-    with pytest.raises(ValueError, match="line '1 Boeing', whose variant"):
+    with pytest.raises(ValueError, match="line '1 Boeing', whose variant is not in"):
         load_benchmark("fgvc_aircraft", tmp_path)
     (tmp_path / "fgvc_aircraft/images_variant_val.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"images_variant_val\.txt"):
         load_benchmark("fgvc_aircraft", tmp_path)
     (tmp_path / "imagenet-adversarial/imagenet-a/n99999999").mkdir()
-    with pytest.raises(ValueError, match="folder 'n99999999', a class that"):
+    with pytest.raises(ValueError, match="folder 'n99999999', which is not in"):
         load_benchmark("imagenet_a", tmp_path)
     (tmp_path / "imagenet/classnames.txt").write_text("n00000000\n")
     with pytest.raises(ValueError, match="expected a WordNet id and a name"):
@@ -189,27 +206,25 @@ def test_draws_travel_as_json(root, tmp_path):
     draw = make_draw(images, root, shots=2, seed=1)
     assert make_draw(images, root, shots=2, seed=1) == draw != make_draw(images, root, 2, seed=2)
     save_draw(draw, tmp_path / "draw.json")
-    found = load_draw(tmp_path / "draw.json", root)
+    drawn = load_draw(tmp_path / "draw.json", root)
     assert (
-        Counter(found["train"]["label"])
-        == Counter(found["val"]["label"])
+        Counter(drawn["train"]["label"])
+        == Counter(drawn["val"]["label"])
         == dict.fromkeys(range(4), 2)
     )
-    assert [row["image"]["path"] for row in found["train"]] == [
+    assert [row["image"]["path"] for row in drawn["train"]] == [
         str(root / p) for p, _ in draw.train
     ]
     with pytest.raises(FileNotFoundError, match="check the root"):
         load_draw(tmp_path / "draw.json", tmp_path)
     (tmp_path / "bad.json").write_text("[]")
-    with pytest.raises(ValueError, match="is no draw"):
+    with pytest.raises(ValueError, match="is not a draw"):
         load_draw(tmp_path / "bad.json", root)
-    with pytest.raises(ValueError, match="is no file below"):
+    with pytest.raises(ValueError, match="is not a file below"):
         make_draw(images, tmp_path / "elsewhere", shots=2, seed=1)
 
 
 def test_a_draw_file_is_accepted_as_images(tmp_path, monkeypatch):
-    from PIL import Image
-
     for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +238,27 @@ def test_a_draw_file_is_accepted_as_images(tmp_path, monkeypatch):
     images = load_images("draws/draw.json")["train"]
     assert images.features["label"].names == ["cat", "dog"]
     assert [(tmp_path / image["path"]).is_file() for image in images["image"]] == [True, True]
-    content["train"][0][0] = str(tmp_path / "photos/cat/1.png")
-    (tmp_path / "absolute.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["/photos/cat/1.png", "../photos/cat/1.png", "cat/../cat/1.png"])
+def test_an_image_of_a_draw_file_must_lie_below_the_root(tmp_path, name):
+    image = tmp_path / "photos/cat/1.png"
+    image.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(image)
+    path = f"{tmp_path}{name}" if name.startswith("/") else name
+    save_draw(Draw(1, 1, ("cat", "dog"), ((path, 0),), ()), tmp_path / "draw.json")
+    assert (tmp_path / "photos" / path).is_file()  # only the rule refuses it
     with pytest.raises(FileNotFoundError, match="no image"):
-        load_images("absolute.json")
+        load_draw(tmp_path / "draw.json", tmp_path / "photos")
+
+
+def test_a_recorded_root_must_not_be_absolute(tmp_path):
+    image = tmp_path / "cat/1.png"
+    image.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(image)
+    save_draw(Draw(1, 1, ("cat", "dog"), (("cat/1.png", 0),), ()), tmp_path / "draw.json", tmp_path)
+    assert len(load_images(tmp_path / "draw.json")["train"]) == 1
+    content = json.loads((tmp_path / "draw.json").read_text())
+    (tmp_path / "draw.json").write_text(json.dumps(content | {"root": str(tmp_path)}))
+    with pytest.raises(ValueError, match=r"the root .* is absolute"):
+        load_images(tmp_path / "draw.json")

@@ -103,13 +103,15 @@ def png_header(width, height):
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, size):
     (tmp_path / "bomb.png").write_bytes(png_header(*size))
     begin = time.perf_counter()
-    with pytest.raises(UnreadableImageError, match=r"bomb\.png has .* 100,000,000 are allowed"):
+    with pytest.raises(
+        UnreadableImageError, match=r"bomb\.png has .* only 100,000,000 are allowed"
+    ):
         decode_image(tmp_path / "bomb.png")
     assert time.perf_counter() - begin < 5  # not the minutes that it would take
 
 
 def test_the_limit_can_be_set(photo):
-    with pytest.raises(UnreadableImageError, match="8 x 6 pixels, and 47 are allowed"):
+    with pytest.raises(UnreadableImageError, match="8 x 6 pixels, but only 47 are allowed"):
         decode_image(photo, max_pixels=47)
     assert decode_image(photo, max_pixels=48).size == (8, 6)
 

@@ -20,19 +20,19 @@ def add_image(path, size=(4, 4)):
     return path
 
 
-def check(found, **counts):
-    assert {split: len(part) for split, part in found.items()} == counts
-    for part in found.values():
+def check(images, **counts):
+    assert {split: len(part) for split, part in images.items()} == counts
+    for part in images.values():
         assert part.column_names == ["image", "label"]
         assert not part.features["image"].decode
         assert decode_image(part[0]["image"]).mode == "RGB"
 
 
 def test_a_folder_of_class_folders(tmp_path):
-    found = load_images(fake_images(tmp_path, num_classes=3, per_class=2))
-    check(found, train=6)
-    assert found["train"].features["label"].names == ["class_0", "class_1", "class_2"]
-    assert labels_of(found["train"]) == ["class_0"] * 2 + ["class_1"] * 2 + ["class_2"] * 2
+    images = load_images(fake_images(tmp_path, num_classes=3, per_class=2))
+    check(images, train=6)
+    assert images["train"].features["label"].names == ["class_0", "class_1", "class_2"]
+    assert labels_of(images["train"]) == ["class_0"] * 2 + ["class_1"] * 2 + ["class_2"] * 2
 
 
 def test_a_folder_of_splits(tmp_path):
@@ -55,8 +55,8 @@ def test_images_lie_at_any_depth_and_other_files_do_not_matter(tmp_path, caplog)
     add_image(tmp_path / ".hidden" / "4.png")
     (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
     with caplog.at_level("INFO"):
-        found = load_images(tmp_path)
-    check(found, train=2)
+        images = load_images(tmp_path)
+    check(images, train=2)
     assert "1 files in" in caplog.text
 
 
@@ -74,8 +74,11 @@ def test_file_names_of_any_bytes(tmp_path):
     [
         ([], "no class folders: put the images"),
         (["cat"], "one class, 'cat': at least two"),
-        (["Golden_Retriever", "golden retriever"], "two classes of one name, 'Golden_Retriever'"),
-        (["a-b", "a_b"], "two classes of one name"),
+        (
+            ["Golden_Retriever", "golden retriever"],
+            "two classes of the same name, 'Golden_Retriever'",
+        ),
+        (["a-b", "a_b"], "two classes of the same name"),
     ],
 )
 def test_classes_that_cannot_be(tmp_path, names, message):
@@ -105,8 +108,8 @@ def test_a_class_that_has_no_test_image_is_fine(tmp_path):
     for path in (tmp_path / "test" / "class_1").iterdir():
         path.unlink()
     (tmp_path / "test" / "class_1").rmdir()
-    found = load_images(tmp_path)
-    assert labels_of(found["test"]) == ["class_0", "class_2"]
+    images = load_images(tmp_path)
+    assert labels_of(images["test"]) == ["class_0", "class_2"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
@@ -126,10 +129,10 @@ def test_lists(tmp_path, suffix):
         path.write_text(json.dumps(rows), encoding="utf-8")
     else:
         path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    found = load_images(path)
-    check(found, train=2, test=1)
-    assert found["test"].features["label"].names == ["cat", "übel"]
-    assert labels_of(found["train"]) == ["übel", "cat"]
+    images = load_images(path)
+    check(images, train=2, test=1)
+    assert images["test"].features["label"].names == ["cat", "übel"]
+    assert labels_of(images["train"]) == ["übel", "cat"]
 
 
 def write_list(folder, text):
@@ -140,8 +143,8 @@ def write_list(folder, text):
 
 
 def test_whole_numbers_as_labels_are_sorted_as_numbers(tmp_path):
-    found = load_images(write_list(tmp_path, "path,label\n1.png,10\n2.png,9\n"))
-    assert found["train"].features["label"].names == ["9", "10"]
+    images = load_images(write_list(tmp_path, "path,label\n1.png,10\n2.png,9\n"))
+    assert images["train"].features["label"].names == ["9", "10"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_columns_can_be_named(tmp_path):
 
 def test_a_file_of_another_kind(tmp_path):
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(ValueError, match="no list of images"):
+    with pytest.raises(ValueError, match="not a list of images"):
         load_images(tmp_path / "a.txt")
 
 
@@ -208,23 +211,23 @@ def test_text_labels_of_a_data_set_in_memory():
 
 
 def test_the_hub_is_asked_for_what_is_not_here(monkeypatch):
-    asked = {}
+    arguments = {}
 
     def load_dataset(name, **settings):
-        asked.update(name=name, **settings)
+        arguments.update(name=name, **settings)
         return datasets.DatasetDict(train=in_memory(), test=in_memory())
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     monkeypatch.setattr("pyg_graphadapter.data.load.is_reachable", lambda: True)
     check(load_images("me/pets", revision="abc"), train=4, test=4)
-    assert asked == {"name": "me/pets", "revision": "abc", "token": None}
+    assert arguments == {"name": "me/pets", "revision": "abc", "token": None}
 
 
 def test_what_is_neither_here_nor_there_is_told_in_a_sentence(monkeypatch):
     monkeypatch.setattr("pyg_graphadapter.data.load.is_reachable", lambda: False)
-    with pytest.raises(ValueError, match="no folder, list or data set 'no/such'") as found:
+    with pytest.raises(ValueError, match="no folder, list or data set 'no/such'") as error:
         load_images("no/such")
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(tmp_path):
@@ -233,22 +236,22 @@ def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub(tmp_path):
 
 
 def test_the_built_in_images():
-    found = load_images("builtin")
-    names = found["train"].features["label"].names
+    images = load_images("builtin")
+    names = images["train"].features["label"].names
     assert len(names) == 15
     for split, fewest in (("train", 16), ("test", 16)):
-        counts = [found[split]["label"].count(c) for c in range(15)]
+        counts = [images[split]["label"].count(c) for c in range(15)]
         assert min(counts) >= fewest
-    assert decode_image(found["test"][0]["image"]).size == (192, 192)
+    assert decode_image(images["test"][0]["image"]).size == (192, 192)
 
 
 def test_listing_images(tmp_path):
     fake_images(tmp_path / "a", num_classes=2, per_class=2)
     single = add_image(tmp_path / "b.png")
-    found = list_images([single, str(tmp_path / "a")])
-    assert found[0] == single
-    assert len(found) == 5
-    assert found[1:] == sorted(found[1:])
+    paths = list_images([single, str(tmp_path / "a")])
+    assert paths[0] == single
+    assert len(paths) == 5
+    assert paths[1:] == sorted(paths[1:])
     with pytest.raises(FileNotFoundError, match="no image or folder"):
         list_images([tmp_path / "gone"])
     (tmp_path / "empty").mkdir()

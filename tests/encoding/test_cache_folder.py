@@ -39,12 +39,12 @@ def test_info(caches):
     assert {name: each.images for name, each in found.items()} == {"a": 3, "b": 3}
     folder = found["a"].folder
     assert found["a"].num_bytes == sum(path.stat().st_size for path in folder.iterdir())
-    result = run("info", "--cache-dir", caches)
+    result = run("list", "--cache-dir", caches)
     assert result.exit_code == 0
     assert "a, torch.float32, 1 view (" in result.output
     assert "b, torch.float32, 2 views, seed 3 (" in result.output
     assert "2 kinds of features" in result.output
-    assert "0 kinds" in run("info", "--cache-dir", caches / "none").output
+    assert "0 kinds" in run("list", "--cache-dir", caches / "none").output
 
 
 def test_the_last_used_comes_first(caches):
@@ -59,19 +59,19 @@ def test_the_last_used_comes_first(caches):
 
 
 def test_verify(caches):
-    assert run("verify", "--cache-dir", caches).output == (
+    assert run("list", "--verify", "--cache-dir", caches).output == (
         "4 shards are whole, 0 are damaged, 0 are missing.\n"
     )
     damaged, gone = shards(caches, "a")[0], shards(caches, "b")[1]
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     gone.unlink()
-    result = run("verify", "--cache-dir", caches)
+    result = run("list", "--verify", "--cache-dir", caches)
     assert result.exit_code == 1
     assert f"Damaged: {damaged}.corrupt" in result.output
     assert f"Missing: {gone}" in result.output
     assert "2 shards are whole, 1 are damaged, 1 are missing." in result.output
     assert verify(caches).shards == 2  # what was told once is known
-    assert run("verify", "--cache-dir", caches).exit_code == 0
+    assert run("list", "--verify", "--cache-dir", caches).exit_code == 0
 
 
 def test_verify_lists_what_a_killed_writer_did_not(caches):
@@ -107,4 +107,4 @@ def test_gc_removes_what_is_asked_for(caches):
 
 def test_the_usual_folder(caches, monkeypatch):
     monkeypatch.setenv("PYG_GRAPHADAPTER_CACHE", str(caches))
-    assert str(caches) in run("info").output
+    assert str(caches) in run("list").output

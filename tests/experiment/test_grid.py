@@ -104,7 +104,7 @@ def test_selection_is_recorded(data, tasks, tmp_path):
             {"settings": {"graph_adapter": {"gamma": 1}}},
             "no setting 'gamma'. Choose from alpha, beta",
         ),
-        ({"settings": {"zero_shot": {"alpha": 1}}}, "no setting 'alpha'. It has no settings"),
+        ({"settings": {"zero_shot": {"alpha": 1}}}, "no setting 'alpha'. It has none"),
         ({"settings": {"task_res": {"scale": 1}}}, "Unknown method with settings 'task_res'"),
         ({"settings": {"graph_adapter": {"alpha": 2}}}, "'alpha' must be between 0 and 1"),
     ],

@@ -165,12 +165,12 @@ def test_summary():
 
 def test_reset_parameters():
     conv = DualKnowledgeConv(D, OUT)
-    before = copy.deepcopy(conv.state_dict())
+    initial_state = copy.deepcopy(conv.state_dict())
     for side, _ in conv.sides().values():
         torch.nn.init.ones_(side.bias)
     conv.reset_parameters()
     for name, value in conv.state_dict().items():
-        same = (value == 0).all() if name.endswith("bias") else (value == before[name]).all()
+        same = (value == 0).all() if name.endswith("bias") else (value == initial_state[name]).all()
         assert same == name.endswith("bias"), name
 
 
@@ -217,7 +217,7 @@ def test_explained_one_side_at_a_time(side, other, as_many_edges):
     counts = [data[name, "to", "query"].num_edges for name in SIDES]
     assert counts == [C * C, C * C if as_many_edges else C * 3]
     conv = DualKnowledgeConv(D, OUT)
-    before = conv(data.x_dict, data.edge_index_dict, data.edge_weight_dict)
+    output = conv(data.x_dict, data.edge_index_dict, data.edge_weight_dict)
     explained, unexplained = (conv.get_submodule(f"{name}_conv") for name in (side, other))
     unexplained.explain = False
     explainer = Explainer(
@@ -233,7 +233,7 @@ def test_explained_one_side_at_a_time(side, other, as_many_edges):
     assert unexplained.explain is False
     assert not explained.explain
     after = conv(data.x_dict, data.edge_index_dict, data.edge_weight_dict)
-    assert torch.equal(after, before)
+    assert torch.equal(after, output)
 
 
 @pytest.mark.parametrize("side", SIDES)

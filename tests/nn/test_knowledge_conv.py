@@ -112,7 +112,9 @@ routes = pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES.keys())
 
 def outputs_and_gradients(conv, x, function, dtype):
     """What comes out, and the gradients of nodes, queries, weight and bias."""
-    leaves = [each.to(dtype).requires_grad_() for each in (x if isinstance(x, tuple) else (x,))]
+    leaves = [
+        features.to(dtype).requires_grad_() for features in (x if isinstance(x, tuple) else (x,))
+    ]
     out = function(tuple(leaves) if isinstance(x, tuple) else leaves[0])
     cotangent = torch.linspace(-1, 1, out.numel(), dtype=dtype).view_as(out)
     return out, torch.autograd.grad(out, [*leaves, *conv.parameters()], cotangent)
@@ -317,9 +319,9 @@ class LargestOutput(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        for each in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(each, torch.Tensor):
-                self.numel = max(self.numel, each.numel())
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                self.numel = max(self.numel, tensor.numel())
         return out
 
 
@@ -373,7 +375,7 @@ EDGES = torch.tensor([[0, 1], [1, 2]])
             ValueError,
             "has weights and degrees of its own",
         ),
-        ((torch.ones(3, 2), EDGES, torch.ones(3)), ValueError, r"one weight an edge \(got \[3\]"),
+        ((torch.ones(3, 2), EDGES, torch.ones(3)), ValueError, r"one weight per edge \(got \[3\]"),
         ((torch.ones(3, 2), EDGES, torch.ones(2, 1)), ValueError, r"\(got \[2, 1\] for 2 edges\)"),
         ((torch.ones(2, 2), EDGES), IndexError, r"query indices .* \[0, 2\) \(got 1 to 2\)"),
         ((torch.ones(3, 2), -EDGES), IndexError, r"node indices .* \[0, 3\) \(got -1 to 0\)"),
@@ -420,10 +422,10 @@ def test_repr():
 
 def test_reset_parameters():
     conv = KnowledgeConv(D, OUT)
-    before = conv.lin.weight.clone()
+    initial_weight = conv.lin.weight.clone()
     torch.nn.init.ones_(conv.bias)
     conv.reset_parameters()
-    assert (conv.lin.weight != before).any()
+    assert (conv.lin.weight != initial_weight).any()
     assert (conv.bias == 0).all()
 
 
@@ -482,7 +484,7 @@ def test_inside_a_hetero_conv():
 def test_explained_by_its_edges():
     graph = knowledge_graph(torch.randn(6, D), k=2)
     conv = KnowledgeConv(D, OUT)
-    before = conv(graph.x, graph.edge_index, graph.edge_weight)
+    output = conv(graph.x, graph.edge_index, graph.edge_weight)
     explainer = Explainer(
         conv,
         algorithm=GNNExplainer(epochs=3),
@@ -496,7 +498,7 @@ def test_explained_by_its_edges():
     # What reaches class 2 comes over the edges that end there, and over no other:
     torch.testing.assert_close(explanation.edge_mask > 0, graph.edge_index[1] == 2)
     assert not conv.explain
-    assert torch.equal(conv(graph.x, graph.edge_index, graph.edge_weight), before)
+    assert torch.equal(conv(graph.x, graph.edge_index, graph.edge_weight), output)
 
 
 def test_an_edge_mask_scales_messages_and_not_the_query():

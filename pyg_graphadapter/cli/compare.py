@@ -1,0 +1,263 @@
+"""The command ``compare``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pyg_graphadapter.cli.arguments import (
+    METHODS,
+    DataOrBenchmarks,
+    LogitScale,
+    Model,
+    Select,
+    Templates,
+    as_usage_error,
+    benchmark_names,
+    method_names,
+    new_app,
+    numbers,
+    one_sentence,
+    show_skipped,
+    silence_libraries,
+)
+from pyg_graphadapter.cli.settings import (
+    Config,
+    SaveConfig,
+    Set,
+    method_settings,
+    save_config,
+    take_config,
+    with_options,
+)
+from pyg_graphadapter.cli.sources import open_data, take_encoding
+from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from pyg_graphadapter.encoding.model import EncoderModel
+    from pyg_graphadapter.encoding.sources import Source
+    from pyg_graphadapter.experiment.run import Run
+    from pyg_graphadapter.task import DrawKey, EvaluationTask
+
+app = new_app()
+
+
+@app.command(epilog="Further options: graphadapter methods NAME, graphadapter encode --help.")
+@one_sentence
+@with_options(
+    "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
+    Training=TrainConfig, Images=EncodingConfig,
+)  # fmt: skip
+def compare(
+    ctx: typer.Context,
+    data: DataOrBenchmarks,
+    out: Annotated[Path, typer.Option(help="Folder for the result files, one per run.")],
+    model: Model = None,
+    methods: Annotated[
+        str, typer.Option(help=f"Methods separated by commas: {METHODS}; or all.")
+    ] = "graph_adapter,zero_shot",
+    shots: Annotated[str, typer.Option(help="Images per class.")] = "1,2,4,8,16",
+    seeds: Annotated[str, typer.Option(help="Seeds of draw and training.")] = "1,2,3",
+    set_: Set = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds the benchmarks' folders (graphadapter data look)."),
+    ] = None,
+    shifted: Annotated[
+        str,
+        typer.Option(
+            help="Further test sets with some of the classes: benchmarks below --root "
+            "(imagenetv2, …) or any DATA, separated by commas."
+        ),
+    ] = "",
+    base_to_new: Annotated[
+        bool,
+        typer.Option(
+            "--base-to-new", help="Learn the first half of the classes, test both halves."
+        ),
+    ] = False,
+    protocol: Annotated[
+        str, typer.Option(help="Where settings are selected: honest, or paper (on the test split).")
+    ] = "honest",
+    preset: Annotated[
+        str | None, typer.Option(help="Settings of the methods' papers: paper.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs side by side; if not given, one per core.")
+    ] = None,
+    logit_scale: LogitScale = None,
+    select: Select = True,
+    template: Templates = None,
+    config: Config = None,
+    save: SaveConfig = None,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Compare methods over shots and seeds, on the test split of a feature file or of images.
+
+    Prints a table (mean ± standard deviation over seeds, mean training time, trained parameters)
+    and writes one JSON file per run. Finished runs are not repeated.
+
+    Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
+    """
+    options = options or {}
+    encoding = take_encoding(options, template)
+    training = take_config(TrainConfig, options)
+    names = method_names(methods)
+    plan = _Plan(
+        names,
+        numbers(shots, "--shots"),
+        numbers(seeds, "--seeds"),
+        training,
+        method_settings(ctx, set_, names),
+        select,
+        protocol,
+        preset,
+    )
+    with as_usage_error():
+        plan.runs("")  # checks the settings
+    open_named = _Opener(
+        root, model, encoding, training.device, logit_scale, own_templates=not template
+    )
+    sources = [open_named(name) for name in (benchmark_names(data) if root else [data])]
+    shifted_sources = [open_named(name) for name in shifted.split(",") if name]
+    save_config(ctx, save, plan.settings)
+    results = []
+    for source in sources:
+        folder = out / source.name if len(sources) > 1 else out
+        measured = _measure(
+            source, shifted_sources, plan, folder, base_to_new=base_to_new, jobs=jobs
+        )
+        _print_summary(source.name if len(sources) > 1 else "", measured)
+        results += measured
+    _print_further_tables(results)
+    _exit_if_failed(results)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The grid that is measured on every data set."""
+
+    methods: list[str]
+    shots: list[int]
+    seeds: list[int]
+    training: TrainConfig
+    settings: Mapping[str, Mapping[str, Any]]
+    selects: bool
+    protocol: str
+    preset: str | None
+
+    def runs(self, dataset: str) -> "list[Run]":
+        from pyg_graphadapter.experiment.grid import grid_runs
+
+        return grid_runs(
+            self.methods,
+            self.shots,
+            self.seeds,
+            self.training,
+            self.settings,
+            selects=self.selects,
+            protocol=self.protocol,
+            preset=self.preset,
+            dataset=dataset,
+        )
+
+
+class _Opener:
+    """Opens data sets, and benchmarks below a root, with one encoder."""
+
+    def __init__(
+        self,
+        root: Path | None,
+        model: str | None,
+        encoding: EncodingConfig,
+        device: str,
+        logit_scale: float | None,
+        *,
+        own_templates: bool,
+    ) -> None:
+        self.root, self.model, self.encoding = root, model, encoding
+        self.device, self.logit_scale, self.own_templates = device, logit_scale, own_templates
+        self._encoder: EncoderModel | None = None
+
+    def __call__(self, name: str) -> "Source":
+        if self.root is None or Path(name).exists():
+            return open_data(
+                name, self.model, self.encoding, device=self.device, logit_scale=self.logit_scale
+            )
+        from pyg_graphadapter.encoding.sources import load_encoder, open_benchmark
+
+        if self._encoder is None:
+            silence_libraries()
+            self._encoder = load_encoder(self.model, self.encoding, self.device)
+        return open_benchmark(
+            name,
+            self.root,
+            self._encoder,
+            self.encoding,
+            own_templates=self.own_templates,
+            logit_scale=self.logit_scale,
+        )
+
+
+def _measure(
+    source: "Source",
+    shifted_sources: "Sequence[Source]",
+    plan: _Plan,
+    out: Path,
+    *,
+    base_to_new: bool,
+    jobs: int | None,
+) -> list[dict[str, Any]]:
+    """Executes the runs on one data set."""
+    from pyg_graphadapter.experiment.grid import run_all
+
+    runs = plan.runs(source.name)
+    tasks, base = _tasks(source, shifted_sources, plan, base_to_new=base_to_new)
+    show_skipped(base)
+    return run_all(runs, tasks, base.origin(), out, workers=jobs)
+
+
+def _tasks(
+    source: "Source", shifted_sources: "Sequence[Source]", plan: _Plan, *, base_to_new: bool
+) -> "tuple[dict[DrawKey, EvaluationTask], Source]":
+    """The tasks of all draws, and the source that they are drawn from."""
+    from pyg_graphadapter.encoding.sources import evaluation_tasks
+    from pyg_graphadapter.task import NewClasses, ShiftedTest
+
+    new = None
+    if base_to_new:
+        source, new_source = source.base_and_new()
+        new = NewClasses(new_source.class_names, new_source.text(), new_source.test_or_all())
+    shifted = tuple(
+        ShiftedTest.by_name(test.name, test.test_or_all(), test.class_names, source.class_names)
+        for test in shifted_sources
+    )
+    tasks = evaluation_tasks(source, product(plan.shots, plan.seeds))
+    return {draw: replace(task, shifted=shifted, new=new) for draw, task in tasks.items()}, source
+
+
+def _print_summary(title: str, results: Sequence[dict[str, Any]]) -> None:
+    from pyg_graphadapter.report.results import summarize
+    from pyg_graphadapter.report.tables import markdown_table
+
+    typer.echo((f"{title}\n\n" if title else "") + markdown_table(summarize(results)))
+
+
+def _print_further_tables(results: Sequence[dict[str, Any]]) -> None:
+    from pyg_graphadapter.report.tables import base_to_new_tables, shifted_tables
+
+    for table in [*shifted_tables(results), *base_to_new_tables(results)]:
+        typer.echo(f"\n{table.title}\n\n{table.markdown()}")
+
+
+def _exit_if_failed(results: Sequence[dict[str, Any]]) -> None:
+    failed = [result for result in results if "error" in result]
+    for result in failed:
+        run = f"{result['method']}, {result['shots']} shots, seed {result['seed']}"
+        typer.echo(f"Failed: {result['dataset']}, {run}: {result['error']}", err=True)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""The command ``encode``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyg_graphadapter.cli.arguments import (
+    Data,
+    Device,
+    Model,
+    Templates,
+    new_app,
+    one_sentence,
+    show_skipped,
+)
+from pyg_graphadapter.cli.settings import with_options
+from pyg_graphadapter.cli.sources import open_data, take_encoding
+from pyg_graphadapter.encoding.config import EncodingConfig
+
+app = new_app()
+OPTIONS = (
+    "revision", "dtype", "views", "view_seed", "encode_batch_size", "workers", "shard_images",
+    "cache", "cache_dir", "strict", "offline",
+)  # fmt: skip
+
+
+@app.command()
+@one_sentence
+@with_options(*OPTIONS, Images=EncodingConfig)
+def encode(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Feature file to write, .npz or .safetensors.")],
+    model: Model = None,
+    template: Templates = None,
+    device: Device = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Encode images and class names to a feature file.
+
+    If it was stopped, it continues where it stopped: features are kept in the cache. Several
+    processes can share the work, on one machine or on several with a common cache folder:
+    torchrun --nproc-per-node 8 -m pyg_graphadapter encode …
+
+    Example: graphadapter encode photos --model openai/clip-vit-base-patch16 --views 10 --out f.npz
+    """
+    config = take_encoding(options or {}, template)
+
+    from pyg_graphadapter.encoding.distributed import this_process
+    from pyg_graphadapter.encoding.image_source import ImageSource
+    from pyg_graphadapter.feature_file import check_feature_path
+
+    check_feature_path(out)
+    if out.exists() and not overwrite:
+        raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
+    with this_process(device) as process:
+        source = open_data(data, model, config, device=device)
+        if not isinstance(source, ImageSource):
+            raise ValueError(f"{data} is a feature file already: give images.")
+        if process.count > 1:
+            source.dataset_encoder.fill_cache(source.splits, process)
+            process.wait()
+        if process.index > 0:
+            return
+        features = source.features()
+    features.save(out)
+    show_skipped(source)
+    splits = ", ".join(f"{len(source.splits[split])} {split}" for split in source.splits)
+    typer.echo(f"Wrote {out}: {len(features.class_names)} classes, images: {splits}.")

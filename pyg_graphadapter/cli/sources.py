@@ -1,0 +1,30 @@
+"""From the arguments of a command to its features."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyg_graphadapter.cli.arguments import silence_libraries
+from pyg_graphadapter.cli.settings import take_config
+from pyg_graphadapter.encoding.config import EncodingConfig
+
+if TYPE_CHECKING:
+    from pyg_graphadapter.encoding.image_source import ImageSource
+    from pyg_graphadapter.encoding.sources import FileSource
+
+
+def take_encoding(options: dict[str, Any], templates: list[str] | None) -> EncodingConfig:
+    """How to encode images, from the options of its fields, which are removed."""
+    filled = {"templates": tuple(templates)} if templates else {}
+    return take_config(EncodingConfig, options, **filled)
+
+
+def open_data(
+    data: str | Path, model: str | None, encoding: EncodingConfig, **settings: Any
+) -> "FileSource | ImageSource":
+    """A feature file, or images with their encoder
+    (:func:`~pyg_graphadapter.encoding.sources.open_source`)."""
+    from pyg_graphadapter.encoding.sources import is_feature_file, open_source
+
+    if not is_feature_file(data):
+        silence_libraries()
+    return open_source(data, model, encoding, **settings)
