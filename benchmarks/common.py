@@ -27,10 +27,18 @@ def parser_of(description: str, folder: Path) -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="fewer repeats and sizes, under 50 s on two cores"
     )
+    parser.add_argument(
+        "--tiny", action="store_true", help="as --quick, with sizes that only show that it runs"
+    )
     parser.add_argument("--json", type=Path, help="write all results to this file")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.set_defaults(results=folder / "results")
     return parser
+
+
+def sized(arguments: argparse.Namespace, whole: Any, quick: Any, tiny: Any) -> Any:
+    """The one of three values that the options ask for."""
+    return tiny if arguments.tiny else quick if arguments.quick else whole
 
 
 def write_down(
@@ -44,7 +52,7 @@ def write_down(
         kept = json.loads(arguments.json.read_text()) if name and arguments.json.exists() else {}
         whole = {**kept, name: found} if name else found
         arguments.json.write_text(json.dumps(whole, indent=1) + "\n")
-    if not arguments.quick:
+    if not (arguments.quick or arguments.tiny):
         arguments.results.mkdir(exist_ok=True)
         (arguments.results / f"{name or arguments.device}.json").write_text(text)
 
@@ -105,8 +113,7 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 def in_a_process(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """What ``work`` returns in a process of its own, and the memory that it took there, in MB."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_with_memory, (work, *arguments))
 
 

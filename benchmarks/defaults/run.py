@@ -11,7 +11,7 @@ measured on all others; test images are not touched. Finished candidates are ski
 import argparse
 import json
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from statistics import fmean
 
@@ -38,13 +38,9 @@ VALUES = {
 }
 TRAINING = {each.name for each in fields(TrainConfig)}
 DEFAULTS = {
+    **asdict(TrainConfig().completed(GraphAdapter)),
     "epochs": DEFAULT_EPOCHS,
-    **{
-        each.name: each.default
-        for config in (TrainConfig, GraphAdapter.Config)
-        for each in fields(config)
-        if each.name != "epochs"
-    },
+    **{each.name: each.default for each in fields(GraphAdapter.Config)},
 }
 
 

@@ -28,12 +28,12 @@ import psutil
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import parser_of, write_down
+from common import parser_of, sized, write_down
 
 CLASSES = 4
 SIDE = 224
 CORES = 2
-SHARD_IMAGES, QUICK_SHARD_IMAGES = 128, 16
+SHARD_IMAGES, QUICK_SHARD_IMAGES, TINY_SHARD_IMAGES = 128, 16, 4
 
 
 def write_images(folder: Path, count: int, corrupt: int) -> None:
@@ -161,14 +161,14 @@ def measure(scratch: Path, encoding: Encoding, repeats: int, kills: int, longest
 def main() -> None:
     """Reads the command line."""
     arguments = parser_of(__doc__.splitlines()[0], Path(__file__).parent).parse_args()
-    quick, device = arguments.quick, arguments.device
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
-        write_images(images, 94 if quick else 1948, 2 if quick else 100)
-        if quick:
-            found = measure(Path(folder), Encoding(images, QUICK_SHARD_IMAGES, device), 1, 1, 2.0)
-        else:
-            found = measure(Path(folder), Encoding(images, SHARD_IMAGES, device), 5, 20, 13.0)
+        write_images(images, *sized(arguments, (1948, 100), (94, 2), (14, 2)))
+        shard_images = sized(arguments, SHARD_IMAGES, QUICK_SHARD_IMAGES, TINY_SHARD_IMAGES)
+        encoding = Encoding(images, shard_images, arguments.device)
+        found = measure(
+            Path(folder), encoding, *sized(arguments, (5, 20, 13.0), (1, 1, 2.0), (1, 1, 2.0))
+        )
     write_down(arguments, found)
 
 

@@ -30,16 +30,16 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel, VisionTextDualEncoderModel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import exponent, parser_of, seconds, write_down
+from common import exponent, parser_of, seconds, sized, write_down
 
 from pyg_graphadapter import Encoder, EncodingConfig, cli
-from pyg_graphadapter.cli import methods
+from pyg_graphadapter.classifier import few_shot_classifier
 from pyg_graphadapter.data import list_images
-from pyg_graphadapter.encoding import image_batches
+from pyg_graphadapter.encoding import image_batches, sources
 from pyg_graphadapter.encoding.cache import FeatureCache
 from pyg_graphadapter.encoding.views import Views
 
-SIZES, QUICK_SIZES = (100, 200, 400, 800), (16, 32, 64)
+SIZES, QUICK_SIZES, TINY_SIZES = (100, 200, 400, 800), (16, 32, 64), (4, 8)
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -103,7 +103,7 @@ def speed(images: Path, kind: str, device: str, workers: int | None, repeats: in
     return {
         "tower": kind,
         "device": device,
-        "workers": encodes.workers,
+        "workers": encodes.pipeline.workers,
         "threads": torch.get_num_threads(),
         "images": len(files),
         "bare": [round(a, 1) for a, _ in pairs],
@@ -243,9 +243,9 @@ def profile(images: Path, device: str) -> dict:
         (FeatureCache, "write", "cache"),
         (FeatureCache, "has", "cache"),
         (EncodingConfig, "load", "loading the model"),
-        (methods, "open_source", "listing images"),
-        (methods, "select_defaults", "selection"),
-        (methods.FewShotClassifier, "fit", "training"),
+        (sources, "open_source", "listing images"),
+        (few_shot_classifier, "select_defaults", "selection"),
+        (few_shot_classifier.FewShotClassifier, "fit", "training"),
     ):
         found.watch(owner, name, part)
     with tempfile.TemporaryDirectory() as folder:
@@ -265,7 +265,8 @@ def profile(images: Path, device: str) -> dict:
 
 def passed_on(arguments: argparse.Namespace) -> list[str]:
     """The options that all benchmarks have, as they were given."""
-    given = ["--device", arguments.device, *(["--quick"] if arguments.quick else [])]
+    given = ["--device", arguments.device]
+    given += ["--quick"] * arguments.quick + ["--tiny"] * arguments.tiny
     return given if arguments.json is None else [*given, "--json", str(arguments.json)]
 
 
@@ -278,7 +279,7 @@ def main() -> None:
     parser.add_argument("--tower", choices=["builtin", "vit-b16"], default="builtin")
     parser.add_argument("--workers", type=int)
     arguments = parser.parse_args()
-    quick, device = arguments.quick, arguments.device
+    device = arguments.device
     with tempfile.TemporaryDirectory() as scratch:
         images = arguments.images
         if images is None:
@@ -286,19 +287,22 @@ def main() -> None:
             for c in range(2):
                 folder = images / f"class_{c}"
                 folder.mkdir(parents=True)
-                count = 2560 if device == "cuda" else 24 if quick else 48
+                count = sized(arguments, 2560 if device == "cuda" else 48, 24, 17)
                 write_images(folder, count, 256, seed=c)
         for what in whats if arguments.what == "all" else [arguments.what]:
             name = f"{what}-{device}"
             if what == "speed":
                 name = f"speed-{arguments.tower}-{device}"
-                found = speed(images, arguments.tower, device, arguments.workers, 3 if quick else 7)
+                repeats = sized(arguments, 7, 3, 1)
+                found = speed(images, arguments.tower, device, arguments.workers, repeats)
             elif what == "memory":
-                found = memory(100 if quick else 10_000, device, arguments.workers or 0)
+                found = memory(sized(arguments, 10_000, 100, 8), device, arguments.workers or 0)
             elif what == "kill":
-                found = kill(2, 100, 1.0, device) if quick else kill(20, 6000, 12.0, device)
+                sizes = sized(arguments, (20, 6000, 12.0), (2, 100, 1.0), (1, 16, 0.5))
+                found = kill(*sizes, device)
             elif what == "growth":
-                found = growth(QUICK_SIZES if quick else SIZES, device, 3 if quick else 5)
+                sizes = sized(arguments, SIZES, QUICK_SIZES, TINY_SIZES)
+                found = growth(sizes, device, sized(arguments, 5, 3, 1))
             elif arguments.what == "profile":
                 found = profile(images, device)
             else:  # in a process of its own, whose start counts

@@ -36,6 +36,7 @@ HERE = Path(__file__).parent
 CHANNELS = 512
 EQUAL_UP_TO = 100  # classes: outputs are compared up to here
 QUICK_SIZES = (10, 100)
+TINY_SIZES = (10,)
 QUICK_NEIGHBOUR_SIZES = (1000,)
 MODES = ("forward", "frozen", "trained")
 
@@ -45,6 +46,9 @@ Step = Callable[[], None]
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer sizes and repeats")
+    parser.add_argument(
+        "--tiny", action="store_true", help="as --quick, with sizes that only show that it runs"
+    )
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--tag", default=default_tag(), help="folder of the results in --out")
@@ -53,7 +57,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="measure finished cases once more")
     parser.add_argument("--report", action="store_true", help="rewrite table and figure only")
     parser.add_argument("--limit-gb", type=float, help="skip what would take more (6, quick: 1)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.quick |= args.tiny
+    return args
 
 
 def default_tag() -> str:
@@ -221,10 +227,11 @@ def in_own_process(name: str, num_classes: int, options: dict[str, Any]) -> dict
 
 
 def plan(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    few = TINY_SIZES if args.tiny else QUICK_SIZES
     for name in args.cases:
         for num_classes in CASES[name].sizes:
             knn = name.startswith("knn_")
-            if not args.quick or num_classes in (QUICK_NEIGHBOUR_SIZES if knn else QUICK_SIZES):
+            if not args.quick or num_classes in (QUICK_NEIGHBOUR_SIZES if knn else few):
                 yield name, num_classes
 
 
@@ -244,7 +251,7 @@ def line(result: dict[str, Any]) -> str:
 
 
 def run(args: argparse.Namespace, out: Path) -> list[dict[str, Any]]:
-    limit, budget = (1.0, 0.1) if args.quick else (6.0, 1.0)
+    limit, budget = (1.0, 0.0 if args.tiny else 0.1) if args.quick else (6.0, 1.0)
     options = {"device": args.device, "limit_gb": args.limit_gb or limit, "budget": budget}
     results = []
     for name, num_classes in plan(args):

@@ -21,7 +21,7 @@ import torch
 from torch_geometric.utils import to_torch_csr_tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import exponent, in_a_process, parser_of, seconds, write_down
+from common import exponent, in_a_process, parser_of, seconds, sized, write_down
 
 from pyg_graphadapter import EvaluationTask, FeatureFile, GraphAdapter, evaluate, train
 from pyg_graphadapter.graph import knowledge_graph
@@ -35,6 +35,7 @@ NEIGHBOURS = 16
 COMPLETE = (1000, 2000, 5000, 10_000, 20_000)
 NEAREST = (1000, 10_000, 30_000, 100_000)
 QUICK_COMPLETE, QUICK_NEAREST = (1000, 2000, 4000), (1000, 5000, 10_000)
+TINY = (1000, 2000)
 KEPT = (1, 4, 16, 64, 256, None)
 SHOTS, SEEDS = 4, (1, 2, 3)
 
@@ -128,13 +129,15 @@ def main() -> None:
         rows = accuracy(arguments.features, arguments.device)
         write_down(arguments, {"shots": SHOTS, "seeds": SEEDS, "rows": rows}, "accuracy")
         return
-    device, quick = arguments.device, arguments.quick
-    repeats = 3 if quick else 5
+    device = arguments.device
+    repeats = sized(arguments, 5, 3, 1)
+    complete = sized(arguments, COMPLETE, QUICK_COMPLETE, TINY)
+    nearest = sized(arguments, NEAREST, QUICK_NEAREST, TINY)
     write_down(
         arguments,
         {
-            "complete": growth(_complete, QUICK_COMPLETE if quick else COMPLETE, device, repeats),
-            "neighbours": growth(_nearest, QUICK_NEAREST if quick else NEAREST, device, repeats),
+            "complete": growth(_complete, complete, device, repeats),
+            "neighbours": growth(_nearest, nearest, device, repeats),
         },
     )
 

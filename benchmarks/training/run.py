@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import exponent, in_a_process, parser_of, seconds, side_by_side, write_down
+from common import exponent, in_a_process, parser_of, seconds, side_by_side, sized, write_down
 from transformers import CLIPConfig, CLIPModel
 
 from pyg_graphadapter import Encoder, Features, FewShotTask, GraphAdapter, TrainConfig, train
@@ -109,9 +109,8 @@ def floating_point_operations(num_classes: int, width: int) -> int:
     return 8 * num_classes * width**2 + 4 * BATCH * num_classes * width
 
 
-def matrix_rate(device: str, repeats: int) -> float:
+def matrix_rate(size: int, device: str, repeats: int) -> float:
     """GFLOP/s of one large product."""
-    size = 8192 if device == "cuda" else 2048
     first, second, out = torch.randn(3, size, size, device=device)
 
     def product() -> None:
@@ -122,13 +121,13 @@ def matrix_rate(device: str, repeats: int) -> float:
     return 2 * size**3 / fastest / 1e9
 
 
-def step(device: str, repeats: int) -> dict:
+def step(num_classes: int, matrix_size: int, device: str, repeats: int) -> dict:
     """The step beside its products, at the width of ViT-B/32 and of ResNet-50."""
-    found = {"matrix_gflops": round(matrix_rate(device, repeats))}
+    found = {"matrix_gflops": round(matrix_rate(matrix_size, device, repeats))}
     for width in WIDTHS:
-        bare = bare_products(1000, width, device)
-        measured = side_by_side(bare, Step(1000, width, device), device, repeats)
-        operations = floating_point_operations(1000, width)
+        bare = bare_products(num_classes, width, device)
+        measured = side_by_side(bare, Step(num_classes, width, device), device, repeats)
+        operations = floating_point_operations(num_classes, width)
         measured["step_gflops"] = round(operations / measured["second_ms"] / 1e6)
         measured["of_the_matrix_rate"] = round(measured["step_gflops"] / found["matrix_gflops"], 2)
         found[f"width {width}"] = measured
@@ -157,9 +156,9 @@ def task_of(num_classes: int, width: int, shots: int, seed: int = 0) -> FewShotT
     return FewShotTask(tuple(map(str, range(num_classes))), text, Features(x, y))
 
 
-def shots(sizes: tuple[int, ...], device: str, repeats: int) -> dict:
+def shots(num_classes: int, sizes: tuple[int, ...], device: str, repeats: int) -> dict:
     """Training for two epochs, from one to sixteen labelled images a class."""
-    tasks = [task_of(1000, WIDTHS[0], each) for each in sizes]
+    tasks = [task_of(num_classes, WIDTHS[0], each) for each in sizes]
     config = TrainConfig(epochs=2, device=device)
 
     def trains(task: FewShotTask):
@@ -261,26 +260,26 @@ def plain(size: tuple[int, int], device: str, repeats: int) -> dict:
     return found
 
 
-def precision(device: str, repeats: int) -> dict:
+def precision(num_classes: int, device: str, repeats: int) -> dict:
     """A step with factors in bfloat16 against one in float32; what it does to accuracy is measured
     on real features (see the README)."""
     exact, lower = (
-        Step(1000, WIDTHS[1], device, precision=each) for each in ("float32", "bfloat16")
+        Step(num_classes, WIDTHS[1], device, precision=each) for each in ("float32", "bfloat16")
     )
     return side_by_side(exact, lower, device, repeats, times=3)
 
 
-def training(device: str, epochs: int) -> dict:
-    """ImageNet's size: 1000 classes, 16 shots, width 1024."""
-    task = task_of(1000, 1024, 16)
+def training(num_classes: int, device: str, epochs: int) -> dict:
+    """16 shots, width 1024; of 1000 classes, this is ImageNet's size."""
+    task = task_of(num_classes, 1024, 16)
     adapter = GraphAdapter.from_task(task)
     history = train(adapter, task, TrainConfig(epochs=epochs, device=device), progress=False)
     return {"epochs": epochs, "steps": history.steps, "seconds": round(history.seconds, 1)}
 
 
-def _coop(num_classes: int, device: str) -> dict:
+def _coop(num_classes: int, layers: int, device: str) -> dict:
     config = CLIPConfig(  # the text tower of CLIP ViT-B, of random weights
-        text_config={"num_hidden_layers": 12, "hidden_size": 512, "num_attention_heads": 8},
+        text_config={"num_hidden_layers": layers, "hidden_size": 512, "num_attention_heads": 8},
         vision_config={"num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 2,
                        "intermediate_size": 64},
     )  # fmt: skip
@@ -301,31 +300,36 @@ def _coop(num_classes: int, device: str) -> dict:
 def main() -> None:
     """Reads the command line."""
     arguments = parser_of(__doc__.splitlines()[0], Path(__file__).parent).parse_args()
-    device, quick = arguments.device, arguments.quick
-    few, sizes = (3, 3) if quick else (7, None)
+    device = arguments.device
+
+    def size(whole, quick, tiny):
+        return sized(arguments, whole, quick, tiny)
+
+    few, sizes = size(7, 3, 1), size(None, 3, 2)
+    num_classes = size(1000, 1000, 50)
+    classes = size(CLASSES, CLASSES[:3], (20, 50))
+    large = 8192 if device == "cuda" else 2048
+    matrix_size = size(large, large, 256)
     with on_side_stream(device):
         found = {
-            "step": step(device, 3 if quick else 11),
+            "step": step(num_classes, matrix_size, device, size(11, 3, 1)),
             "classes": growth(
-                CLASSES[:sizes],
-                [Step(each, WIDTHS[0], device) for each in CLASSES[:sizes]],
-                device,
-                few,
+                classes, [Step(each, WIDTHS[0], device) for each in classes], device, few
             ),
             "widths": growth(
                 GROWING_WIDTHS[:sizes],
-                [Step(1000, each, device) for each in GROWING_WIDTHS[:sizes]],
+                [Step(num_classes, each, device) for each in GROWING_WIDTHS[:sizes]],
                 device,
                 few,
             ),
-            "precision": precision(device, few),
-            "plain": plain(QUICK_PLAIN if quick else PLAIN, device, 3 if quick else 5),
+            "precision": precision(num_classes, device, few),
+            "plain": plain(size(PLAIN, QUICK_PLAIN, (50, 64)), device, size(5, 3, 1)),
         }
     found |= {
-        "shots": shots(SHOTS[:sizes], device, 2 if quick else 5),
-        "seeds": seeds(SEED_SIZES[:2] if quick else SEED_SIZES, device, 3 if quick else 7),
-        "training": in_a_process(training, device, 1 if quick else 100),
-        "coop": in_a_process(_coop, 50 if quick else 1000, device),
+        "shots": shots(num_classes, SHOTS[:sizes], device, size(5, 2, 1)),
+        "seeds": seeds(size(SEED_SIZES, SEED_SIZES[:2], SEED_SIZES[:1]), device, size(7, 3, 1)),
+        "training": in_a_process(training, num_classes, device, size(100, 1, 1)),
+        "coop": in_a_process(_coop, size(1000, 50, 32), size(12, 12, 1), device),
     }
     write_down(arguments, found)
 
