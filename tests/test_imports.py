@@ -217,7 +217,7 @@ import pyg_graphadapter.report.page
 
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.5, 1.5, 3.0])
 def test_an_interrupt_while_starting_ends_quietly(features, tmp_path, delay):
-    program = "print(flush=True)\nfrom pyg_graphadapter.__main__ import main\nmain()"
+    program = "from pyg_graphadapter.__main__ import main\nprint(flush=True)\nmain()"
     arguments = ("compare", features, "--out", tmp_path / "r", "--epochs", 100_000, "--jobs", 1)
     with subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],

@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import signal
+import threading
 import warnings
 from typing import Annotated, Any
 
@@ -37,12 +39,26 @@ class LazyGroup(TyperGroup):
         return name, command, arguments
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs a command; Ctrl-C ends it in one line."""
+        """Runs a command; Ctrl-C ends it in one line, also where a library that is just being
+        imported turns it into another error."""
+        interrupts: list[int] = []
+
+        def interrupt(number: int, _: Any) -> None:
+            interrupts.append(number)
+            raise KeyboardInterrupt
+
+        is_main = threading.current_thread() is threading.main_thread()
+        handler = signal.signal(signal.SIGINT, interrupt) if is_main else None
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if not interrupts and not isinstance(error, KeyboardInterrupt):
+                raise
             typer.echo("Stopped; run the command again to continue.", err=True)
             raise typer.Exit(130) from None
+        finally:
+            if is_main:
+                signal.signal(signal.SIGINT, handler)
 
 
 app = typer.Typer(

@@ -42,7 +42,8 @@ def look(
 
     silence_libraries()
     checks = check_benchmarks(path) if Path(path).is_dir() else []
-    if any(check.folder.exists() for check in checks):
+    is_empty = bool(checks) and not any(Path(path).iterdir())
+    if is_empty or any(check.folder.exists() for check in checks):
         _print_checks(checks)
         if not any(check.is_complete for check in checks):
             raise typer.Exit(1)
