@@ -242,7 +242,7 @@ def load_benchmark(name: str, root: str | Path, *, allow_missing: bool = False) 
         if absent and not allow_missing:
             raise FileNotFoundError(
                 f"{name} lists {len(rows)} {split} images, of which {len(absent)} do not exist, "
-                f"as {min(absent)}: 'graphadapter data check {root}' lists what is missing."
+                f"as {min(absent)}: 'graphadapter data look {root}' lists what is missing."
             )
         existing = [(path, label) for path, label in rows if path not in absent]
         images[split] = image_dataset(
