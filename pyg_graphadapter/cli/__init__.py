@@ -13,13 +13,13 @@ from typer.core import TyperGroup
 from pyg_graphadapter import __version__
 from pyg_graphadapter.cli.arguments import debug_mode
 
-# The commands, each in the module of its name, and what the list of commands says of them:
+# The help text of every command. A command is in the module of its name:
 COMMANDS = {
-    "demo": "Show what a few labelled images bring, on a built-in model and built-in images.",
+    "demo": "Measure zero-shot and GraphAdapter on built-in images.",
     "fit": "Fit a classifier to a few images per class, and save it.",
     "predict": "Classify images or features with a saved classifier.",
     "compare": "Compare methods over shots and seeds.",
-    "report": "Make tables, a figure and an HTML page of result files.",
+    "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
     "methods": "List the methods, or show one with its formula and settings.",
     "data": "Look at data sets, and draw few shots from them.",
@@ -85,7 +85,10 @@ def _print_version(is_asked: bool) -> None:
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Teach a CLIP-like model your own classes from a few labelled images per class."""

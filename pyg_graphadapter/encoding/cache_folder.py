@@ -1,4 +1,4 @@
-"""The folder of all feature caches: listing, checking and cleaning it."""
+"""What lies in the folder of all feature caches, and keeping it in order."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ class CachedFeatures:
 
 @dataclass(frozen=True)
 class Verified:
-    """The results of :func:`verify`.
+    """What :func:`verify` found.
 
     Args:
         shards (int): How many shards are whole.
@@ -57,14 +57,14 @@ class Verified:
 
 
 def cached_features(caches: Path) -> list[CachedFeatures]:
-    """The features in the folder of all caches, the last used first."""
-    entries = []
+    """What is in the folder of all caches, the last used first."""
+    found = []
     for folder in _folders(caches):
         listed = _listed(folder)
         paths = [path for path in folder.iterdir() if path.is_file()]
         shards = {path.name for path in paths if path.name.endswith(SHARD_SUFFIX)}
         manifest = folder / MANIFEST
-        entries.append(
+        found.append(
             CachedFeatures(
                 folder,
                 json.loads(manifest.read_text(encoding="utf-8")),
@@ -73,12 +73,12 @@ def cached_features(caches: Path) -> list[CachedFeatures]:
                 manifest.stat().st_mtime,
             )
         )
-    return sorted(entries, key=lambda entry: -entry.used)
+    return sorted(found, key=lambda each: -each.used)
 
 
 def verify(caches: Path) -> Verified:
-    """Reads every shard and compares its checksum. Damaged shards are moved aside, so that their
-    images are encoded again, and the list of shards is written again."""
+    """Reads every shard and compares its checksum. A damaged one is moved aside, so that its images
+    are encoded again, and the list of shards is written anew."""
     whole, damaged, missing = 0, [], []
     for folder in _folders(caches):
         lines = []
@@ -89,18 +89,18 @@ def verify(caches: Path) -> Verified:
             else:
                 lines.append(shard_line(path.name, len(keys_of(path)), len(content)))
         whole += len(lines)
-        file_names = {path.name for path in folder.iterdir()}
+        there = {path.name for path in folder.iterdir()}
         missing += [
             folder / name
             for name in _listed(folder)
-            if not {name, Path(name).with_suffix(CORRUPT_SUFFIX).name} & file_names
+            if not {name, Path(name).with_suffix(CORRUPT_SUFFIX).name} & there
         ]
         write_atomic(folder / SHARDS, "".join(lines).encode())
     return Verified(whole, tuple(damaged), tuple(missing))
 
 
 def collect_garbage(caches: Path, days: float | None = None, model: str | None = None) -> int:
-    """Removes the files that killed processes left, damaged shards and, if asked for, features.
+    """Removes what killed writers left and what was moved aside; if asked for, features too.
 
     Args:
         caches (Path): The folder of all caches.
@@ -108,17 +108,17 @@ def collect_garbage(caches: Path, days: float | None = None, model: str | None =
         model (str, optional): Remove features of this model. (default: :obj:`None`)
 
     Returns:
-        The number of bytes that were freed.
+        How many bytes were freed.
     """
     now = time.time()
     freed = 0
-    for entry in cached_features(caches):
-        is_old = days is not None and now - entry.used > days * DAY
-        if is_old or (model is not None and entry.depends_on.get("model") == model):
-            freed += entry.num_bytes
-            shutil.rmtree(entry.folder)
+    for each in cached_features(caches):
+        is_old = days is not None and now - each.used > days * DAY
+        if is_old or (model is not None and each.depends_on.get("model") == model):
+            freed += each.num_bytes
+            shutil.rmtree(each.folder)
             continue
-        for path in entry.folder.iterdir():
+        for path in each.folder.iterdir():
             is_orphan = path.suffix == ".tmp" and now - path.stat().st_mtime > ORPHAN_AGE
             if is_orphan or path.name.endswith(CORRUPT_SUFFIX):
                 freed += path.stat().st_size
@@ -139,14 +139,13 @@ def _is_ours(manifest: Path) -> bool:
 
 
 def _listed(folder: Path) -> dict[str, int]:
-    """The number of images of every listed shard; incomplete lines, of killed processes, are left
-    out."""
-    num_images = {}
+    """How many images the shards have that are listed; a half line, of a killed writer, is not."""
+    found = {}
     path = folder / SHARDS
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            entry = json.loads(line)
-            num_images[entry["shard"]] = int(entry["images"])
+            each = json.loads(line)
+            found[each["shard"]] = int(each["images"])
         except (ValueError, KeyError, TypeError):
             continue
-    return num_images
+    return found
