@@ -87,11 +87,11 @@ class Explanation:
     def table(self, n: int = 10) -> str:
         """The :obj:`n` largest contributions, the sums of the others, and the total."""
         rows = [
-            (f"{each.amount:+.4f}", each.source, f"{each.kind} {each.class_name!r}")
-            for each in self.contributions[:n]
+            (f"{part.amount:+.4f}", part.source, f"{part.kind} {part.class_name!r}")
+            for part in self.contributions[:n]
         ]
         for source in ("text", "image"):
-            others = [each.amount for each in self.contributions[n:] if each.source == source]
+            others = [part.amount for part in self.contributions[n:] if part.source == source]
             if others:
                 rows.append((f"{sum(others):+.4f}", source, f"{len(others)} others"))
         rows.append((f"{self.total:+.4f}", "", f"total: {self.unit}"))
@@ -104,7 +104,7 @@ class Explanation:
 
 
 def explain_class(adapter: Adapter, class_names: Sequence[str], c: int) -> Explanation:
-    r"""What turned the feature of class :math:`c` away from its text feature, and how far.
+    r"""The parts that turned the feature of class :math:`c` away from its text feature.
 
     Logits are cosines: what counts is the direction of :math:`\mathbf{t}^{*}_c`. It stands at an
     angle :math:`\theta` to the text feature,
@@ -115,9 +115,9 @@ def explain_class(adapter: Adapter, class_names: Sequence[str], c: int) -> Expla
         \frac{\mathbf{m}_i \cdot \mathbf{u}}{\Vert \mathbf{t}^{*}_c \Vert}, \qquad
         \sum_i \textrm{amount}_i = \sin(\theta)
 
-    with :math:`\mathbf{u}` the direction, orthogonal to the text feature, that it was turned to. A
-    positive amount is a part that turned it, a negative one held it back. What lies along the text
-    feature turns nothing.
+    with :math:`\mathbf{u}` the direction, orthogonal to the text feature, in which it was turned.
+    Parts with a positive amount turned it, and parts with a negative amount held it back. What lies
+    along the text feature turns nothing.
 
     Costs :math:`\mathcal{O}(C^2 D)` for the degrees of the nodes.
 
@@ -128,7 +128,7 @@ def explain_class(adapter: Adapter, class_names: Sequence[str], c: int) -> Expla
 
     Raises:
         ValueError: If the adapter has no graphs, there is no such class, or the number of names is
-            another.
+            wrong.
 
     Example:
         >>> adapter = GraphAdapter(torch.eye(2), torch.eye(2), bias="none", beta=1.0, alpha=0.5)
@@ -143,22 +143,22 @@ def explain_class(adapter: Adapter, class_names: Sequence[str], c: int) -> Expla
     t, w = adapter.text[c], adapter.class_weights()[c].detach()  # [D] each, of length one
     u = unit(w - (w @ t) * t)
     u = unit(u - (u @ t) * t)  # of a small turn, the first is orthogonal to few digits
-    found = _contributions(adapter, class_names, c, u)
-    found = [each for each in found if each.kind != ZERO_SHOT]  # it is orthogonal
-    return _explanation(class_names[c], found, w @ u, SINE)
+    contributions = _contributions(adapter, class_names, c, u)
+    turning = [part for part in contributions if part.kind != ZERO_SHOT]  # which is orthogonal
+    return _explanation(class_names[c], turning, w @ u, SINE)
 
 
 def explain_image(
     adapter: Adapter, class_names: Sequence[str], x: Tensor, c: int | None = None
 ) -> Explanation:
-    r"""What the logit of an image for class :math:`c` is made of.
+    r"""The parts that add up to the logit of an image for class :math:`c`.
 
     .. math::
         \textrm{amount}_i = s \, \frac{\mathbf{m}_i \cdot \mathbf{x}}{\Vert \mathbf{t}^{*}_c \Vert
         \Vert \mathbf{x} \Vert}, \qquad
         \sum_i \textrm{amount}_i = \textrm{logits}_c
 
-    where :math:`\alpha \, \mathbf{t}_c`, what zero-shot CLIP has to say, is a part as well.
+    where :math:`\alpha \, \mathbf{t}_c`, the part of zero-shot CLIP, is one of them.
 
     Costs :math:`\mathcal{O}(C^2 D)` for the degrees of the nodes.
 
@@ -173,7 +173,7 @@ def explain_image(
 
     Raises:
         ValueError: If the adapter has no graphs, there is no such class, the number of names is
-            another, or the features are not finite or of another width.
+            wrong, or the features are not finite or have the wrong width.
 
     Example:
         >>> adapter = GraphAdapter(torch.eye(2), torch.eye(2), logit_scale=10.0)
@@ -193,8 +193,8 @@ def explain_image(
     x = x.to(adapter.text)
     logits = adapter(x.unsqueeze(0))[0].detach()  # [C]
     c = int(logits.argmax()) if c is None else c
-    found = _contributions(adapter, class_names, c, adapter.logit_scale * unit(x))
-    return _explanation(class_names[c], found, logits[c], LOGIT)
+    contributions = _contributions(adapter, class_names, c, adapter.logit_scale * unit(x))
+    return _explanation(class_names[c], contributions, logits[c], LOGIT)
 
 
 def _checked(adapter: Adapter, class_names: Sequence[str], c: int | None) -> GraphAdapter:
@@ -213,7 +213,7 @@ def _checked(adapter: Adapter, class_names: Sequence[str], c: int | None) -> Gra
 def _explanation(
     class_name: str, contributions: list[Contribution], total: Tensor, unit: str
 ) -> Explanation:
-    ordered = sorted(contributions, key=lambda each: -abs(each.amount))
+    ordered = sorted(contributions, key=lambda contribution: -abs(contribution.amount))
     return Explanation(class_name, tuple(ordered), float(total), unit)
 
 
@@ -225,7 +225,7 @@ def _contributions(
     """The components of all parts of ``t*_c``, over its length, along a direction ``[D]``."""
     t, alpha = adapter.text[c], adapter.config.alpha
     groups = min(adapter.config.groups, adapter.num_classes)
-    found = [Contribution("text", ZERO_SHOT, class_names[c], alpha * float(t @ direction))]
+    contributions = [Contribution("text", ZERO_SHOT, class_names[c], alpha * float(t @ direction))]
     adapted = alpha * t  # becomes t*_c
     for side, (conv, beta) in adapter.conv.sides().items():
         features = adapter.text if side == "text" else adapter.prototypes
@@ -240,17 +240,17 @@ def _contributions(
             # (scale * W' p) @ direction for every node p at once:
             back = (scale * direction) @ conv.lin.weight  # [D]
             amounts = (weight * (nodes @ back)).tolist()
-            found += [
+            contributions += [
                 Contribution(side, NEIGHBOUR, class_names[g + groups * k], amounts[k])
                 for k in weight.nonzero().flatten().tolist()
             ]
             from_self = from_self + self_weight * (t @ back)
             from_bias = from_bias + (scale * bias) @ direction
-        found.append(Contribution(side, SELF_LOOP, class_names[c], float(from_self)))
+        contributions.append(Contribution(side, SELF_LOOP, class_names[c], float(from_self)))
         if conv.bias is not None:
-            found.append(Contribution(side, BIAS, class_names[c], float(from_bias)))
+            contributions.append(Contribution(side, BIAS, class_names[c], float(from_bias)))
     length = float(adapted.norm().clamp(min=torch.finfo(t.dtype).tiny))
-    return [replace(each, amount=each.amount / length) for each in found]
+    return [replace(part, amount=part.amount / length) for part in contributions]
 
 
 def _slope(act: torch.nn.Module, h: Tensor) -> Tensor:
@@ -283,15 +283,15 @@ def _edges(adapter: GraphAdapter, nodes: Tensor, c: int) -> tuple[Tensor, Tensor
     if adapter.config.k is None:
         deg = nodes.new_zeros(num_nodes)
         for rows in row_blocks(num_nodes, num_nodes):  # all edges at once are too many
-            among, edge_weight = cosine_edges(nodes, nodes[rows])
-            among[1] += rows.start
-            deg += weighted_degree(among, edge_weight, num_nodes)
+            edge_index, edge_weight = cosine_edges(nodes, nodes[rows])
+            edge_index[1] += rows.start
+            deg += weighted_degree(edge_index, edge_weight, num_nodes)
         return *cosine_edges(nodes, text[c : c + 1]), deg
 
     k = min(adapter.config.k, num_nodes)
     graph = knowledge_graph(nodes, k if k < num_nodes else None)
     deg = weighted_degree(graph.edge_index, graph.edge_weight, num_nodes)
-    # Of all classes, for among nodes that are equally similar another might be found for one:
+    # For all classes, since one class alone might get another of several equally similar nodes:
     (node, query), edge_weight = cosine_edges(nodes, text, k)
     node, edge_weight = node[query == c], edge_weight[query == c]
     return torch.stack([node, torch.zeros_like(node)]), edge_weight, deg

@@ -162,7 +162,7 @@ def _graph_of(classifier: _ImageClassifier, pixels: Tensor, metadata: dict[str, 
     graph.metadata_props.clear()
     for node in graph.all_nodes():
         node.metadata_props.clear()
-    size = sum(each.const_value.nbytes for each in graph.initializers.values() if each.const_value)
+    size = sum(w.const_value.nbytes for w in graph.initializers.values() if w.const_value)
     if size > MAX_BYTES:
         raise ValueError(
             f"The weights take {size / 1e9:.1f} GB, but an ONNX file at most "

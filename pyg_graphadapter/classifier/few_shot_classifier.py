@@ -1,5 +1,4 @@
-"""A fitted classifier: images or their features in, labels out; saved without the data it was
-fitted on."""
+"""Fitted classifiers of images or of their features, saved without the training data."""
 
 import json
 from collections.abc import Sequence
@@ -40,24 +39,23 @@ if TYPE_CHECKING:
     from pyg_graphadapter.encoding.model import EncoderModel
     from pyg_graphadapter.encoding.pipeline import EncodedImages
 
-# A folder, a path, a data set, or images one by one:
+# A folder, a path, a data set, or a sequence of images:
 Images: TypeAlias = str | Path | Sequence[Any]
 
 
 @dataclass(eq=False)
 class FewShotClassifier(ModelHubMixin):
-    """A trained adapter with the names of its classes and, where it was fitted on images, the
-    encoder that it needs for further ones.
+    """A trained adapter with its class names and, if it was fitted on images, their encoder.
 
     Args:
         adapter (Adapter): The adapter.
         class_names (tuple of str): The names of its classes.
         method (str): The method's name.
         training (dict): How it was trained. (default: :obj:`{}`)
-        encoding (dict): What its features came from: the encoder's name, revision and hash, the
-            templates and how images were encoded; empty if it was fitted on features.
+        encoding (dict): The origin of its features: the encoder's name, revision and hash, the
+            templates, and how images were encoded; empty if it was fitted on features.
             (default: :obj:`{}`)
-        measured (dict): What was measured, for the model card. (default: :obj:`{}`)
+        measured (dict): Measured accuracies, for the model card. (default: :obj:`{}`)
         selected (dict): The settings that :meth:`fit` selected inside the few shots; not saved.
             (default: :obj:`{}`)
 
@@ -157,7 +155,7 @@ class FewShotClassifier(ModelHubMixin):
         }
 
     def use_encoder(self, encoder: "EncoderModel", config: EncodingConfig | None = None) -> None:
-        """Says which encoder further images go through: that of the features it was fitted on."""
+        """Sets the encoder of further images, which must be that of the training features."""
         self._encoder = encoder
         identity = encoder.identity()
         self.encoding = {
@@ -194,18 +192,19 @@ class FewShotClassifier(ModelHubMixin):
         """
         from pyg_graphadapter.encoding.encoder import Encoder  # loads transformers
 
-        known = self.encoding
+        encoding = self.encoding
         encoder = Encoder.from_pretrained(
-            known["model"],
-            revision=known["revision"],
-            dtype=known["dtype"],
+            encoding["model"],
+            revision=encoding["revision"],
+            dtype=encoding["dtype"],
             device=device,
             local_files_only=offline,
         )
-        if encoder.weights_hash != known["weights"]:
+        if encoder.weights_hash != encoding["weights"]:
             raise ValueError(
-                f"The model {known['model']!r} is not the one that the classifier was fitted with "
-                f"(its weights or configuration have changed): fit it again, or restore the model."
+                f"The model {encoding['model']!r} is not the one that the classifier was fitted "
+                f"with (its weights or configuration have changed): fit it again, or restore the "
+                f"model."
             )
         self._encoder = encoder
 
@@ -290,14 +289,14 @@ class FewShotClassifier(ModelHubMixin):
         return evaluate(self.adapter, data)
 
     def _with_own_labels(self, features: Features, names: Sequence[str]) -> Features:
-        strange = [name for name in names if name not in self.class_names]
-        if strange:
+        unknown_names = [name for name in names if name not in self.class_names]
+        if unknown_names:
             raise ValueError(
-                f"The classifier does not know the class {strange[0]!r}: it was fitted on "
+                f"The classifier does not know the class {unknown_names[0]!r}: it was fitted on "
                 f"{len(self.class_names)} others."
             )
-        own = torch.tensor([self.class_names.index(name) for name in names])
-        return Features(features.x, own[features.y])
+        labels = torch.tensor([self.class_names.index(name) for name in names])
+        return Features(features.x, labels[features.y])
 
     def export(self, path: str | Path | None = None) -> Tensor:
         """The class weights ``[C, D]``: logits are ``logit_scale`` times their product with image
@@ -312,7 +311,7 @@ class FewShotClassifier(ModelHubMixin):
         """
         if not isinstance(self.adapter, LinearAdapter):
             raise ValueError(
-                f"{type(self.adapter).__name__} compares an image with more than one weight a "
+                f"{type(self.adapter).__name__} compares an image with more than one weight per "
                 f"class, so there are none to export: save the classifier instead."
             )
         weights, biases = self.adapter.class_weights().detach(), self.adapter.class_biases()
@@ -338,8 +337,8 @@ class FewShotClassifier(ModelHubMixin):
         return weights
 
     def explain(self, image: Tensor | Any = None, class_name: str | None = None) -> Explanation:
-        """Which neighbouring classes, through text and through images, moved a class feature and by
-        how much, or what an image's logit is made of.
+        """Explains which neighbouring classes changed a class feature, through texts and images, or
+        which parts add up to the logit of an image.
 
         Args:
             image (torch.Tensor or image, optional): Image features ``[D]``, or an image.
@@ -372,7 +371,7 @@ class FewShotClassifier(ModelHubMixin):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Reads what :meth:`save` wrote; for images, the encoder is loaded when it is needed.
+        """Reads a classifier that :meth:`save` wrote; the encoder is loaded when images need it.
 
         Raises:
             FileNotFoundError: If there is no classifier.
@@ -410,7 +409,7 @@ class FewShotClassifier(ModelHubMixin):
         return cls.load(folder)
 
     def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
-        """The page that :meth:`push_to_hub` puts beside the classifier, with what was measured."""
+        """The model card that :meth:`push_to_hub` uploads, with measured accuracies."""
         return model_card(
             self.class_names, self.method, self.training, self.encoding, self.measured
         )
@@ -436,7 +435,7 @@ def _source_of(
 
 
 def _listed(images: Images) -> Sequence[Any]:
-    """One image after another: of a folder, a path, a data set or a sequence."""
+    """A sequence of images: of a folder, a path, a data set or a sequence."""
     import datasets
 
     from pyg_graphadapter.data import list_images

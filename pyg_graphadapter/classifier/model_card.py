@@ -1,4 +1,4 @@
-"""The page that stands beside a classifier on the Hugging Face hub."""
+"""The model card of a classifier on the Hugging Face hub."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ def model_card(
     encoding: Mapping[str, Any],
     measured: Mapping[str, Any],
 ) -> ModelCard:
-    """What a classifier is, how it was made, and what was measured; names are escaped.
+    """Describes a classifier, its training and its measured accuracies; names are escaped.
 
     Args:
         class_names (sequence of str): The names of its classes.
         method (str): The method's name.
         training (dict): How it was trained.
-        encoding (dict): What its features came from; empty if that is not known.
-        measured (dict): What was measured.
+        encoding (dict): The origin of its features; empty if it is not known.
+        measured (dict): Measured accuracies.
     """
     data = ModelCardData(
         library_name="pyg_graphadapter",
@@ -32,7 +32,7 @@ def model_card(
         base_model=encoding.get("model"),
     )
     model = f"`{_escaped(encoding['model'])}`" if encoding else "a frozen dual encoder"
-    shown = ", ".join(_escaped(name) for name in class_names[:SHOWN_CLASSES])
+    first_classes = ", ".join(_escaped(name) for name in class_names[:SHOWN_CLASSES])
     more = f", and {len(class_names) - SHOWN_CLASSES} more" * (len(class_names) > SHOWN_CLASSES)
     sections = [
         f"# {len(class_names)} classes by {_escaped(method)}",
@@ -40,7 +40,7 @@ def model_card(
         "```python\nfrom pyg_graphadapter import FewShotClassifier\n\n"
         'classifier = FewShotClassifier.from_pretrained("…")\n'
         'classifier.predict(["image.jpg"])\n```',
-        f"## Classes\n\n{shown}{more}",
+        f"## Classes\n\n{first_classes}{more}",
         "## Measured\n\n" + (_table(measured) if measured else "Nothing was measured."),
         "## Training\n\n" + _table({**training, **encoding}),
     ]
@@ -53,6 +53,6 @@ def _table(values: Mapping[str, Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that neither HTML nor Markdown reads as its own."""
+    """Text with the special characters of HTML and Markdown escaped."""
     plain = html.escape(" ".join(text.split()), quote=False)
     return "".join("\\" + sign if sign in "\\`*[]|#<>!" else sign for sign in plain)

@@ -1,4 +1,4 @@
-"""Features that were computed once, kept on disk under everything that they depend on."""
+"""A cache of features on disk, under everything that they depend on."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from pyg_graphadapter.storage import sha256, write_atomic
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
-SHARDS = "shards.jsonl"  # a line a shard: its name, which has its checksum, images and bytes
+SHARDS = "shards.jsonl"  # one line per shard: name, number of images, bytes
 SHARD_SUFFIX = ".safetensors"
 CORRUPT_SUFFIX = f"{SHARD_SUFFIX}.corrupt"  # of what was moved aside
 DIGEST_BYTES = 32
@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 
 
 class FeatureCache:
-    r"""The features of one kind, found by the SHA-256 of what was encoded.
+    r"""A cache of features of one kind, with the SHA-256 of the encoded image as key.
 
     Everything else that features depend on (weights, preprocessing, views, versions, …) makes up
-    the fingerprint, and each fingerprint has a folder of its own. In it, features lie in shards
-    that are never changed; a shard is named for the SHA-256 of its content, so that a damaged one
-    is found when it is read: it is moved aside and its features count as missing. Shards are
-    written beside their place and renamed, so a killed writer leaves none or a whole one. Of two
-    processes that write features of the same thing, the first wins and both use its.
+    the fingerprint, and each fingerprint has its own folder. Features are stored in shards that
+    never change. A shard is named by the SHA-256 of its content, so damage is detected when it is
+    read: a damaged shard is moved aside, and its features count as missing. Shards are written to a
+    temporary file and renamed, so a killed process leaves a whole shard or none. If two processes
+    write features of the same image, both use those that were written first.
 
     Args:
         folder (Path): The folder of all caches; made when something is written.
@@ -64,7 +64,7 @@ class FeatureCache:
         self._places: dict[bytes, tuple[str, int]] = {}  # shard and row of every key
 
     def read(self, keys: Sequence[bytes], out: Tensor) -> Tensor:
-        r"""Fills the rows of :obj:`out` whose features are there.
+        r"""Fills the rows of :obj:`out` whose features are cached.
 
         Args:
             keys (sequence of bytes): The SHA-256 of what was encoded, 32 bytes each.
@@ -80,15 +80,15 @@ class FeatureCache:
         rows: dict[bytes, list[int]] = {}
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
-        found = torch.zeros(len(keys), dtype=torch.bool)
+        is_filled = torch.zeros(len(keys), dtype=torch.bool)
         while True:
             self._refresh()
-            wanted: dict[str, list[tuple[bytes, int]]] = {}  # by shard
+            places_in: dict[str, list[tuple[bytes, int]]] = {}  # by shard
             for key in rows:
                 if key in self._places:
                     shard, at = self._places[key]
-                    wanted.setdefault(shard, []).append((key, at))
-            for shard, places in wanted.items():
+                    places_in.setdefault(shard, []).append((key, at))
+            for shard, places in places_in.items():
                 x = self._features_of(self.folder / shard, out)
                 if x is None:  # another shard may have them
                     self._forget()
@@ -96,29 +96,29 @@ class FeatureCache:
                 for key, at in places:
                     for row in rows.pop(key):
                         out[row] = x[at]
-                        found[row] = True
+                        is_filled[row] = True
             else:
                 break
-        if found.any():
+        if is_filled.any():
             with _unless_gone():
                 os.utime(self.folder / MANIFEST)  # says when it was last used
-        return found
+        return is_filled
 
     def has(self, keys: Sequence[bytes]) -> list[bool]:
-        """Which features are there, those included that another process has just written; their
-        checksums are not looked at."""
+        """Whether features are cached, including those that another process has just written;
+        checksums are not compared."""
         self._refresh()
         return [key in self._places for key in keys]
 
     def write(self, keys: Sequence[bytes], x: Tensor) -> Tensor:
-        r"""Keeps features, save those that another process has written meanwhile.
+        r"""Writes features, except those that another process has written in the meantime.
 
         Args:
             keys (sequence of bytes): The SHA-256 of what was encoded, 32 bytes each.
             x (torch.Tensor): The features.
 
         Returns:
-            torch.Tensor: The features as they are kept, where need be the other process's.
+            torch.Tensor: The cached features, which may be those of the other process.
 
         Raises:
             OSError: If they cannot be written; nothing partial is left.
@@ -130,9 +130,9 @@ class FeatureCache:
         try:
             self._make_folder()
             with self._lock():
-                known = self.read(keys, x)
-                self._write_shard([key for key, old in zip(keys, known, strict=True) if not old],
-                                  x[~known])  # fmt: skip
+                is_cached = self.read(keys, x)
+                new_keys = [key for key, old in zip(keys, is_cached, strict=True) if not old]
+                self._write_shard(new_keys, x[~is_cached])
         except OSError as error:
             size = x.numel() * x.element_size()
             raise OSError(
@@ -146,7 +146,7 @@ class FeatureCache:
         return sorted(self.folder.glob(f"*{SHARD_SUFFIX}"))
 
     def _refresh(self) -> None:
-        """Learns where the features of shards are that it does not know yet."""
+        """Reads the keys of new shards."""
         for path in self._shards():
             if path.name not in self._known and path.name not in self._damaged:
                 self._known.add(path.name)
@@ -192,7 +192,7 @@ class FeatureCache:
             file.write(shard_line(name, len(keys), len(content)))
 
     def _make_folder(self) -> None:
-        """Makes the folder with its manifest, and collects what killed writers left."""
+        """Makes the folder with its manifest, and removes the files that killed processes left."""
         if not (self.folder / MANIFEST).is_file():
             self._log_what_changed()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ class FeatureCache:
                     path.unlink()
 
     def _log_what_changed(self) -> None:
-        """Says why features of the same model are not used again."""
+        """Logs why cached features of the same model are not used."""
         for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")):
             try:
                 other = json.loads(path.read_text(encoding="utf-8"))
@@ -223,8 +223,8 @@ class FeatureCache:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Holds the folder between processes; where the file system has no locks, nothing does,
-        and at worst something is encoded twice.
+        """Locks the folder between processes. On a file system without locks, some images may be
+        encoded twice.
 
         Raises:
             OSError: If there is another reason why it cannot be held.
@@ -246,7 +246,7 @@ class FeatureCache:
 
 
 def shard_line(name: str, images: int, num_bytes: int) -> str:
-    """The line that lists a shard."""
+    """The line of a shard in the list of shards."""
     return json.dumps({"shard": name, "images": images, "bytes": num_bytes}) + "\n"
 
 
@@ -270,7 +270,7 @@ def _move_aside(path: Path) -> None:
 
 @contextmanager
 def _unless_gone() -> Iterator[None]:
-    """What another process may do first, or what a read-only folder refuses, need not be done."""
+    """Ignores that another process was first, or that the folder is read-only."""
     try:
         yield
     except OSError as error:

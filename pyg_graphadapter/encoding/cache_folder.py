@@ -1,4 +1,4 @@
-"""What lies in the folder of all feature caches, and keeping it in order."""
+"""The folder of all feature caches: listing, checking and cleaning it."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ class CachedFeatures:
 
 @dataclass(frozen=True)
 class Verified:
-    """What :func:`verify` found.
+    """The results of :func:`verify`.
 
     Args:
         shards (int): How many shards are whole.
@@ -57,14 +57,14 @@ class Verified:
 
 
 def cached_features(caches: Path) -> list[CachedFeatures]:
-    """What is in the folder of all caches, the last used first."""
-    found = []
+    """The features in the folder of all caches, the last used first."""
+    entries = []
     for folder in _folders(caches):
         listed = _listed(folder)
         paths = [path for path in folder.iterdir() if path.is_file()]
         shards = {path.name for path in paths if path.name.endswith(SHARD_SUFFIX)}
         manifest = folder / MANIFEST
-        found.append(
+        entries.append(
             CachedFeatures(
                 folder,
                 json.loads(manifest.read_text(encoding="utf-8")),
@@ -73,12 +73,12 @@ def cached_features(caches: Path) -> list[CachedFeatures]:
                 manifest.stat().st_mtime,
             )
         )
-    return sorted(found, key=lambda each: -each.used)
+    return sorted(entries, key=lambda entry: -entry.used)
 
 
 def verify(caches: Path) -> Verified:
-    """Reads every shard and compares its checksum. A damaged one is moved aside, so that its images
-    are encoded again, and the list of shards is written anew."""
+    """Reads every shard and compares its checksum. Damaged shards are moved aside, so that their
+    images are encoded again, and the list of shards is written again."""
     whole, damaged, missing = 0, [], []
     for folder in _folders(caches):
         lines = []
@@ -89,18 +89,18 @@ def verify(caches: Path) -> Verified:
             else:
                 lines.append(shard_line(path.name, len(keys_of(path)), len(content)))
         whole += len(lines)
-        there = {path.name for path in folder.iterdir()}
+        file_names = {path.name for path in folder.iterdir()}
         missing += [
             folder / name
             for name in _listed(folder)
-            if not {name, Path(name).with_suffix(CORRUPT_SUFFIX).name} & there
+            if not {name, Path(name).with_suffix(CORRUPT_SUFFIX).name} & file_names
         ]
         write_atomic(folder / SHARDS, "".join(lines).encode())
     return Verified(whole, tuple(damaged), tuple(missing))
 
 
 def collect_garbage(caches: Path, days: float | None = None, model: str | None = None) -> int:
-    """Removes what killed writers left and what was moved aside; if asked for, features too.
+    """Removes the files that killed processes left, damaged shards and, if asked for, features.
 
     Args:
         caches (Path): The folder of all caches.
@@ -108,17 +108,17 @@ def collect_garbage(caches: Path, days: float | None = None, model: str | None =
         model (str, optional): Remove features of this model. (default: :obj:`None`)
 
     Returns:
-        How many bytes were freed.
+        The number of bytes that were freed.
     """
     now = time.time()
     freed = 0
-    for each in cached_features(caches):
-        is_old = days is not None and now - each.used > days * DAY
-        if is_old or (model is not None and each.depends_on.get("model") == model):
-            freed += each.num_bytes
-            shutil.rmtree(each.folder)
+    for entry in cached_features(caches):
+        is_old = days is not None and now - entry.used > days * DAY
+        if is_old or (model is not None and entry.depends_on.get("model") == model):
+            freed += entry.num_bytes
+            shutil.rmtree(entry.folder)
             continue
-        for path in each.folder.iterdir():
+        for path in entry.folder.iterdir():
             is_orphan = path.suffix == ".tmp" and now - path.stat().st_mtime > ORPHAN_AGE
             if is_orphan or path.name.endswith(CORRUPT_SUFFIX):
                 freed += path.stat().st_size
@@ -139,13 +139,14 @@ def _is_ours(manifest: Path) -> bool:
 
 
 def _listed(folder: Path) -> dict[str, int]:
-    """How many images the shards have that are listed; a half line, of a killed writer, is not."""
-    found = {}
+    """The number of images of every listed shard; incomplete lines, of killed processes, are left
+    out."""
+    num_images = {}
     path = folder / SHARDS
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            each = json.loads(line)
-            found[each["shard"]] = int(each["images"])
+            entry = json.loads(line)
+            num_images[entry["shard"]] = int(entry["images"])
         except (ValueError, KeyError, TypeError):
             continue
-    return found
+    return num_images

@@ -30,17 +30,17 @@ class EncodingConfig:
 
     revision: str | None = setting(None, "Branch, tag or commit of a model on the hub")
     dtype: str = setting("float32", "Floating-point type of the encoder", choices=DTYPES)
-    views: int = setting(1, "Views per training image: as it is, then augmented ones", low=1)
-    view_seed: int = setting(0, "Seed of the augmented views")
+    views: int = setting(1, "Views per training image: the image, then augmented ones", low=1)
+    view_seed: int = setting(0, "Seeds the augmented views")
     encode_batch_size: int | None = setting(
         None, "Views at once in the encoder; 8 on a CPU, 256 on a GPU", low=1
     )
     workers: int | None = setting(None, "Processes that decode images", low=0)
     shard_images: int = setting(SHARD_IMAGES, "Images per shard of the feature cache", low=1)
-    cache: bool = setting(True, "Keep the features of training images, to use them again")
+    cache: bool = setting(True, "Keep features in the cache and use them again")
     cache_dir: str | None = setting(None, "Folder of the feature cache")
     strict: bool = setting(False, "Stop at an image that cannot be decoded, instead of skipping it")
-    offline: bool = setting(False, "Do not download a model")
+    offline: bool = setting(False, "Download no model")
     templates: tuple[str, ...] = setting(TEMPLATES, "Prompts with {} for the class name")
 
     def __post_init__(self) -> None:
@@ -49,15 +49,15 @@ class EncodingConfig:
         check_templates(self.templates)
 
     def cache_folder(self) -> Path | None:
-        """Where features are kept, if they are."""
+        """The folder of the feature cache; :obj:`None` without a cache."""
         if not self.cache:
             return None
         return default_cache_folder() if self.cache_dir is None else Path(self.cache_dir)
 
     def describe(self) -> dict[str, Any]:
-        """What features depend on of it, as plain JSON values."""
-        kept = ("dtype", "views", "view_seed", "templates")
-        return {name: value for name, value in asdict(self).items() if name in kept}
+        """The settings that features depend on, as plain JSON values."""
+        names = ("dtype", "views", "view_seed", "templates")
+        return {name: value for name, value in asdict(self).items() if name in names}
 
     def load(self, model: str | Path, device: str = "auto") -> "Encoder":
         """The encoder.

@@ -1,4 +1,4 @@
-"""Images to features: of a whole data set, or of the few shots that are drawn from one."""
+"""Encodes whole data sets, or the few shots that are drawn from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ from pyg_graphadapter.task import FewShotTask, TextEncoder
 
 @dataclass
 class Summary:
-    """What became of images on their way to features.
+    """Counts of the images that were encoded, cached and skipped.
 
     Args:
-        num_images (int): How many were asked for.
+        num_images (int): The number of requested images.
         num_encoded (int): How many went through the encoder; the others were cached, or equal to
             one that did.
-        num_skipped (int): How many could not be decoded, each time that it was asked for.
+        num_skipped (int): How many could not be decoded, counted at each request.
         skipped (dict): The name of every image that was skipped, with the reason.
     """
 
@@ -36,12 +36,12 @@ class Summary:
     num_skipped: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def add(self, images: Sequence[Any], found: EncodedImages) -> None:
-        """Counts what :meth:`Encoder.encode_images` made of images."""
+    def add(self, images: Sequence[Any], encoded: EncodedImages) -> None:
+        """Counts images that were encoded."""
         self.num_images += len(images)
-        self.num_encoded += found.num_encoded
-        self.num_skipped += len(found.skipped)
-        self.skipped |= {image_name(images[i]): reason for i, reason in found.skipped.items()}
+        self.num_encoded += encoded.num_encoded
+        self.num_skipped += len(encoded.skipped)
+        self.skipped |= {image_name(images[i]): reason for i, reason in encoded.skipped.items()}
 
     def __str__(self) -> str:
         cached = self.num_images - self.num_encoded - self.num_skipped
@@ -50,7 +50,7 @@ class Summary:
 
 
 class DatasetEncoder:
-    """Makes features of image data sets, under one encoder and one configuration.
+    """Encodes image data sets with one encoder and one configuration.
 
     Args:
         encoder (EncoderModel): The encoder.
@@ -102,8 +102,7 @@ class DatasetEncoder:
             raise ValueError("Several processes meet in the feature cache: leave --no-cache out.")
         for split, rows in data.items():
             images = rows["image"]
-            own = digests_of(images, process.own(len(rows)))
-            digests = process.shared(own, len(rows))
+            digests = process.shared(digests_of(images, process.own(len(rows))), len(rows))
             self._digests[rows._fingerprint] = digests
             num_encoded, _ = self.pipeline.fill_cache(
                 images,
@@ -118,7 +117,7 @@ class DatasetEncoder:
             self.summary.num_encoded += num_encoded
 
     def encode_text(self, class_names: tuple[str, ...]) -> Tensor:
-        """The text features of classes ``[C, D]``; asked for again, they are those of before."""
+        """The text features of classes ``[C, D]``, computed once per set of names."""
         if class_names not in self._text:
             self._text[class_names] = class_text_features(
                 self.encoder, class_names, self.config.templates
@@ -133,10 +132,10 @@ class DatasetEncoder:
     def draw_task(
         self, data: datasets.DatasetDict, shots: int, seed: int, *, allow_fewer: bool = False
     ) -> FewShotTask:
-        r"""Draws :math:`K` training images a class and, where there is a validation split,
+        r"""Draws :math:`K` training images per class and, where there is a validation split,
         :math:`\min(K, 4)` validation images, and encodes those alone. The draw is that of
-        :func:`pyg_graphadapter.task.draw_task` on the features of all images; in the place of an
-        image that cannot be decoded, the next of its class is drawn.
+        :func:`pyg_graphadapter.task.draw_task` on the features of all images; an image that
+        cannot be decoded is replaced by the next one of its class.
 
         Raises:
             ValueError: If there is no training split, a class has fewer images than :obj:`shots`
@@ -167,10 +166,10 @@ class DatasetEncoder:
     ) -> Features:
         y = _labels_of(split)
         names = class_names_of(split)
-        # Every image, by class, and within a class in the order in which more shots would draw it:
+        # All images by class, and within a class in the order in which more shots are drawn:
         left = draw_shots(y, max(shots, len(y)), seed, len(names), names, allow_fewer=True)
         while True:
-            # Says which class has too few:
+            # Raises an error that says which class has too few images:
             draw_shots(y[left], shots, seed, len(names), names, allow_fewer=allow_fewer)
             count = torch.bincount(y[left], minlength=len(names))
             first = count.cumsum(0) - count  # [C], where each class begins
@@ -182,20 +181,20 @@ class DatasetEncoder:
             left = left[~torch.isin(left, unreadable)]
 
     def _encode(self, split: datasets.Dataset, index: Tensor, views: int) -> tuple[Tensor, Tensor]:
-        """Which of the images at ``index`` can be decoded, and their features ``[M, V, D]``."""
+        """The indices of the images that can be decoded, and their features ``[M, V, D]``."""
         images = split.select(index.tolist())["image"]
-        known = self._digests.get(split._fingerprint)
-        found = self.pipeline.encode(
+        digests = self._digests.get(split._fingerprint)
+        encoded = self.pipeline.encode(
             images,
             views,
             self.config.view_seed,
             cache=self.config.cache_folder(),
-            digests=None if known is None else [known[i] for i in index.tolist()],
+            digests=None if digests is None else [digests[i] for i in index.tolist()],
             strict=self.config.strict,
             progress=self.progress,
         )
-        self.summary.add(images, found)
-        return index[found.index], found.x
+        self.summary.add(images, encoded)
+        return index[encoded.index], encoded.x
 
 
 def class_names_of(split: datasets.Dataset) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyg_graphadapter.device import resolve_device
 
-# How long one may wait for the others, which have more to encode; of one that ended, it is told:
+# The longest wait for processes that have more to encode; an ended process is noticed at once:
 PATIENCE = timedelta(days=30)
 
 
@@ -20,7 +20,7 @@ class Process:
     Args:
         index (int): Which it is, from 0.
         count (int): How many there are.
-        state (accelerate.PartialState, optional): What joins them. (default: :obj:`None`)
+        state (accelerate.PartialState, optional): The state that they share. (default: :obj:`None`)
     """
 
     index: int = 0
@@ -33,20 +33,20 @@ class Process:
         return self.index, self.count
 
     def own(self, length: int) -> range:
-        """The indices of a list that fall to this process."""
+        """The indices of a list that this process handles."""
         return range(self.index, length, self.count)
 
-    def shared(self, own: list[Any], length: int) -> list[Any]:
-        """The whole list, of which every process has made its :meth:`own` part."""
+    def shared(self, entries: list[Any], length: int) -> list[Any]:
+        """The whole list, from the entries of all processes (:meth:`own`)."""
         if self.state is None:
-            return own
+            return entries
         from accelerate.utils import gather_object
 
-        parts = gather_object([own])
+        parts = gather_object([entries])
         return [parts[i % self.count][i // self.count] for i in range(length)]
 
     def wait(self) -> None:
-        """Waits until all have come so far."""
+        """Waits until all processes have come to this point."""
         # Not by a barrier, which accelerate binds to a GPU even where all is computed on the CPU.
         self.shared([], 0)
 

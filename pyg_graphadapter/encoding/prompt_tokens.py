@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyg_graphadapter.data import fill
 
-WORD = "a"  # stands in for the context, so that a name is cut as it is in the middle of a text
+WORD = "a"  # stands for the context, so that a name is tokenized as in the middle of a text
 
 
 def prompts_around(
@@ -31,10 +31,10 @@ def prompts_around(
         padded (bool): Whether prompts are padded to that number, not to the longest.
 
     Returns:
-        What the text tower takes, and where the placeholders are ``[P, length]``.
+        The inputs of the text tower, and the positions of the placeholders ``[P, length]``.
 
     Raises:
-        ValueError: If a prompt is longer than the text tower takes, naming it.
+        ValueError: If a prompt is too long for the text tower, naming it.
     """
 
     def ids(text: str) -> list[int]:
@@ -42,13 +42,13 @@ def prompts_around(
 
     word, whole = ids(WORD), list(tokenizer(WORD)["input_ids"])
     first = next(i for i in range(len(whole)) if whole[i : i + len(word)] == word)
-    before = {"end": length, "middle": length // 2, "front": 0}[position]
+    num_before = {"end": length, "middle": length // 2, "front": 0}[position]
     context, rows, places = [word[0]] * length, [], []
     for name in (fill("{}", name) for name in names):
         inside = ids(f"{WORD} {name}")[len(word) :]
         stop = ids(f"{WORD} {name}.")[len(word) + len(inside) :]
-        own = inside if before else ids(name)
-        content = [*context[:before], *own, *context[before:], *stop]
+        name_ids = inside if num_before else ids(name)
+        content = [*context[:num_before], *name_ids, *context[num_before:], *stop]
         row = [*whole[:first], *content, *whole[first + len(word) :]]
         if len(row) > max_tokens:
             raise ValueError(
@@ -56,12 +56,14 @@ def prompts_around(
                 f"text tower takes {max_tokens}: use a shorter context."
             )
         rows.append(row)
-        places.append([first + i + (len(own) if i >= before else 0) for i in range(length)])
+        places.append(
+            [first + i + (len(name_ids) if i >= num_before else 0) for i in range(length)]
+        )
     inputs = tokenizer.pad(
         {"input_ids": rows},
         padding="max_length" if padded else True,
         max_length=max_tokens if padded else None,
         return_tensors="pt",
     )
-    taken = tokenizer([WORD]).keys()
-    return {key: inputs[key] for key in inputs if key in taken}, torch.tensor(places)
+    input_names = tokenizer([WORD]).keys()
+    return {name: inputs[name] for name in inputs if name in input_names}, torch.tensor(places)

@@ -60,25 +60,25 @@ class Source(Protocol):
         """The first half of the classes, and the rest."""
 
     def origin(self) -> Origin:
-        """What results say of it."""
+        """What results record about it."""
 
 
 def evaluation_tasks(source: Source, draws: Iterable[DrawKey]) -> dict[DrawKey, EvaluationTask]:
-    """The tasks of several draws, with the test split; of images, only those that are drawn are
-    encoded, and each once.
+    """The tasks of several draws, with the test split. Only images that are drawn are encoded, each
+    of them once.
 
     Raises:
         ValueError: If a class has too few images, or there is no test split.
     """
-    wanted = sorted(set(draws), reverse=True)
-    most: dict[int, FewShotTask] = {}  # by seed: fewer shots are the first of more
-    for shots, seed in wanted:
+    keys = sorted(set(draws), reverse=True)
+    most: dict[int, FewShotTask] = {}  # by seed; a draw of fewer shots is the start of one of more
+    for shots, seed in keys:
         if seed not in most:
             most[seed] = source.task(shots, seed)
     test = source.test()
     if test is None:
         raise ValueError(f"{source.name} has no test split to evaluate on.")
-    return {(shots, seed): EvaluationTask(most[seed].fewer(shots), test) for shots, seed in wanted}
+    return {(shots, seed): EvaluationTask(most[seed].fewer(shots), test) for shots, seed in keys}
 
 
 class FileSource:
@@ -133,7 +133,7 @@ class FileSource:
         return FileSource(base, self.name), FileSource(new, self.name)
 
     def origin(self) -> Origin:
-        """What results say of it."""
+        """What results record about it."""
         return Origin(self.name)
 
 
