@@ -91,7 +91,9 @@ def training_on(found: dict[str, Any]) -> list[str]:
         f"**{plain['times_faster']:,.0f} times** faster, {plain['ours_mb']:.0f} MB against "
         f"{plain['plain_mb']:,.0f} MB (**{plain['times_less_memory']:.0f} times** less); gradients "
         f"in float64 differ by {plain['gradients_differ_by']:.0e} (relative).",
-        f"`precision = bfloat16`: {found['precision']['ratio']:.2f} of the time of float32.",
+        f"`precision = bfloat16`: {found['precision']['ratio']:.2f} of the time of float32."
+        if found["precision"]
+        else "The processor has no instructions for bfloat16.",
         f"ImageNet's size, 16 shots, width 1024, {trained['epochs']} epochs: "
         f"**{trained['seconds'] / 60:.1f} minutes** ({trained['steps']:,} steps, "
         f"{trained[memory]:,.0f} MB).",

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ def map_parallel(
     work: Callable[[Any, Any], Any], pieces: Sequence[Any], shared: Any, workers: int
 ) -> Iterator[tuple[int, Any]]:
     """Computes ``work(shared, piece)`` for every piece, and yields index and result in the order in
-    which they finish.
+    which they finish. Ctrl-C ends the workers.
 
     Each worker computes with one thread, so that workers do not compete for cores. One worker is
     this process itself.
@@ -45,6 +46,7 @@ def map_parallel(
     # As in PyTorch's DataLoader: forking is quick, and safe on one thread without CUDA.
     forks = sys.platform == "linux" and not torch.cuda.is_available()
     context = multiprocessing.get_context("fork" if forks else "spawn")
+    other_children = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(shared,)
     ) as pool:
@@ -52,6 +54,10 @@ def map_parallel(
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except KeyboardInterrupt:
+            for worker in set(multiprocessing.active_children()) - other_children:
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -87,6 +93,7 @@ def map_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
 def _start_worker(shared: Any) -> None:
     global _shared
     _shared = shared
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once, without a traceback
     torch.set_num_threads(1)
     threadpool_limits(1)
 

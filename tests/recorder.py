@@ -1,6 +1,6 @@
-"""What a CUDA graph does, on the CPU: operations are noted, not run, and done again on the same
-memory, with whatever Python numbers they were given. It refuses the usual ways of waiting for
-values; others (`tolist`, `numpy`) it does not see."""
+"""Imitates a CUDA graph on the CPU: operations are recorded, and replayed on the same memory with
+the same Python numbers. Common ways to wait for values raise an error; `tolist` and `numpy` are not
+detected."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,7 +17,7 @@ WAITS = {
 
 
 def tensors(*values):
-    return [each for each in tree_leaves(values) if isinstance(each, torch.Tensor)]
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
 
 def address(tensor):
@@ -25,45 +25,45 @@ def address(tensor):
 
 
 class Recorder(TorchDispatchMode):
-    """Notes operations; at the end, all memory is as it was."""
+    """Records operations; :meth:`restore` undoes their changes of memory."""
 
     def __init__(self):
         super().__init__()
         self.calls = []
-        self.made = set()
-        self.before = {}
+        self.new_addresses = set()
+        self.original_storages = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func.name().split(".")[0] in WAITS:
             raise RuntimeError(f"{func.name()} waits for the device")
         if func.name().startswith("aten::index") and any(
-            each.dtype == torch.bool for each in tensors(args[1])
+            index.dtype == torch.bool for index in tensors(args[1])
         ):
-            raise RuntimeError(f"{func.name()} by truth values waits for the device")
-        given = {address(each): each.untyped_storage() for each in tensors(args, kwargs)}
-        for where, storage in given.items():
-            if where not in self.made and where not in self.before:
-                self.before[where] = storage, storage.clone()
+            raise RuntimeError(f"{func.name()} with a mask waits for the device")
+        inputs = {address(tensor): tensor.untyped_storage() for tensor in tensors(args, kwargs)}
+        for input_address, storage in inputs.items():
+            if input_address not in self.new_addresses | self.original_storages.keys():
+                self.original_storages[input_address] = storage, storage.clone()
         out = func(*args, **kwargs)
-        self.made |= {address(each) for each in tensors(out)} - given.keys()
+        self.new_addresses |= {address(tensor) for tensor in tensors(out)} - inputs.keys()
         self.calls.append((func, args, kwargs, tensors(out)))
         return out
 
     def restore(self):
-        for storage, content in self.before.values():
+        for storage, content in self.original_storages.values():
             storage.copy_(content)
 
     @torch.no_grad()
     def replay(self):
-        for func, args, kwargs, noted in self.calls:
-            for old, new in zip(noted, tensors(func(*args, **kwargs)), strict=True):
+        for func, args, kwargs, outputs in self.calls:
+            for old, new in zip(outputs, tensors(func(*args, **kwargs)), strict=True):
                 if address(old) != address(new):
                     old.copy_(new)
 
 
 def record(work):
-    """In the place of :func:`pyg_graphadapter.training.training_step.cuda_graph`."""
+    """Replaces :func:`pyg_graphadapter.training.training_step.cuda_graph`."""
     recorder = Recorder()
     try:
         with recorder:

@@ -1,4 +1,4 @@
-"""The published arithmetic, written down as it stands: slow, dense and without a shortcut."""
+"""The published arithmetic in a slow and dense form."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def positive_cosine(x: Tensor) -> Tensor:
-    """All positive cosine similarities among the rows of ``x``, ``[N, N]``."""
+    """The cosine similarities of all rows of ``x``, with zero for negative ones ``[N, N]``."""
     x = x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return (x @ x.t()).relu()
 
 
 def dense_reference(nodes: Tensor, queries: Tensor, self_loop_weight: float = 2.0) -> Tensor:
-    """``D^-1/2 A D^-1/2 X`` over the graph of all nodes and one query, read at the query; for each
-    query in turn. The published diagonal of ``A`` is cosine 1 plus the identity.
+    """``D^-1/2 A D^-1/2 X`` at the query, over the graph of all nodes and one query, for each query
+    in turn. The published diagonal of ``A`` is cosine 1 plus the identity.
     """
     rows = []
     for query in queries:
@@ -47,8 +47,9 @@ def class_weights_reference(
     group = torch.arange(len(text)) % groups
 
     def side(nodes: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        parts = [nodes[group == g] for g in range(groups) if (group == g).any()]
-        return torch.stack([act(dense_reference(part, text) @ w + b) for part in parts]).mean(dim=0)
+        sub_graphs = [nodes[group == g] for g in range(groups) if (group == g).any()]
+        h = [act(dense_reference(sub_graph, text) @ w + b) for sub_graph in sub_graphs]
+        return torch.stack(h).mean(dim=0)
 
     z = beta * side(text, w_text, b_text) + (1 - beta) * side(prototypes, w_image, b_image)
     return F.normalize(alpha * text + (1 - alpha) * z, dim=1)

@@ -9,7 +9,7 @@ from pyg_graphadapter import cli
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYG_GRAPHADAPTER_CACHE", str(folder / "cache"))
@@ -21,11 +21,11 @@ def shown(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_few_images_bring_what_the_readme_says(shown):
-    results = [json.loads(path.read_text()) for path in (shown[1] / "results").iterdir()]
+def test_accuracy_grows_with_the_shots(demo):
+    results = [json.loads(path.read_text()) for path in (demo[1] / "results").iterdir()]
     accuracy = {}
-    for each in results:
-        accuracy.setdefault((each["method"], each["shots"]), []).append(each["accuracy"])
+    for result in results:
+        accuracy.setdefault((result["method"], result["shots"]), []).append(result["accuracy"])
     mean = {key: sum(values) / len(values) for key, values in accuracy.items()}
     assert all(len(values) == 3 for values in accuracy.values())
     zero_shot = mean["zero_shot", 1]
@@ -38,17 +38,17 @@ def test_a_few_images_bring_what_the_readme_says(shown):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_table_is_the_readmes(shown):
+def test_the_table_is_the_readmes(demo):
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
     def table(text):
         rows = re.findall(r"^\| (\w+) +\| +(\d+) \| +3 \| +([\d.]+) ± ", text, flags=re.MULTILINE)
         return {(method, int(shots)): float(accuracy) for method, shots, accuracy in rows}
 
-    said, printed = table(readme), table(shown[0])
+    expected, printed = table(readme), table(demo[0])
     assert len(printed) == 10
-    assert said.keys() == printed.keys()
+    assert expected.keys() == printed.keys()
     for key, accuracy in printed.items():
-        assert accuracy == pytest.approx(said[key], abs=1.5)
+        assert accuracy == pytest.approx(expected[key], abs=1.5)
     for name in ("accuracy.png", "predictions.png"):
-        assert (shown[1] / name).stat().st_size > 10_000
+        assert (demo[1] / name).stat().st_size > 10_000

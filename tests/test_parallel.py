@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -16,10 +19,10 @@ def add_and_tell(shared, piece):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_piece_is_done_once(workers):
     threads = torch.get_num_threads()
-    found = dict(map_parallel(add_and_tell, [1, 2, 3], 10, workers))
-    assert [found[i][0] for i in range(3)] == [11, 12, 13]
-    assert (os.getpid() in {pid for _, pid, _ in found.values()}) == (workers == 1)
-    assert {number for _, _, number in found.values()} == {threads if workers == 1 else 1}
+    results = dict(map_parallel(add_and_tell, [1, 2, 3], 10, workers))
+    assert [results[i][0] for i in range(3)] == [11, 12, 13]
+    assert (os.getpid() in {pid for _, pid, _ in results.values()}) == (workers == 1)
+    assert {number for _, _, number in results.values()} == {threads if workers == 1 else 1}
     assert torch.get_num_threads() == threads
 
 
@@ -27,6 +30,32 @@ def test_every_piece_is_done_once(workers):
 def test_errors_are_raised_here(workers):
     with pytest.raises(ValueError, match="a bad piece"):
         list(map_parallel(add_and_tell, [1, None], 0, workers))
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_an_interrupt_ends_the_workers(send):
+    program = """
+import os, time
+from pyg_graphadapter.parallel import map_parallel
+def work(_, piece):
+    if piece:
+        time.sleep(piece)
+    return os.getpid()
+for _ in map_parallel(work, [0, *[1000] * 6], None, 2):
+    print("ready", flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        send(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert stderr.count("Traceback") == 1, stderr  # that of the process itself
 
 
 def test_number_of_workers():

@@ -1,4 +1,4 @@
-"""What the README says is so."""
+"""The README's code, commands, options and links work."""
 
 import re
 from pathlib import Path
@@ -11,13 +11,13 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
-def test_its_python_runs_and_prints_what_it_says(code, capsys, tmp_path, monkeypatch):
+def test_its_python_prints_the_values_in_its_comments(code, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYG_GRAPHADAPTER_CACHE", str(tmp_path / "cache"))
     exec(compile(code, "README.md", "exec"), {})
     printed = [float(line) for line in capsys.readouterr().out.splitlines()]
-    said = [float(value) for value in re.findall(r"print\(.*\)  # ([\d.]+)", code)]
-    assert printed == pytest.approx(said, abs=1.5)
+    expected = [float(value) for value in re.findall(r"print\(.*\)  # ([\d.]+)", code)]
+    assert printed == pytest.approx(expected, abs=1.5)
 
 
 def test_its_commands_are_those_of_the_continuous_integration():
@@ -36,7 +36,10 @@ def test_its_options_exist():
 
     from pyg_graphadapter import cli
 
-    for command, *rest in re.findall(r"^graphadapter (\w+) (.*)$", README, flags=re.MULTILINE):
+    text = README.replace("\\\n", " ")
+    commands = re.findall(r"^graphadapter (\w+)(.*)$", text, flags=re.MULTILINE)
+    assert len(commands) > 5
+    for command, arguments in commands:
         text = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200"}).output
-        for option in re.findall(r"--[\w-]+", rest[0]):
+        for option in re.findall(r"--[\w-]+", arguments):
             assert option in text

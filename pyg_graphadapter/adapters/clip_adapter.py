@@ -64,11 +64,10 @@ class CLIPAdapter(Adapter):
     def _bottleneck(self) -> torch.nn.Sequential:
         channels = self.text.size(1)
         hidden = max(1, channels // REDUCTION)
-        # A fixed seed, so that the same task gives the same adapter:
+        # A fixed seed, so that the same task gives the same adapter. torch.manual_seed would seed
+        # GPUs too:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(
-                0
-            )  # and not torch.manual_seed, which seeds GPUs too
+            torch.default_generator.manual_seed(0)
             return torch.nn.Sequential(
                 torch.nn.Linear(channels, hidden, bias=False),
                 torch.nn.ReLU(),

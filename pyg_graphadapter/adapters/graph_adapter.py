@@ -130,6 +130,7 @@ class GraphAdapter(LinearAdapter):
             num_queries=num_classes if config.bias == "class" else None,
             self_loop_weight=config.self_loop_weight,
         ).to(self.text)
+        self._side_names = tuple(self.conv.sides())
         self._compute_constants()
         self.register_load_state_dict_post_hook(_compute_constants_of)  # type: ignore[no-untyped-call]
         self.reset_parameters()
@@ -196,7 +197,7 @@ class GraphAdapter(LinearAdapter):
 
     def _messages(self) -> dict[str, Tensor]:
         """What every class collects on each side: ``[C, D]``, or ``[G, C, D]`` with groups."""
-        return {side: self.get_buffer(f"{side}_messages") for side in self.conv.sides()}
+        return {side: getattr(self, f"{side}_messages") for side in self._side_names}
 
     @torch.no_grad()
     def _collect_knowledge(self) -> dict[str, Tensor]:

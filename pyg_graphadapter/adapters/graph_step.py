@@ -150,9 +150,10 @@ class GraphStep:
 
     def uses(self, messages: Iterable[Tensor]) -> bool:
         """Whether the step was built with these tensors, and not with a copy or a moved one."""
-        return all(
-            side.messages is tensor for side, tensor in zip(self.sides, messages, strict=True)
-        )
+        for side, tensor in zip(self.sides, messages, strict=True):
+            if side.messages is not tensor:
+                return False
+        return True
 
     def _use_dtype(self, dtype: torch.dtype) -> None:
         """Converts the constant factors when autocast is switched on or off."""

@@ -115,7 +115,7 @@ class TipAdapterF(TipAdapter):
 
     The recipe is the paper's: AdamW with a learning rate of 1e-3 and an epsilon of 1e-4, 20 epochs.
     :math:`\alpha` and :math:`\beta` are selected after training, inside the shots; the published
-    code selected them, and the best epoch, on the test split.
+    code selects them, and the best epoch, on the test split.
 
     Shapes:
         - **text:** :math:`(C, D)`; **keys:** :math:`(N, D)`; **labels:** :math:`(N)`

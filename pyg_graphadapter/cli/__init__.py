@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import signal
+import threading
 import warnings
 from typing import Annotated, Any
 
@@ -11,13 +13,13 @@ from typer.core import TyperGroup
 from pyg_graphadapter import __version__
 from pyg_graphadapter.cli.arguments import debug_mode
 
-# The commands, each in the module of its name, and what the list of commands says of them:
+# The help text of every command. A command is in the module of its name:
 COMMANDS = {
-    "demo": "Show what a few labelled images bring, on a built-in model and built-in images.",
+    "demo": "Measure zero-shot and GraphAdapter on built-in images.",
     "fit": "Fit a classifier to a few images per class, and save it.",
     "predict": "Classify images or features with a saved classifier.",
     "compare": "Compare methods over shots and seeds.",
-    "report": "Make tables, a figure and an HTML page of result files.",
+    "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
     "methods": "List the methods, or show one with its formula and settings.",
     "data": "Look at data sets, and draw few shots from them.",
@@ -37,12 +39,26 @@ class LazyGroup(TyperGroup):
         return name, command, arguments
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs a command; Ctrl-C ends it in one line."""
+        """Runs a command; Ctrl-C ends it in one line, also where a library that is just being
+        imported turns it into another error."""
+        interrupts: list[int] = []
+
+        def interrupt(number: int, _: Any) -> None:
+            interrupts.append(number)
+            raise KeyboardInterrupt
+
+        is_main = threading.current_thread() is threading.main_thread()
+        handler = signal.signal(signal.SIGINT, interrupt) if is_main else None
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if not interrupts and not isinstance(error, KeyboardInterrupt):
+                raise
             typer.echo("Stopped; run the command again to continue.", err=True)
             raise typer.Exit(130) from None
+        finally:
+            if is_main:
+                signal.signal(signal.SIGINT, handler)
 
 
 app = typer.Typer(
@@ -69,7 +85,10 @@ def _print_version(is_asked: bool) -> None:
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Teach a CLIP-like model your own classes from a few labelled images per class."""

@@ -18,10 +18,14 @@ ALL = "all"
 METHODS = ", ".join(ADAPTERS)
 debug_mode: ContextVar[bool] = ContextVar("debug", default=False)
 
-DATA_HELP = (
-    "Feature file (.npz, .safetensors), folder of images, list of images (.csv, .json, .jsonl), "
-    "WebDataset tars or Parquet files, data set on the Hugging Face hub, or builtin"
+IMAGES_HELP = (
+    "folder of images, list of images (.csv, .json, .jsonl), WebDataset tars or Parquet files, "
+    "data set on the Hugging Face hub, or builtin"
 )
+DATA_HELP = f"Feature file (.npz, .safetensors), {IMAGES_HELP}"
+Images = Annotated[
+    str, typer.Argument(metavar="IMAGES", help=f"{IMAGES_HELP[0].upper()}{IMAGES_HELP[1:]}.")
+]
 Data = Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")]
 DataOrBenchmarks = Annotated[
     str,
@@ -30,7 +34,9 @@ DataOrBenchmarks = Annotated[
         help=f"{DATA_HELP}. With --root also names of benchmarks, separated by commas, or all.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, mps.")]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
+]
 Model = Annotated[
     str | None,
     typer.Option(help="Encoder of images: a folder, an id on the Hugging Face hub, or builtin."),
@@ -39,6 +45,7 @@ Templates = Annotated[
     list[str] | None,
     typer.Option(
         "--template",
+        metavar="PROMPT",
         help="Prompt with {} for the class name; give several to average them.",
         show_default="a photo of a {}.",
     ),
@@ -46,14 +53,15 @@ Templates = Annotated[
 LogitScale = Annotated[
     float | None,
     typer.Option(
-        help="Factor of the cosine, about 100 for CLIP.", show_default="the file's, else 100"
+        help="Factor of the cosine in the logits, about 100 for CLIP.",
+        show_default="the file's, else 100",
     ),
 ]
 Select = Annotated[
     bool,
     typer.Option(
         "--select/--no-select",
-        help="Choose settings that are not given by cross-validation inside the few shots.",
+        help="Select the settings that are not given, by cross-validation inside the few shots.",
     ),
 ]
 

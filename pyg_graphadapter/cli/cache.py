@@ -96,11 +96,12 @@ def _verify(folder: Path) -> None:
 def collect(
     cache_dir: Folder = None,
     unused_days: Annotated[
-        float | None, typer.Option(min=0, help="Remove features that were not used for so long.")
+        float | None,
+        typer.Option(min=0, help="Remove features that were not used for this many days."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Remove features of this model.")] = None,
 ) -> None:
-    """Remove damaged files and the remains of killed processes and, if asked for, features.
+    """Remove damaged files, the remains of killed processes, and the features that options select.
 
     Example: graphadapter cache gc --unused-days 30
     """

@@ -29,11 +29,11 @@ from pyg_graphadapter.cli.settings import (
     SaveConfig,
     Set,
     method_settings,
+    pop_config,
     save_config,
-    take_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, take_encoding
+from pyg_graphadapter.cli.sources import open_data, pop_encoding
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.training.config import TrainConfig
 
@@ -104,10 +104,10 @@ def compare(
     Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
     """
     options = options or {}
-    encoding = take_encoding(options, template)
-    training = take_config(TrainConfig, options)
+    encoding = pop_encoding(options, template)
+    training = pop_config(TrainConfig, options)
     names = method_names(methods)
-    plan = _Plan(
+    grid = _Grid(
         names,
         numbers(shots, "--shots"),
         numbers(seeds, "--seeds"),
@@ -118,18 +118,18 @@ def compare(
         preset,
     )
     with as_usage_error():
-        plan.runs("")  # checks the settings
+        grid.runs("")  # checks the settings
     open_named = _Opener(
         root, model, encoding, training.device, logit_scale, own_templates=not template
     )
     sources = [open_named(name) for name in (benchmark_names(data) if root else [data])]
     shifted_sources = [open_named(name) for name in shifted.split(",") if name]
-    save_config(ctx, save, plan.settings)
+    save_config(ctx, save, grid.settings)
     results = []
     for source in sources:
         folder = out / source.name if len(sources) > 1 else out
         measured = _measure(
-            source, shifted_sources, plan, folder, base_to_new=base_to_new, jobs=jobs
+            source, shifted_sources, grid, folder, base_to_new=base_to_new, jobs=jobs
         )
         _print_summary(source.name if len(sources) > 1 else "", measured)
         results += measured
@@ -138,7 +138,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Grid:
     """The grid that is measured on every data set."""
 
     methods: list[str]
@@ -206,7 +206,7 @@ class _Opener:
 def _measure(
     source: "Source",
     shifted_sources: "Sequence[Source]",
-    plan: _Plan,
+    grid: _Grid,
     out: Path,
     *,
     base_to_new: bool,
@@ -215,14 +215,14 @@ def _measure(
     """Executes the runs on one data set."""
     from pyg_graphadapter.experiment.grid import run_all
 
-    runs = plan.runs(source.name)
-    tasks, base = _tasks(source, shifted_sources, plan, base_to_new=base_to_new)
+    runs = grid.runs(source.name)
+    tasks, base = _tasks(source, shifted_sources, grid, base_to_new=base_to_new)
     show_skipped(base)
     return run_all(runs, tasks, base.origin(), out, workers=jobs)
 
 
 def _tasks(
-    source: "Source", shifted_sources: "Sequence[Source]", plan: _Plan, *, base_to_new: bool
+    source: "Source", shifted_sources: "Sequence[Source]", grid: _Grid, *, base_to_new: bool
 ) -> "tuple[dict[DrawKey, EvaluationTask], Source]":
     """The tasks of all draws, and the source that they are drawn from."""
     from pyg_graphadapter.encoding.sources import evaluation_tasks
@@ -236,7 +236,7 @@ def _tasks(
         ShiftedTest.by_name(test.name, test.test_or_all(), test.class_names, source.class_names)
         for test in shifted_sources
     )
-    tasks = evaluation_tasks(source, product(plan.shots, plan.seeds))
+    tasks = evaluation_tasks(source, product(grid.shots, grid.seeds))
     return {draw: replace(task, shifted=shifted, new=new) for draw, task in tasks.items()}, source
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.cli.arguments import DATA_HELP, new_app, one_sentence, silence_libraries
+from pyg_graphadapter.cli.arguments import Images, new_app, one_sentence, silence_libraries
 
 if TYPE_CHECKING:
     from pyg_graphadapter.data.benchmarks import Check
@@ -27,14 +27,13 @@ def look(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Images, as other commands take them; or the folder that holds the benchmarks' "
-            "folders.",
+            help="Images, as in other commands, or the folder that holds the benchmarks' folders.",
         ),
     ],
 ) -> None:
     """Show the splits and classes of a data set, or which benchmarks a folder holds.
 
-    For benchmarks, shows what is there, what is missing, and where it belongs.
+    For benchmarks, shows what is complete, what is missing, and where the missing files belong.
 
     Example: graphadapter data look ~/data
     """
@@ -42,7 +41,8 @@ def look(
 
     silence_libraries()
     checks = check_benchmarks(path) if Path(path).is_dir() else []
-    if any(check.folder.exists() for check in checks):
+    is_empty = bool(checks) and not any(Path(path).iterdir())
+    if is_empty or any(check.folder.exists() for check in checks):
         _print_checks(checks)
         if not any(check.is_complete for check in checks):
             raise typer.Exit(1)
@@ -77,7 +77,7 @@ def _print_splits(images: Any) -> None:
 @app.command()
 @one_sentence
 def draw(
-    path: Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")],
+    path: Images,
     out: Annotated[Path, typer.Option(help="File to write, .json.")],
     shots: Annotated[int, typer.Option(help="Images per class.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 1,
@@ -85,14 +85,14 @@ def draw(
         Path | None,
         typer.Option(
             help="Folder to which the paths in the file are relative.",
-            show_default="DATA, or the folder of the list",
+            show_default="IMAGES, or the folder of the list",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Draw a few images per class, and write their paths and labels to a file.
 
-    The file can be given wherever images can, and shared: it says which images a result is of.
+    Other commands accept the file in the place of images.
 
     Example: graphadapter data draw photos --shots 4 --out draw.json
     """

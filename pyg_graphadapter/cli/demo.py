@@ -19,10 +19,10 @@ def demo(
     ),
     device: Device = "auto",
 ) -> None:
-    """Show what a few labelled images bring, on a built-in model and built-in images.
+    """Measure zero-shot and GraphAdapter on built-in images, with a built-in model.
 
-    Measures zero-shot and GraphAdapter at 1 to 16 images per class, with three draws each. Prints a
-    table, and draws the curve and some pictures with their predictions. Nothing is downloaded.
+    Uses 1 to 16 images per class and three draws. Prints a table, and draws the accuracies and some
+    images with their predictions. Nothing is downloaded.
 
     Example: graphadapter demo
     """

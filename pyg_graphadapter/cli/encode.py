@@ -15,7 +15,7 @@ from pyg_graphadapter.cli.arguments import (
     show_skipped,
 )
 from pyg_graphadapter.cli.settings import with_options
-from pyg_graphadapter.cli.sources import open_data, take_encoding
+from pyg_graphadapter.cli.sources import open_data, pop_encoding
 from pyg_graphadapter.encoding.config import EncodingConfig
 
 app = new_app()
@@ -39,13 +39,13 @@ def encode(
 ) -> None:
     """Encode images and class names to a feature file.
 
-    If it was stopped, it continues where it stopped: features are kept in the cache. Several
+    A stopped run continues where it stopped, since features are kept in the cache. Several
     processes can share the work, on one machine or on several with a common cache folder:
     torchrun --nproc-per-node 8 -m pyg_graphadapter encode …
 
     Example: graphadapter encode photos --model openai/clip-vit-base-patch16 --views 10 --out f.npz
     """
-    config = take_encoding(options or {}, template)
+    config = pop_encoding(options or {}, template)
 
     from pyg_graphadapter.encoding.distributed import this_process
     from pyg_graphadapter.encoding.image_source import ImageSource

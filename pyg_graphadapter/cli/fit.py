@@ -23,11 +23,11 @@ from pyg_graphadapter.cli.settings import (
     SaveConfig,
     Set,
     method_settings,
+    pop_config,
     save_config,
-    take_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, take_encoding
+from pyg_graphadapter.cli.sources import open_data, pop_encoding
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.training.config import TrainConfig
 
@@ -64,8 +64,8 @@ def fit(
     Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
     """
     options = options or {}
-    encoding = take_encoding(options, template)
-    training = take_config(TrainConfig, options, seed=seed)
+    encoding = pop_encoding(options, template)
+    training = pop_config(TrainConfig, options, seed=seed)
     [name] = method_names(method)
     settings = method_settings(ctx, set_, [name])
 

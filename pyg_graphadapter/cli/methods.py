@@ -67,7 +67,12 @@ def _description(name: str) -> str:
         recipe = TrainConfig().completed(method)
         sections.append("Training (--NAME VALUE)")
         sections += [
-            _line(field, getattr(recipe, field.name), field.metadata["help"])
+            _line(
+                field.name.replace("_", "-"),
+                field,
+                getattr(recipe, field.name),
+                field.metadata["help"],
+            )
             for field in fields(TrainConfig)
         ]
     return "\n\n".join(sections[:2]) + "\n\n" + "\n".join(sections[2:])
@@ -79,10 +84,10 @@ def _setting_line(field: Field[Any], grid: Mapping[str, Sequence[Any]]) -> str:
         values = [f"{value}" for value in grid[field.name][:SHOWN_VALUES]]
         more = ", …" if len(grid[field.name]) > SHOWN_VALUES else ""
         text += f"; selection tries {', '.join(values)}{more}"
-    return _line(field, field.default, text)
+    return _line(field.name, field, field.default, text)
 
 
-def _line(field: Field[Any], default: Any, text: str) -> str:
+def _line(name: str, field: Field[Any], default: Any, text: str) -> str:
     """Name, default, bounds and meaning of a setting."""
     low, high = field.metadata["low"], field.metadata["high"]
     choices = field.metadata["choices"]
@@ -92,7 +97,7 @@ def _line(field: Field[Any], default: Any, text: str) -> str:
     elif low is not None:
         bounds = f" [{low} to {high}]" if high is not None else f" [at least {low}]"
     default_text = "-" if default is None or default == "" else default
-    return f"  {field.name:18} {default_text!s:>8}  {text}{bounds}"
+    return f"  {name:18} {default_text!s:>8}  {text}{bounds}"
 
 
 def _plain(text: str) -> str:
@@ -102,8 +107,10 @@ def _plain(text: str) -> str:
     text = re.sub(r":(?:class|meth|func|obj|math|term):`~?([^`]*)`", r"\1", text)
     for _ in range(2):  # nested once
         text = re.sub(r"\\(?:mathbf|boldsymbol|textrm|mathcal)\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\\t?frac\{(\w)\}\{(\w)\}", r"\1/\2", text)
     text = re.sub(r"\\t?frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", text)
     for latex in sorted(SYMBOLS, key=len, reverse=True):
         text = text.replace(latex, SYMBOLS[latex])
     text = re.sub(r"\{(\w+|[‖\w ]+)\}", r"\1", text)
-    return text.replace("``", "")
+    text = re.sub(r"\n{3,}", "\n\n", text.replace("``", ""))
+    return "\n".join(line.rstrip() for line in text.splitlines())

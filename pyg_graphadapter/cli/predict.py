@@ -37,7 +37,7 @@ def predict(
         bool, typer.Option("--strict", help="Stop at an image that cannot be decoded.")
     ] = False,
     device: Device = "auto",
-    offline: Annotated[bool, typer.Option("--offline", help="Fetch no model.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not download a model.")] = False,
 ) -> None:
     """Classify images or features, and print one line per image: label, class name, probability.
 

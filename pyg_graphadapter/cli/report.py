@@ -13,7 +13,7 @@ app = new_app()
 @app.command()
 @one_sentence
 def report(
-    results: Annotated[Path, typer.Argument(help="Folder that compare --out was given.")],
+    results: Annotated[Path, typer.Argument(help="Folder of result files (compare --out).")],
     out: Annotated[Path, typer.Option(help="Folder for page, tables and figure.")],
     published: Annotated[
         Path | None,
@@ -21,13 +21,13 @@ def report(
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(help="Image tower of the results, where they do not say, as in ViT-B/16."),
+        typer.Option(help="Image tower of results that do not name it, as in ViT-B/16."),
     ] = None,
     reference: Annotated[
         str, typer.Option(help="Method that the others are compared with.")
     ] = "graph_adapter",
 ) -> None:
-    """Make tables (Markdown, LaTeX, CSV), a figure and one HTML page of result files.
+    """Make tables (Markdown, LaTeX, CSV), a figure and one HTML page from result files.
 
     Example: graphadapter report results --out report
     """

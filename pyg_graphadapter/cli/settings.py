@@ -64,12 +64,13 @@ def with_options(
 def _option(field: Field[Any], panel: str, *, is_shown: bool) -> inspect.Parameter:
     kind = value_type(field)
     choices = field.metadata["choices"]
-    text = field.metadata["help"] + (f": {', '.join(choices)}" if choices else "")
     name = field.name.replace("_", "-")
+    text = field.metadata["help"] + (f": {', '.join(choices)}." if choices else ".")
+    if field.default is not None and field.default is not False:
+        text += f"  [default: {name if field.default is True else field.default}]"
     option = typer.Option(
         f"--{name}/--no-{name}" if kind is bool else f"--{name}",
-        help=f"{text[0].upper()}{text[1:]}.",
-        show_default=False if field.default is None else str(field.default),
+        help=f"{text[0].upper()}{text[1:]}",
         rich_help_panel=panel,
         hidden=not is_shown,
     )
@@ -89,7 +90,7 @@ def value_type(field: Field[Any]) -> Any:
     return kind
 
 
-def take_config(config: type[T], options: dict[str, Any], **more: Any) -> T:
+def pop_config(config: type[T], options: dict[str, Any], **more: Any) -> T:
     """Builds a dataclass of settings from the options of its fields, which are removed."""
     values = {f.name: options.pop(f.name) for f in fields(config) if f.name in options}  # type: ignore[arg-type]
     with as_usage_error():
@@ -121,9 +122,9 @@ def method_settings(
     """
     settings: dict[str, dict[str, Any]] = {}
     for method, table in ctx.meta.get(CONFIG_TABLES, {}).items():
+        values = {name: _checked(method, name, value) for name, value in table.items()}
         if method in methods:
-            for name, value in table.items():
-                settings.setdefault(method, {})[name] = _checked(method, name, value)
+            settings[method] = values
     for assignment in assignments or ():
         name, sign, text = assignment.partition("=")
         if not sign:
@@ -203,7 +204,7 @@ def _kind_name(kind: Any) -> str:
 
 
 def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Takes the options of a TOML file for those that are not on the command line."""
+    """Makes the options of a TOML file the defaults of the command line."""
     if path is None:
         return None
     try:
@@ -223,10 +224,9 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
             continue
         if name not in parameters:
             raise typer.BadParameter(f"{path}: {unknown('option', key, sorted(parameters))}")
+        texts = [str(entry) for entry in (value if isinstance(value, list) else [value])]
         is_repeated = getattr(parameters[name], "multiple", False)
-        if isinstance(value, list) and not is_repeated:
-            value = ",".join(map(str, value))
-        defaults[name] = value
+        defaults[name] = texts if is_repeated else ",".join(texts)  # as on the command line
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     ctx.meta[CONFIG_TABLES] = tables
     return path

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyg_graphadapter.cli.arguments import silence_libraries
-from pyg_graphadapter.cli.settings import take_config
+from pyg_graphadapter.cli.settings import pop_config
 from pyg_graphadapter.encoding.config import EncodingConfig
 
 if TYPE_CHECKING:
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pyg_graphadapter.encoding.sources import FileSource
 
 
-def take_encoding(options: dict[str, Any], templates: list[str] | None) -> EncodingConfig:
+def pop_encoding(options: dict[str, Any], templates: list[str] | None) -> EncodingConfig:
     """How to encode images, from the options of its fields, which are removed."""
     filled = {"templates": tuple(templates)} if templates else {}
-    return take_config(EncodingConfig, options, **filled)
+    return pop_config(EncodingConfig, options, **filled)
 
 
 def open_data(

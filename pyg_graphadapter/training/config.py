@@ -61,7 +61,9 @@ class TrainConfig:
         choices=PRECISIONS,
     )
     seed: int = setting(1, "seed of the order of images and of the choice of views")
-    device: str = setting("auto", "cpu, cuda, cuda:1, mps, …; auto takes a GPU if there is one")
+    device: str = setting(
+        "auto", "device: cpu, cuda, cuda:1, mps; auto takes a GPU if there is one"
+    )
 
     def __post_init__(self) -> None:
         """Checks every setting against its bounds."""

@@ -83,9 +83,9 @@ def test_new_classes(encoder):
     expected = encoder.encode_prompts(["the bird."])
     torch.testing.assert_close(extended.class_weights()[3:], expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(extended.class_weights()[:3], adapter.class_weights())
-    each = CoOp.from_task(task, context_length=2, context="class")
+    per_class = CoOp.from_task(task, context_length=2, context="class")
     with pytest.raises(ValueError, match="unified"):
-        each.extend(task.text[:1], class_names=["bird"])
+        per_class.extend(task.text[:1], class_names=["bird"])
 
 
 def test_what_cannot_be_done(encoder):
@@ -103,7 +103,7 @@ def test_what_cannot_be_done(encoder):
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_prompts_in_parts_have_the_same_gradient(checkpoint, family, context, monkeypatch):
     encoder = Encoder.from_pretrained(checkpoint(family), device="cpu")
-    found, calls = [], []
+    gradients, calls = [], []
     for tokens_at_once in (10**6, 1):
         monkeypatch.setattr("pyg_graphadapter.adapters.coop.TOKENS_AT_ONCE", tokens_at_once)
         task = task_of(encoder)
@@ -119,6 +119,6 @@ def test_prompts_in_parts_have_the_same_gradient(checkpoint, family, context, mo
                 )[1],
             )
             loss = adapter.backward(unit(task.support.x[:, 0]), task.support.y)
-        found.append((loss, adapter.vectors.grad))
+        gradients.append((loss, adapter.vectors.grad))
     assert calls == [3, *[1] * 3, *[1] * 3]  # each part once forward, once again backward
-    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5)

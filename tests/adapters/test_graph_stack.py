@@ -45,10 +45,10 @@ def test_losses_and_gradients_are_those_of_each(bias, activation, beta):
         for s, adapter in enumerate(adapters):
             loss = adapter.backward(x[s, :size], y[s, :size], 2.0, 0.1)
             torch.testing.assert_close(losses[s], loss, rtol=1e-12, atol=0)
-            parameters = [each for side in adapter.sides() for each in side.parameters()]
-            for stacked, own in zip(stack.parameters(), parameters, strict=True):
+            parameters = [p for side in adapter.sides() for p in side.parameters()]
+            for stacked, parameter in zip(stack.parameters(), parameters, strict=True):
                 torch.testing.assert_close(
-                    stacked.grad[s].view_as(own), own.grad, rtol=1e-9, atol=1e-12
+                    stacked.grad[s].view_as(parameter), parameter.grad, rtol=1e-9, atol=1e-12
                 )
 
 
@@ -57,17 +57,21 @@ def test_losses_and_gradients_are_those_of_each(bias, activation, beta):
 def test_training_together_is_training_each(tasks, bias, precision, monkeypatch):
     monkeypatch.setattr("pyg_graphadapter.training.training_step.has_bfloat16", lambda device: True)
     config = TrainConfig(epochs=5, batch_size=10, precision=precision)
-    each, together = ([GraphAdapter.from_task(task, bias=bias) for task in tasks] for _ in range(2))
+    alone, together = (
+        [GraphAdapter.from_task(task, bias=bias) for task in tasks] for _ in range(2)
+    )
     expected = [
         train(adapter, task, replace(config, seed=seed), progress=False)
-        for adapter, task, seed in zip(each, tasks, SEEDS, strict=True)
+        for adapter, task, seed in zip(alone, tasks, SEEDS, strict=True)
     ]
-    found = train_together(together, tasks, config, SEEDS, progress=False)
+    histories = train_together(together, tasks, config, SEEDS, progress=False)
     for s in range(3):
-        assert found[s].loss == pytest.approx(expected[s].loss, rel=1e-5)
-        assert found[s].steps == expected[s].steps == 15
-        for own, other in zip(together[s].parameters(), each[s].parameters(), strict=True):
-            torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+        assert histories[s].loss == pytest.approx(expected[s].loss, rel=1e-5)
+        assert histories[s].steps == expected[s].steps == 15
+        for parameter, reference in zip(
+            together[s].parameters(), alone[s].parameters(), strict=True
+        ):
+            torch.testing.assert_close(parameter, reference, rtol=1e-4, atol=1e-6)
         assert not together[s].training
     assert not torch.equal(together[0].class_weights(), together[1].class_weights())
 
@@ -89,24 +93,24 @@ def test_what_is_trained_as_a_batch():
 
 def test_what_is_no_batch_is_trained_one_after_the_other(tasks):
     shorter = tasks[0].with_support(torch.arange(23))
-    for adapters, own in (
+    for adapters, their_tasks in (
         ([TaskRes.from_task(task) for task in tasks], tasks),
         ([GraphAdapter.from_task(task) for task in tasks[:2]], [tasks[0], shorter]),
         ([GraphAdapter.from_task(tasks[0])], tasks[:1]),
     ):
-        before = [[p.clone() for p in adapter.parameters()] for adapter in adapters]
-        found = train_together(adapters, own, TrainConfig(epochs=2), progress=False)
-        assert [history.steps for history in found] == [2] * len(adapters)
-        for old, adapter in zip(before, adapters, strict=True):
+        starts = [[p.clone() for p in adapter.parameters()] for adapter in adapters]
+        histories = train_together(adapters, their_tasks, TrainConfig(epochs=2), progress=False)
+        assert [history.steps for history in histories] == [2] * len(adapters)
+        for start, adapter in zip(starts, adapters, strict=True):
             assert all(
-                not torch.equal(a, b) for a, b in zip(old, adapter.parameters(), strict=True)
+                not torch.equal(a, b) for a, b in zip(start, adapter.parameters(), strict=True)
             )
 
 
 def test_nothing_is_trained_in_no_epoch(tasks):
     adapters = [GraphAdapter.from_task(task) for task in tasks]
-    found = train_together(adapters, tasks, TrainConfig(epochs=0), progress=False)
-    assert [(history.loss, history.steps) for history in found] == [((), 0)] * 3
+    histories = train_together(adapters, tasks, TrainConfig(epochs=0), progress=False)
+    assert [(history.loss, history.steps) for history in histories] == [((), 0)] * 3
 
 
 def test_a_batch_that_diverges_leaves_all_as_they_were(tasks):
@@ -114,10 +118,10 @@ def test_a_batch_that_diverges_leaves_all_as_they_were(tasks):
     parameters = [parameter for adapter in adapters for parameter in adapter.parameters()]
     for parameter in parameters:
         torch.nn.init.normal_(parameter)
-    before = [parameter.clone() for parameter in parameters]
+    start = [parameter.clone() for parameter in parameters]
     with pytest.raises(TrainingDivergedError, match="in epoch"):
         train_together(adapters, tasks, TrainConfig(epochs=2, lr=1e38, batch_size=5))
-    assert all(torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(start, parameters, strict=True))
 
 
 def test_a_batch_that_takes_too_much_memory_is_trained_one_by_one(tasks, monkeypatch, caplog):
@@ -126,8 +130,8 @@ def test_a_batch_that_takes_too_much_memory_is_trained_one_by_one(tasks, monkeyp
 
     monkeypatch.setattr(GraphStack, "backward", too_much)
     adapters = [GraphAdapter.from_task(task) for task in tasks]
-    found = train_together(adapters, tasks, TrainConfig(epochs=2), progress=False)
-    assert [history.steps for history in found] == [2, 2, 2]
+    histories = train_together(adapters, tasks, TrainConfig(epochs=2), progress=False)
+    assert [history.steps for history in histories] == [2, 2, 2]
     assert "Out of memory with 3 adapters at once" in caplog.text
 
 

@@ -28,7 +28,7 @@ def run(*arguments, code=0):
     return result
 
 
-def test_compare_prints_a_table_and_writes_a_file_a_run(features, tmp_path):
+def test_compare_prints_a_table_and_writes_one_file_per_run(features, tmp_path):
     out = tmp_path / "out"
     result = run("compare", features, "--shots", "1,4", "--seeds", "1,2,3", "--out", out)
     lines = result.stdout.strip().splitlines()
@@ -56,7 +56,7 @@ def test_compare_prints_a_table_and_writes_a_file_a_run(features, tmp_path):
 
 
 def test_every_setting_can_be_given(features, tmp_path):
-    given = {
+    training = {
         "epochs": 2,
         "lr": 0.01,
         "batch-size": 3,
@@ -78,11 +78,11 @@ def test_every_setting_can_be_given(features, tmp_path):
         "activation": "gelu",
         "self_loop_weight": 1.0,
     }
-    options = [part for name, value in given.items() for part in (f"--{name}", value)]
+    options = [part for name, value in training.items() for part in (f"--{name}", value)]
     options += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     run("compare", features, "--shots", 2, "--seeds", 7, "--out", tmp_path / "out", *options)
     [path] = (tmp_path / "out").glob("graph_adapter*")
-    expected = {name.replace("-", "_"): value for name, value in given.items()}
+    expected = {name.replace("-", "_"): value for name, value in training.items()}
     assert json.loads(path.read_text())["settings"] == {**expected, **settings, "seed": 7}
 
 
@@ -117,11 +117,11 @@ def test_fit_then_predict(features, tmp_path):
     assert lines[3][2] == f"class {lines[3][1]}"
     assert "of 80 labelled images" in plain.stderr
 
-    found = json.loads(run("predict", folder, features, "--json", "--top", 9).stdout)
-    assert [str(line["label"]) for line in found] == [line[1] for line in lines]
-    assert len(found[0]["top"]) == 4
-    assert found[0]["top"][0]["class_name"] == found[0]["class_name"]
-    assert sum(c["probability"] for c in found[0]["top"]) == pytest.approx(1, abs=1e-5)
+    predictions = json.loads(run("predict", folder, features, "--json", "--top", 9).stdout)
+    assert [str(line["label"]) for line in predictions] == [line[1] for line in lines]
+    assert len(predictions[0]["top"]) == 4
+    assert predictions[0]["top"][0]["class_name"] == predictions[0]["class_name"]
+    assert sum(c["probability"] for c in predictions[0]["top"]) == pytest.approx(1, abs=1e-5)
     assert len(run("predict", folder, features, "--split", "train").stdout.splitlines()) == 16
 
 
@@ -205,6 +205,21 @@ def test_a_configuration_of_compare(features, tmp_path):
     assert {r["settings"]["alpha"] for r in results if r["method"] == "gda"} == {1.0}
 
 
+def test_a_configuration_is_read_as_the_command_line_is(features, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('shots = "1"\nbatch-size = 2\nlr = 1\nselect = false\ntemplate = "a {}"\n')
+    run("fit", features, "--config", config, "--epochs", 1, "--out", tmp_path / "c",
+        "--save-config", config)  # fmt: skip
+    assert tomllib.loads(config.read_text()) == {
+        "shots": 1,
+        "select": False,
+        "template": ["a {}"],
+        "epochs": 1,
+        "lr": 1.0,
+        "batch_size": 2,
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -213,7 +228,10 @@ def test_a_configuration_of_compare(features, tmp_path):
         ("[gdb]\nalpha = 1", "Unknown table 'gdb'. Choose from graph_adapter"),
         ("[graph_adapter]\nalfa = 1", "no setting 'alfa'"),
         ('[graph_adapter]\nk = "2"', "graph_adapter.k takes a whole number (got '2')"),
-        ('shots = "x"', "is not a valid int"),
+        ('shots = "x"', "valid integer"),
+        ("shots = true", "Invalid value for '--shots'"),
+        ("shots = 2.5", "Invalid value for '--shots'"),
+        ("[gda]\nalfa = 1", "The method gda has no setting 'alfa'"),
     ],
 )
 def test_what_a_configuration_cannot_hold(features, tmp_path, content, message):

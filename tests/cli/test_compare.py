@@ -47,10 +47,10 @@ def test_all_benchmarks_then_the_report(root, model, tmp_path):
     )
     for name in FEW_SHOT_BENCHMARKS:
         assert f"\n{name}\n\n| method" in "\n" + result.stdout
-    found = read_results(out)
-    assert len(found) == len(FEW_SHOT_BENCHMARKS) * 3 * 2 * 2
-    assert {r["dataset"] for r in found} == set(FEW_SHOT_BENCHMARKS)
-    assert {r["backbone"] for r in found} == {str(model)}
+    results = read_results(out)
+    assert len(results) == len(FEW_SHOT_BENCHMARKS) * 3 * 2 * 2
+    assert {r["dataset"] for r in results} == set(FEW_SHOT_BENCHMARKS)
+    assert {r["backbone"] for r in results} == {str(model)}
 
     report = run("report", out, "--out", tmp_path / "report", "--reference", "gda")
     assert f"Average over {len(FEW_SHOT_BENCHMARKS)} data sets" in report.stdout
@@ -59,7 +59,7 @@ def test_all_benchmarks_then_the_report(root, model, tmp_path):
 
     again = run("compare", "dtd", *options, "--shots", 1, "--seeds", 1, *FAST, "--out", out / "dtd")
     assert "3 encoded" not in again.stderr
-    assert len(read_results(out)) == len(found)
+    assert len(read_results(out)) == len(results)
 
 
 def test_domain_generalisation(root, model, tmp_path):
@@ -68,9 +68,9 @@ def test_domain_generalisation(root, model, tmp_path):
     result = run("compare", "imagenet", *options, "--shifted", SHIFTED, "--shots", 2, "--seeds",
                  "1,2", *FAST, "--out", out)  # fmt: skip
     assert "imagenet, domain generalisation, 2 shots" in result.stdout
-    for each in read_results(out):
-        assert list(each["shifted"]) == SHIFTED.split(",")
-        assert all(0 <= accuracy <= 100 for accuracy in each["shifted"].values())
+    for result in read_results(out):
+        assert list(result["shifted"]) == SHIFTED.split(",")
+        assert all(0 <= accuracy <= 100 for accuracy in result["shifted"].values())
 
 
 def test_shifted_folders_of_ones_own(model, tmp_path):
@@ -80,8 +80,8 @@ def test_shifted_folders_of_ones_own(model, tmp_path):
     options = ("--model", model, "--methods", "zero_shot", "--shots", 1, "--seeds", 1, *FAST)
     result = run("compare", data, *options, "--shifted", other, "--out", tmp_path / "out")
     assert "| method    |" in result.stdout
-    [found] = read_results(tmp_path / "out")
-    assert list(found["shifted"]) == ["drawings"]
+    [result] = read_results(tmp_path / "out")
+    assert list(result["shifted"]) == ["drawings"]
     (other / "class_1").rename(other / "else")
     refused = run("compare", data, *options, "--shifted", other, "--out", tmp_path / "x", code=1)
     assert "shifted test set drawings has the class 'else'" in refused.stderr
@@ -93,14 +93,14 @@ def test_base_to_new(root, model, tmp_path):
                  "--base-to-new", "--shots", 2, "--seeds", 1, *FAST,
                  "--out", tmp_path / "out")  # fmt: skip
     assert "eurosat, base to new, 2 shots" in result.stdout
-    found = {each["method"]: each["base_to_new"] for each in read_results(tmp_path / "out")}
+    accuracies = {r["method"]: r["base_to_new"] for r in read_results(tmp_path / "out")}
     for method in ("zero_shot", "graph_adapter", "clip_adapter"):
-        base, new = found[method]["base"], found[method]["new"]
+        base, new = accuracies[method]["base"], accuracies[method]["new"]
         mean = 2 * base * new / (base + new) if base and new else 0
-        assert found[method]["harmonic_mean"] == pytest.approx(mean)
+        assert accuracies[method]["harmonic_mean"] == pytest.approx(mean)
     for method in ("linear_probe", "gda"):
-        assert found[method]["new"] is None
-        assert "cannot classify new classes" in found[method]["reason"]
+        assert accuracies[method]["new"] is None
+        assert "cannot classify new classes" in accuracies[method]["reason"]
 
 
 def test_what_a_paper_selected_on_the_test_split_is_marked(tmp_path):
@@ -112,8 +112,8 @@ def test_what_a_paper_selected_on_the_test_split_is_marked(tmp_path):
     marked = run("compare", tmp_path / "f.npz", *options, "--protocol", "paper")
     assert "tip_adapter†" in marked.stdout
     assert "zero_shot†" not in marked.stdout  # it has nothing to select
-    found = [r for r in read_results(tmp_path / "out") if r["method"] == "tip_adapter"]
-    assert sorted(r["selected_on"] for r in found) == ["support", "support", "test", "test"]
+    results = [r for r in read_results(tmp_path / "out") if r["method"] == "tip_adapter"]
+    assert sorted(r["selected_on"] for r in results) == ["support", "support", "test", "test"]
     report = run("report", tmp_path / "out", "--out", tmp_path / "report")
     assert "tip_adapter†" in report.stdout
     assert "selected on the test split" in (tmp_path / "report" / "report.html").read_text()
@@ -125,11 +125,11 @@ def test_the_settings_of_the_papers(tmp_path):
                "paper", "--set", "beta=0.4", "--epochs", 3, "--out", tmp_path / "out")  # fmt: skip
     table = run("compare", tmp_path / "f.npz", *options).stdout
     assert "graph_adapter (paper settings, beta = 0.4, epochs = 3)" in table
-    found = {r["method"]: r["settings"] for r in read_results(tmp_path / "out")}
-    assert found["graph_adapter"]["alpha"] == 0.6
-    assert found["graph_adapter"]["beta"] == 0.4  # given, so it holds
-    assert found["task_res"]["lr"] == 2e-3
-    assert found["task_res"]["epochs"] == 3
+    settings = {r["method"]: r["settings"] for r in read_results(tmp_path / "out")}
+    assert settings["graph_adapter"]["alpha"] == 0.6
+    assert settings["graph_adapter"]["beta"] == 0.4  # given, so it holds
+    assert settings["task_res"]["lr"] == 2e-3
+    assert settings["task_res"]["epochs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def slow_comparison(tmp_path):
 
 
 def contents(folder):
-    """The results without what takes another time each time."""
+    """The results without their times."""
     return {
         path.name: {k: v for k, v in json.loads(path.read_text()).items() if "seconds" not in k}
         for path in folder.glob("*.json")

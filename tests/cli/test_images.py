@@ -83,9 +83,9 @@ def test_fit_then_predict_images(images, model, tmp_path):
     lines = [line.split("\t") for line in plain.stdout.splitlines()]
     assert [line[0] for line in lines] == [str(path) for path in files]
     assert all(line[2] == f"class_{line[1]}" for line in lines)
-    found = json.loads(run("predict", tmp_path / "c", images / "test", "--json").stdout)
-    assert len(found) == 6
-    assert found[0]["image"].endswith("0.jpg")
+    predictions = json.loads(run("predict", tmp_path / "c", images / "test", "--json").stdout)
+    assert len(predictions) == 6
+    assert predictions[0]["image"].endswith("0.jpg")
 
 
 def test_images_that_cannot_be_decoded(images, model, tmp_path):

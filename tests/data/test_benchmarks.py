@@ -131,22 +131,23 @@ def test_numbered_folders_are_not_sorted_as_text(tmp_path):
     assert images["label"] == list(range(12))
 
 
-def test_check_says_what_is_there(root, tmp_path):
-    run = CliRunner().invoke(cli.app, ["data", "check", str(root)])
+def test_the_command_shows_what_is_there(root, tmp_path):
+    run = CliRunner().invoke(cli.app, ["data", "look", str(root)])
     assert run.exit_code == 1  # four classes are too few
     assert "dtd (in " in run.output
     assert "It has 4 classes instead of 47." in run.output
-    empty = CliRunner().invoke(cli.app, ["data", "check", str(tmp_path)])
+    (tmp_path / "eurosat").mkdir()
+    empty = CliRunner().invoke(cli.app, ["data", "look", str(tmp_path)])
     assert empty.exit_code == 1
     assert str(tmp_path / "eurosat/split_zhou_EuroSAT.json") in empty.output
-    none = CliRunner().invoke(cli.app, ["data", "check", str(tmp_path / "none")])
+    none = CliRunner().invoke(cli.app, ["data", "look", str(tmp_path / "none")])
     assert none.exit_code == 1
-    assert "There is no folder" in none.output
+    assert "There is no folder or list of images" in none.output
 
 
 def test_a_complete_benchmark_is_a_success(tmp_path):
     fake_benchmarks(tmp_path, ["eurosat"], num_classes=10, per_class=1)
-    run = CliRunner().invoke(cli.app, ["data", "check", str(tmp_path)])
+    run = CliRunner().invoke(cli.app, ["data", "look", str(tmp_path)])
     assert run.exit_code == 0, run.output
     assert "complete" in run.output
 

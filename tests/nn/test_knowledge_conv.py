@@ -369,11 +369,11 @@ EDGES = torch.tensor([[0, 1], [1, 2]])
     ("args", "error", "message"),
     [
         (((torch.ones(3, 2), torch.ones(3, 4)),), ValueError, r"same width \(got 2 and 4\)"),
-        ((torch.ones(3, 2), None, torch.ones(2)), ValueError, "has weights and degrees of its own"),
+        ((torch.ones(3, 2), None, torch.ones(2)), ValueError, "computes its own weights"),
         (
             (torch.ones(3, 2), None, None, torch.ones(3)),
             ValueError,
-            "has weights and degrees of its own",
+            "computes its own weights",
         ),
         ((torch.ones(3, 2), EDGES, torch.ones(3)), ValueError, r"one weight per edge \(got \[3\]"),
         ((torch.ones(3, 2), EDGES, torch.ones(2, 1)), ValueError, r"\(got \[2, 1\] for 2 edges\)"),
