@@ -5,8 +5,8 @@
 
 IMAGES holds pacs_mini (domains of class folders), cifar10_mini (train and test) and dtd10_mini
 (class folders); DIR holds Fashion-MNIST's four files. Of PACS, three domains are for training and
-the fourth is the test split, all four ways. Of DTD, 8 images a class are for training, drawn once,
-the others are the test split. Runs that are finished are skipped.
+the fourth is the test split, all four ways. Of DTD, 8 images per class are for training, drawn
+once, the others are the test split. Runs that are finished are skipped.
 
     python benchmarks/builtin_model/run.py IMAGES --methods all --out DIR
 
@@ -54,7 +54,7 @@ def pacs(folder: Path, held_out: str) -> datasets.DatasetDict:
 
 
 def dtd(folder: Path) -> datasets.DatasetDict:
-    """8 images a class to train on, the others to test on."""
+    """8 images per class to train on, the others to test on."""
     images = load_images(folder / "images")["train"]
     numbered = images.add_column("row", list(range(len(images))))
     train = few_shot(numbered, 8, seed=0)["row"]

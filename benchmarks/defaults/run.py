@@ -3,7 +3,7 @@
     python benchmarks/defaults/run.py FEATURES.npz            # choose, on training images alone
     python benchmarks/defaults/run.py FEATURES.npz --report   # the tables and the figure
 
-Needs a file with at least four training images a class. Every candidate differs from the defaults
+Needs a file with at least four training images per class. Every candidate differs from the defaults
 in the settings that it names. It is trained on some of the training images of every class and
 measured on all others; test images are not touched. Finished candidates are skipped.
 """
@@ -121,7 +121,7 @@ def draw_figure(path: Path) -> None:
     )
     axes.axhline(zero_shot.accuracy, color="gray", linestyle="--", label="zero-shot CLIP")
     axes.set(
-        xlabel="labelled images a class",
+        xlabel="labelled images per class",
         ylabel="test accuracy (%)",
         title=f"ImageNet, CLIP ViT-B/32, training ≤ {max(r.fit_seconds for r in adapted):.0f} s "
         "on two CPU cores",

@@ -3,7 +3,7 @@
     python benchmarks/methods/run.py FEATURES.npz IMAGES   # compare; finished runs are skipped
     python benchmarks/methods/run.py --report              # the tables and the figures alone
 
-FEATURES.npz holds features of ImageNet, four training images a class; IMAGES what
+FEATURES.npz holds features of ImageNet, four training images per class; IMAGES what
 benchmarks/builtin_model/run.py takes. The first step is timed: all methods but CoOp, which needs
 images, on 1000 classes at four shots.
 """

@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -114,3 +116,15 @@ def test_the_reference_may_have_other_settings(tmp_path):
     assert tables[-1].title == "graph_adapter (alpha = 0.6) against"
     [only] = write_report(folder, tmp_path / "out", reference="lp_pp")
     assert only.title == "a"
+
+
+def test_the_module_loads_neither_matplotlib_nor_numpy():
+    program = """
+import sys
+import pyg_graphadapter.report.page
+print(*{"matplotlib", "numpy", "torch", "scipy", "pandas", "sklearn"} & sys.modules.keys())
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert process.stdout.split() == []
