@@ -20,7 +20,7 @@ from common import parser_of, write_down  # noqa: E402
 
 from pyg_graphadapter.testing import fake_features  # noqa: E402
 
-TURNS, QUICK_TURNS = 1, 1
+TURNS, QUICK_TURNS = 5, 1
 # Ends where the first optimizer is made, so that training costs nothing:
 UNTIL_TRAINING = """
 import os, runpy, sys, torch
