@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.base import AdapterConfig
+from pyg_graphadapter.adapters.keyed import KeyedAdapter
 from pyg_graphadapter.adapters.mixture import zero_shot_logits
 from pyg_graphadapter.adapters.prediction import right_over
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
-from pyg_graphadapter.task import FewShotTask
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ProKeRConfig(AdapterConfig):
     )
 
 
-class ProKeR(Adapter):
+class ProKeR(KeyedAdapter):
     r"""The classifier of the `"ProKeR: A Kernel Perspective on Few-Shot Adaptation of Large
     Vision-Language Models" <https://arxiv.org/abs/2501.11175>`_ paper.
 
@@ -54,7 +54,6 @@ class ProKeR(Adapter):
 
     is_trained: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = ProKeRConfig
-    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "keys": "ND", "labels": "N"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {
         "ridge": (10.0, 3.0, 1.0, 0.3, 0.1),
         "beta": (2.0, 5.0, 10.0, 20.0),
@@ -62,27 +61,11 @@ class ProKeR(Adapter):
     prediction_settings: ClassVar[tuple[str, ...]] = ("beta", "ridge")
 
     config: ProKeRConfig
-    keys: Tensor
-    labels: Tensor
 
-    def __init__(
-        self,
-        text: Tensor,
-        keys: Tensor,
-        labels: Tensor,
-        logit_scale: float = 100.0,
-        **settings: Any,
-    ) -> None:
-        check_features(keys, "keys")
-        super().__init__(text, logit_scale, {"keys": unit(keys), "labels": labels}, **settings)
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
         self._solution: tuple[ProKeRConfig, Tensor] | None = None
         self.register_load_state_dict_post_hook(_drop_solution)  # type: ignore[no-untyped-call]
-
-    @classmethod
-    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the regression over the task's few shots."""
-        support = task.support
-        return cls(task.text, support.mean_views(), support.y, task.logit_scale, **settings)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Moves or converts the tensors, and so the solution must be computed again."""

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.base import AdapterConfig
+from pyg_graphadapter.adapters.keyed import KeyedAdapter
 from pyg_graphadapter.adapters.mixture import right_over_alpha, zero_shot_logits
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
-from pyg_graphadapter.task import FewShotTask
 
 # The published grid: 200 values of alpha and 20 of beta.
 GRID: Mapping[str, Sequence[float]] = {
@@ -29,7 +29,7 @@ class TipAdapterConfig(AdapterConfig):
     beta: float = setting(1.0, "sharpness of the cache's similarities", low=0)
 
 
-class TipAdapter(Adapter):
+class TipAdapter(KeyedAdapter):
     r"""The training-free adapter of the `"Tip-Adapter: Training-free Adaption of CLIP for Few-shot
     Classification" <https://arxiv.org/abs/2207.09519>`_ paper.
 
@@ -65,31 +65,11 @@ class TipAdapter(Adapter):
     """
 
     Config: ClassVar[type[AdapterConfig]] = TipAdapterConfig
-    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "keys": "ND", "labels": "N"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = GRID
     is_trained: ClassVar[bool] = False
     prediction_settings: ClassVar[tuple[str, ...]] = ("alpha", "beta")
 
     config: TipAdapterConfig
-    keys: Tensor
-    labels: Tensor
-
-    def __init__(
-        self,
-        text: Tensor,
-        keys: Tensor,
-        labels: Tensor,
-        logit_scale: float = 100.0,
-        **settings: Any,
-    ) -> None:
-        check_features(keys, "keys")
-        super().__init__(text, logit_scale, {"keys": unit(keys), "labels": labels}, **settings)
-
-    @classmethod
-    def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the cache of the task's few shots."""
-        support = task.support
-        return cls(task.text, support.mean_views(), support.y, task.logit_scale, **settings)
 
     def cache_logits(self, x: Tensor) -> Tensor:
         """The logits ``[B, C]`` of the cache for features of length one ``[B, D]``."""
@@ -125,15 +105,8 @@ class TipAdapterF(TipAdapter):
     is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"epochs": 20, "eps": 1e-4, "weight_decay": 0.01}
 
-    def __init__(
-        self,
-        text: Tensor,
-        keys: Tensor,
-        labels: Tensor,
-        logit_scale: float = 100.0,
-        **settings: Any,
-    ) -> None:
-        super().__init__(text, keys, labels, logit_scale, **settings)
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
         keys = self.keys
         del self.keys  # a buffer, which becomes a parameter
         self.keys = torch.nn.Parameter(keys)
