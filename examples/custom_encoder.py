@@ -12,8 +12,8 @@ from pyg_graphadapter import Encoder, EncodingConfig, FewShotClassifier
 from pyg_graphadapter.builtin import MODEL_FOLDER
 
 # Your own towers go here: a CLIP that you fine-tuned, or two towers that
-# VisionTextDualEncoderModel.from_vision_text_pretrained joins. The features of a model of any other
-# kind come in as a FeatureFile instead.
+# VisionTextDualEncoderModel.from_vision_text_pretrained joins. A model of any other library needs a
+# class with the members of pyg_graphadapter.encoding.model.EncoderModel.
 processor = AutoImageProcessor.from_pretrained(MODEL_FOLDER)
 tokenizer = AutoTokenizer.from_pretrained(MODEL_FOLDER)
 

@@ -38,7 +38,10 @@ def look(
     Example: graphadapter data look ~/data
     """
     from pyg_graphadapter.data import check_benchmarks, load_images
+    from pyg_graphadapter.encoding.sources import is_feature_file
 
+    if is_feature_file(path):
+        raise ValueError(f"{path} is a feature file, which has no images: give images.")
     silence_libraries()
     checks = check_benchmarks(path) if Path(path).is_dir() else []
     is_empty = bool(checks) and not any(Path(path).iterdir())

@@ -77,12 +77,12 @@ def fit(
         grid_runs([name], [shots], [seed], training, settings)  # checks the settings
     source = open_data(data, model, encoding, device=training.device, logit_scale=logit_scale)
     check_output(out, overwrite=overwrite)
+    save_config(ctx, save, settings)
     classifier = FewShotClassifier.fit(
         source, shots, seed, name, training, select=select, measure=True, **settings.get(name, {})
     )
     show_skipped(source)
     classifier.save(out, overwrite=overwrite)
-    save_config(ctx, save, settings)
     if classifier.selected and shots > 1:
         chosen = ", ".join(f"{name} = {value}" for name, value in classifier.selected.items())
         typer.echo(f"Selected {chosen}.")

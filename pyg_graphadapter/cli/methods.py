@@ -111,6 +111,6 @@ def _plain(text: str) -> str:
     text = re.sub(r"\\t?frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", text)
     for latex in sorted(SYMBOLS, key=len, reverse=True):
         text = text.replace(latex, SYMBOLS[latex])
-    text = re.sub(r"\{(\w+|[‖\w ]+)\}", r"\1", text)
+    text = text.translate(str.maketrans("", "", "{}"))
     text = re.sub(r"\n{3,}", "\n\n", text.replace("``", ""))
     return "\n".join(line.rstrip() for line in text.splitlines())

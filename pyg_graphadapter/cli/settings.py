@@ -105,7 +105,7 @@ Set = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="Setting of a method, as alpha=0.7 or tip_adapter.alpha=3 (graphadapter methods NAME "
-        "lists them); may be repeated.",
+        "lists them). May be repeated; the last value of a setting counts.",
     ),
 ]
 
@@ -122,22 +122,32 @@ def method_settings(
     """
     settings: dict[str, dict[str, Any]] = {}
     for method, table in ctx.meta.get(CONFIG_TABLES, {}).items():
-        values = {name: _checked(method, name, value) for name, value in table.items()}
-        if method in methods:
-            settings[method] = values
+        settings[method] = {name: _checked(method, name, value) for name, value in table.items()}
+        _check_is_run(method, methods, "--config")
     for assignment in assignments or ():
         name, sign, text = assignment.partition("=")
-        if not sign:
+        if not sign or not name.strip():
             raise typer.BadParameter(
                 f"--set takes NAME=VALUE, as in alpha=0.7 (got {assignment!r})."
             )
         method, dot, name = name.strip().rpartition(".")
         if not dot:
             method = _only_method_with(name, methods)
-        elif method not in methods:
-            raise typer.BadParameter(str(unknown("method in --set", method, methods)))
+        else:
+            _check_is_run(method, methods, "--set")
         settings.setdefault(method, {})[name] = _parsed(method, name, text.strip())
     return settings
+
+
+def _check_is_run(method: str, methods: Sequence[str], option: str) -> None:
+    """Refuses settings of a method that the command does not run."""
+    if method not in ADAPTERS:
+        raise typer.BadParameter(str(unknown(f"method in {option}", method, ADAPTERS)))
+    if method not in methods:
+        raise typer.BadParameter(
+            f"{option} has settings of {method}, which is not run (methods: {', '.join(methods)}): "
+            f"leave them out, or add the method."
+        )
 
 
 def _only_method_with(name: str, methods: Sequence[str]) -> str:

@@ -232,6 +232,7 @@ def test_a_configuration_is_read_as_the_command_line_is(features, tmp_path):
         ("shots = true", "Invalid value for '--shots'"),
         ("shots = 2.5", "Invalid value for '--shots'"),
         ("[gda]\nalfa = 1", "The method gda has no setting 'alfa'"),
+        ("[gda]\nalpha = 1", "--config has settings of gda, which is not run"),
     ],
 )
 def test_what_a_configuration_cannot_hold(features, tmp_path, content, message):
@@ -275,7 +276,7 @@ def test_overwrite(features, tmp_path):
         (("fit", "F", "--set", "alpha"), 2, "--set takes NAME=VALUE, as in alpha=0.7 (got 'alpha"),
         (("fit", "F", "--set", "alpha=x"), 2, "graph_adapter.alpha takes a number (got 'x')"),
         (("fit", "F", "--set", "k=2.5"), 2, "graph_adapter.k takes a whole number (got '2.5')"),
-        (("fit", "F", "--set", "task_res.scale=1"), 2, "Unknown method in --set 'task_res'"),
+        (("fit", "F", "--set", "task_res.scale=1"), 2, "task_res, which is not run"),
         (("fit", "F", "--set", "alpha=2"), 2, "'alpha' must be between 0 and 1 (got 2.0)"),
         (("compare", "F", "--methods", "gda,tip_adapter", "--set", "alpha=2"), 2, "several m"),
         (("fit", "F", "--lr", -1), 2, "'lr' must be at least 0 (got -1.0)"),

@@ -4,7 +4,9 @@ import json
 import warnings
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from pyg_graphadapter import FeatureFile, cli
@@ -143,3 +145,31 @@ def test_the_models_noise_is_kept_from_the_user(images, model, tmp_path):
     result = run("fit", images, "--model", model, "--shots", 1, "--out", tmp_path / "c")
     assert "torchvision" not in result.output
     assert "Loading weights" not in result.output
+
+
+def test_look_shows_splits_and_classes(images, tmp_path):
+    lines = run("data", "look", images).stdout.splitlines()
+    assert lines[0] == "3 classes. train: 9 images, test: 6 images."
+    assert [line.split() for line in lines[1:]] == [
+        ["class", "train", "test"],
+        *([f"class_{c}", "3", "2"] for c in range(3)),
+    ]
+    assert "is a feature file" in run("data", "look", "f.npz", code=1).stderr
+    assert "There is no folder" in run("data", "look", tmp_path / "gone", code=1).stderr
+
+
+def test_a_draw_is_written_and_fitted_from_anywhere(images, model, tmp_path, monkeypatch):
+    draw = tmp_path / "draws" / "draw.json"
+    drawn = run("data", "draw", images, "--shots", 2, "--seed", 3, "--out", draw)
+    assert "6 training images of 3 classes" in drawn.stdout
+    assert "There is a file" in run("data", "draw", images, "--out", draw, code=1).stderr
+    run("data", "draw", images, "--shots", 2, "--seed", 3, "--out", draw, "--overwrite")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    options = ("--model", model, "--shots", 2, "--no-select", "--set", "alpha=0.7")
+    run("fit", draw, *options, "--out", tmp_path / "a")
+    run("fit", images, *options, "--seed", 3, "--out", tmp_path / "b")
+    tensors = [load_file(tmp_path / x / "classifier.safetensors") for x in "ab"]
+    # The same shots, if in another order:
+    torch.testing.assert_close(tensors[0]["prototypes"], tensors[1]["prototypes"])
+    assert torch.equal(tensors[0]["text"], tensors[1]["text"])
