@@ -1,6 +1,6 @@
 """Settings as fields of frozen dataclasses, with default, help text and bounds in one place."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import field, fields
 from typing import Any, TypeVar
 
@@ -44,6 +44,22 @@ def check_settings(config: Any) -> None:
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"at least {low}" if high is None else f"between {low} and {high}"
             raise ValueError(f"{name!r} must be {bounds} (got {value}).")
+
+
+def check_setting_names(method: str, config: Any, names: Iterable[str]) -> None:
+    """Checks that a method, whose settings are the fields of ``config``, has settings of these
+    names.
+
+    Raises:
+        ValueError: If it does not, listing its settings.
+    """
+    setting_names = [field_.name for field_ in fields(config)]
+    for name in names:
+        if name not in setting_names:
+            choices = (
+                f"Choose from {', '.join(setting_names)}." if setting_names else "It has none."
+            )
+            raise ValueError(f"The method {method} has no setting {name!r}. {choices}")
 
 
 def unknown(kind: str, name: str, choices: Collection[str]) -> ValueError:

@@ -3,7 +3,7 @@ from dataclasses import dataclass, fields
 
 import pytest
 
-from pyg_graphadapter.settings import check_settings, setting, unknown
+from pyg_graphadapter.settings import check_setting_names, check_settings, setting, unknown
 
 
 @dataclass(frozen=True)
@@ -71,3 +71,18 @@ def test_a_setting_carries_what_the_command_line_shows():
 
 def test_unknown_lists_the_choices():
     assert str(unknown("method", "x", {"a": 1, "b": 2})) == "Unknown method 'x'. Choose from a, b."
+
+
+def test_settings_that_a_method_does_not_have_are_refused():
+    check_setting_names("mine", Config, ["rate", "seed"])
+    with pytest.raises(
+        ValueError, match=r"^The method mine has no setting 'x'. Choose from rate, count, limit"
+    ):
+        check_setting_names("mine", Config, ["rate", "x"])
+
+    @dataclass(frozen=True)
+    class Empty:
+        pass
+
+    with pytest.raises(ValueError, match=r"^The method mine has no setting 'x'. It has none.$"):
+        check_setting_names("mine", Empty, ["x"])

@@ -106,7 +106,7 @@ class CoOp(LinearAdapter):
         if task.text_encoder is None:
             raise ValueError(
                 "CoOp learns prompts and needs the text encoder of the features: give images and a "
-                "model, not a feature file."
+                "model, not features alone."
             )
         config = CoOpConfig(**settings)
         encoder, words = task.text_encoder, config.context_words

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pyg_graphadapter.experiment.presets import preset_of
 from pyg_graphadapter.experiment.run import Run, execute_runs, identity
 from pyg_graphadapter.parallel import map_parallel, num_workers
 from pyg_graphadapter.report.results import is_result, read_result
-from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.settings import check_setting_names, unknown
 from pyg_graphadapter.storage import prepare_folder, write_atomic
 from pyg_graphadapter.task import DrawKey, EvaluationTask, Origin
 from pyg_graphadapter.training.config import TrainConfig
@@ -67,7 +67,7 @@ def grid_runs(
     runs = []
     for method, count in product(methods, shots):
         method_settings = dict(settings.get(method, {}))
-        check_setting_names(method, method_settings)
+        check_setting_names(method, adapter_class(method).Config, method_settings)
         preset_settings = preset_of(preset, method, dataset, count)
         first = _run_of(
             Run(method, count, seeds[0], training, method_settings, selects, protocol),
@@ -78,21 +78,6 @@ def grid_runs(
             replace(first, seed=seed, training=replace(first.training, seed=seed)) for seed in seeds
         ]
     return runs
-
-
-def check_setting_names(method: str, names: Iterable[str]) -> None:
-    """Checks that a method has settings of these names.
-
-    Raises:
-        ValueError: If it does not, listing its settings.
-    """
-    setting_names = [field.name for field in fields(adapter_class(method).Config)]
-    for name in names:
-        if name not in setting_names:
-            choices = (
-                f"Choose from {', '.join(setting_names)}." if setting_names else "It has none."
-            )
-            raise ValueError(f"The method {method} has no setting {name!r}. {choices}")
 
 
 def _run_of(

@@ -91,7 +91,7 @@ def test_new_classes(encoder):
 def test_what_cannot_be_done(encoder):
     task = task_of(encoder)
     without = FewShotTask(task.class_names, task.text, task.support)
-    with pytest.raises(ValueError, match="give images and a model, not a feature file"):
+    with pytest.raises(ValueError, match="give images and a model, not features alone"):
         CoOp.from_task(without)
     with pytest.raises(ValueError, match="use a shorter context"):
         CoOp.from_task(task)  # the tiny tower takes 16 tokens

@@ -143,7 +143,7 @@ def test_the_settings_of_the_papers(tmp_path):
         (("dtd", "--root", "ROOT"), "Images need an encoder"),
         (("f.npz", "--protocol", "mine"), "Unknown protocol 'mine'. Choose from honest, paper"),
         (("f.npz", "--preset", "mine"), "Unknown preset 'mine'. Choose from paper"),
-        (("f.npz", "--methods", "coop"), "not a feature file"),
+        (("f.npz", "--methods", "coop"), "not features alone"),
     ],
 )
 def test_what_compare_refuses(root, model, tmp_path, monkeypatch, options, message):
