@@ -1,6 +1,6 @@
-"""GraphAdapter for scikit-learn."""
+"""GraphAdapter and the other methods for features, for scikit-learn."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -11,63 +11,88 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from torch import Tensor
 
-from pyg_graphadapter.adapters import GraphAdapter
+from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
+from pyg_graphadapter.settings import check_setting_names
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train
+from pyg_graphadapter.training.evaluation import predict_logits
+
+# Parameters of the estimator that are settings of the method:
+SETTINGS = ("alpha", "beta", "bias", "groups", "k", "activation", "self_loop_weight")
+UNIT_TOLERANCE = 1e-6  # how far from one a length of one may be in single precision
 
 
 class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """GraphAdapter classifier over the features of a frozen encoder.
+    """Few-shot classifier over the features of a frozen encoder: GraphAdapter, or another method.
 
-    Class features collect knowledge from the other classes through two graphs, one over texts and
-    one over images, and are compared with images by cosine similarity.
+    With GraphAdapter, class features collect knowledge from the other classes through two graphs,
+    one over texts and one over images, and are compared with images by cosine similarity.
 
     Read more in the `paper <https://arxiv.org/abs/2309.13625>`_.
 
     Parameters
     ----------
-    alpha : float, default=0.9
-        Weight of a class's text feature against the knowledge of the graphs.
+    method : str, default="graph_adapter"
+        The name of a method. `graphadapter methods` lists all of them, and
+        `graphadapter methods NAME` lists the settings of one. A method that needs
+        more than features, as "coop" does, is refused.
 
-    beta : float, default=0.7
-        Weight of the text graph against the image graph.
+    alpha : float, default=None
+        Setting `alpha` of the method; in GraphAdapter, the weight of a class's text feature
+        against the knowledge of the graphs. If None, the method's default, which is 0.9 in
+        GraphAdapter. The parameters from `beta` to `self_loop_weight` are settings of the
+        method, too. A method without a setting of that name refuses it.
 
-    bias : {"class", "shared", "none"}, default="class"
-        One trained bias per class, one shared by all classes, or none.
+    beta : float, default=None
+        In GraphAdapter, the weight of the text graph against the image graph, 0.7 by default.
 
-    groups : int, default=1
-        Number of sub-graphs that share the classes; 4 in the published code.
+    bias : {"class", "shared", "none"}, default=None
+        One trained bias per class ("class", the default of GraphAdapter), one shared by all
+        classes, or none.
+
+    groups : int, default=None
+        Number of sub-graphs that share the classes, 1 by default; 4 in the published code.
 
     k : int, default=None
         Number of neighbours per class in the graphs. If None, all classes.
 
-    activation : {"tanh", "gelu", "none"}, default="tanh"
-        Activation of the graph convolutions.
+    activation : {"tanh", "gelu", "none"}, default=None
+        Activation of the graph convolutions, "tanh" by default.
 
-    self_loop_weight : float, default=2.0
-        Weight of a node's connection to itself.
+    self_loop_weight : float, default=None
+        Weight of a node's connection to itself, 2.0 by default.
+
+    settings : dict, default=None
+        Further settings of the method, from name to value, such as `{"ridge": 3.0}` for
+        "proker". Settings that are given nowhere keep the method's defaults; unlike the
+        command line, :meth:`fit` selects none.
 
     logit_scale : float, default=100.0
         Factor of the cosine similarity in the logits.
 
     epochs : int, default=None
-        Passes over the training images. If None, 30, or more to make 100 steps.
+        Passes over the training images. If None, those of the method's recipe; GraphAdapter
+        has 30, or more to make 100 steps. A method that is not trained ignores the parameters
+        from `epochs` to `label_smoothing`.
 
-    lr : float, default=1e-3
-        Learning rate of Adam at the start of its cosine decay.
+    lr : float, default=None
+        Learning rate at the start of its cosine decay. If None, that of the method's recipe,
+        1e-3 in GraphAdapter.
 
-    batch_size : int, default=256
-        Images per training step.
+    batch_size : int, default=None
+        Images per training step. If None, that of the method's recipe, 256 in GraphAdapter.
 
-    temperature : float, default=2.0
-        Divisor of the logits in training.
+    temperature : float, default=None
+        Divisor of the logits in training. If None, that of the method's recipe, 2.0 in
+        GraphAdapter.
 
-    weight_decay : float, default=0.0
-        Decoupled weight decay.
+    weight_decay : float, default=None
+        Weight decay, decoupled with Adam. If None, that of the method's recipe, 0.0 in GraphAdapter.
 
     label_smoothing : float, default=0.0
         Label smoothing of the training loss.
@@ -84,10 +109,16 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         The class labels.
 
     class_weights_ : ndarray of shape (n_classes, n_features)
-        The adapted class features, of length one.
+        The weights of a linear method; in GraphAdapter, the adapted class features, of length
+        one. The logits are `logit_scale` times the product of weights and image features of
+        length one, plus `class_biases_`. Defined only when the method is linear.
 
-    adapter_ : GraphAdapter
-        The trained adapter.
+    class_biases_ : ndarray of shape (n_classes,)
+        The biases of a linear method; zero in a method without biases. Defined only when the
+        method is linear.
+
+    adapter_ : Adapter
+        The fitted method. It is in double precision unless the method is linear.
 
     n_features_in_ : int
         Number of features seen during :term:`fit`.
@@ -109,27 +140,34 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     >>> clf = GraphAdapterClassifier(random_state=0).fit(X, y, text_features=data.text.numpy())
     >>> clf.predict(X[:3])
     array([0, 0, 0])
+    >>> clf = GraphAdapterClassifier("proker", settings={"ridge": 0.3})
+    >>> clf.fit(X, y, text_features=data.text.numpy()).predict(X[:3])
+    array([0, 0, 0])
     """
 
     def __init__(
         self,
-        alpha: float = 0.9,
-        beta: float = 0.7,
-        bias: str = "class",
-        groups: int = 1,
+        method: str = "graph_adapter",
+        *,
+        alpha: float | None = None,
+        beta: float | None = None,
+        bias: str | None = None,
+        groups: int | None = None,
         k: int | None = None,
-        activation: str = "tanh",
-        self_loop_weight: float = 2.0,
+        activation: str | None = None,
+        self_loop_weight: float | None = None,
+        settings: Mapping[str, Any] | None = None,
         logit_scale: float = 100.0,
         epochs: int | None = None,
-        lr: float = 1e-3,
-        batch_size: int = 256,
-        temperature: float = 2.0,
-        weight_decay: float = 0.0,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        temperature: float | None = None,
+        weight_decay: float | None = None,
         label_smoothing: float = 0.0,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
+        self.method = method
         self.alpha = alpha
         self.beta = beta
         self.bias = bias
@@ -137,6 +175,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self.k = k
         self.activation = activation
         self.self_loop_weight = self_loop_weight
+        self.settings = settings
         self.logit_scale = logit_scale
         self.epochs = epochs
         self.lr = lr
@@ -153,7 +192,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         y: ArrayLike,
         text_features: ArrayLike | Mapping[Any, ArrayLike] | None = None,
     ) -> Self:
-        """Fit the adapter.
+        """Fit the method.
 
         Parameters
         ----------
@@ -173,6 +212,60 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self : object
             Fitted estimator.
         """
+        method = adapter_class(self.method)
+        settings = self._method_settings(method)
+        config = self._train_config()
+        task = self._task(X, y, text_features)
+        adapter = method.from_task(task, **settings)
+        train(adapter, task, config, progress=False)
+        self._keep(adapter.cpu())
+        if not np.isfinite(self._adapter_logits(task.support.x[:1, 0].double().numpy())).all():
+            raise ValueError(
+                f"The method {self.method} gives logits that are not finite with {settings} and "
+                f"logit_scale={task.logit_scale}: choose less extreme values."
+            )
+        return self
+
+    def _method_settings(self, method: type[Adapter]) -> dict[str, Any]:
+        """The settings of the method that are given."""
+        if not isinstance(self.settings, Mapping | None):
+            raise ValueError(
+                f"'settings' must be a dictionary from name to value (got {self.settings!r})."
+            )
+        further = self.settings or {}
+        by_parameter = {name: getattr(self, name) for name in SETTINGS}
+        by_parameter = {name: value for name, value in by_parameter.items() if value is not None}
+        twice = by_parameter.keys() & further.keys()
+        if twice:
+            raise ValueError(
+                f"{min(twice)!r} is given twice, as a parameter and in 'settings': leave one out."
+            )
+        settings = {name: _plain(value) for name, value in {**by_parameter, **further}.items()}
+        check_setting_names(self.method, method.Config, settings)
+        return settings
+
+    def _train_config(self) -> TrainConfig:
+        return TrainConfig(
+            epochs=_plain(self.epochs),
+            lr=_plain(self.lr),
+            batch_size=_plain(self.batch_size),
+            temperature=_plain(self.temperature),
+            weight_decay=_plain(self.weight_decay),
+            label_smoothing=_plain(self.label_smoothing),
+            seed=int(check_random_state(self.random_state).randint(2**31)),
+            device=self.device,
+        )
+
+    def _task(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike,
+        text_features: ArrayLike | Mapping[Any, ArrayLike] | None,
+    ) -> FewShotTask:
+        """The few-shot task, after all checks of the data."""
+        scale = _plain(self.logit_scale)
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < np.inf:
+            raise ValueError(f"'logit_scale' must be a positive number (got {self.logit_scale!r}).")
         samples, y = validate_data(self, X, y, dtype=np.float64)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
@@ -183,39 +276,28 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             text = class_prototypes(images, labels)
         else:
             text = torch.from_numpy(_unit_rows(self._text_of(text_features))).float()
-        task = FewShotTask(
+        return FewShotTask(
             tuple(str(label) for label in self.classes_),
             text,
             Features(images, labels),
-            logit_scale=self.logit_scale,
+            logit_scale=scale,
         )
-        self.adapter_ = GraphAdapter.from_task(
-            task,
-            alpha=self.alpha,
-            beta=self.beta,
-            bias=self.bias,
-            groups=self.groups,
-            k=self.k,
-            activation=self.activation,
-            self_loop_weight=self.self_loop_weight,
-        )
-        config = TrainConfig(
-            epochs=self.epochs,
-            lr=self.lr,
-            batch_size=self.batch_size,
-            temperature=self.temperature,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            seed=int(check_random_state(self.random_state).randint(2**31)),
-            device=self.device,
-        )
-        train(self.adapter_, task, config, progress=False)
-        self.adapter_.cpu()
+
+    def _keep(self, adapter: Adapter) -> None:
+        """Keeps what predictions need, in double precision: then the probabilities of a sample do
+        not depend on the other samples of the batch."""
+        for name in ("class_weights_", "class_biases_"):  # of an earlier fit of another method
+            self.__dict__.pop(name, None)
+        if not isinstance(adapter, LinearAdapter):
+            self.adapter_: Adapter = adapter.double()
+            return
+        self.adapter_ = adapter
         with torch.no_grad():
-            # In double precision, the probabilities of a sample do not depend on the other samples
-            # of the batch:
-            self.class_weights_ = _unit_rows(self.adapter_.class_weights().double().numpy())
-        return self
+            weights, biases = adapter.class_weights(), adapter.class_biases()
+        self.class_weights_ = _in_double_precision(weights)
+        self.class_biases_ = (
+            np.zeros(len(weights)) if biases is None else biases.detach().double().numpy()
+        )
 
     def _text_of(self, text_features: Any) -> NDArray[np.float64]:
         if isinstance(text_features, Mapping):
@@ -223,6 +305,10 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             if missing:
                 raise ValueError(f"'text_features' has no entry for the labels {missing[:5]}.")
             text_features = [text_features[label] for label in self.classes_]
+        if hasattr(text_features, "columns"):
+            _check_order(text_features, "columns", getattr(self, "feature_names_in_", ()))
+            if hasattr(text_features, "index"):
+                _check_order(text_features, "index", self.classes_)
         text: NDArray[np.float64] = check_array(
             text_features, dtype=np.float64, input_name="text_features"
         )
@@ -236,11 +322,16 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         check_is_fitted(self)
-        samples = validate_data(self, X, dtype=np.float64, reset=False)
-        logits: NDArray[np.float64] = self.logit_scale * (
-            _unit_rows(samples) @ self.class_weights_.T
-        )
-        return logits
+        return self._adapter_logits(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _adapter_logits(self, samples: NDArray[np.float64]) -> NDArray[np.float64]:
+        samples = _unit_rows(samples)
+        if isinstance(self.adapter_, LinearAdapter):
+            # The scale of the fit, as the parameter may have been changed since:
+            products = self.adapter_.logit_scale * (samples @ self.class_weights_.T)
+            logits: NDArray[np.float64] = products + self.class_biases_
+            return logits
+        return predict_logits(self.adapter_, torch.from_numpy(samples)).numpy()
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         """Logits of every class; with two classes, the second logit minus the first.
@@ -298,3 +389,26 @@ def _unit_rows(x: NDArray[np.float64]) -> NDArray[np.float64]:
     x = x / np.maximum(np.abs(x).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     rows: NDArray[np.float64] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return rows
+
+
+def _in_double_precision(weights: Tensor) -> NDArray[np.float64]:
+    """Class weights in double precision. A row that has length one in single precision gets it in
+    double precision."""
+    rows = weights.detach().double().numpy()
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(np.abs(length - 1) < UNIT_TOLERANCE, _unit_rows(rows), rows)
+
+
+def _check_order(text_features: Any, part: str, expected: Iterable[Any]) -> None:
+    """Checks that names of rows or columns, which a data frame has, are not in another order."""
+    names, expected = list(getattr(text_features, part)), list(expected)
+    if names != expected and set(names) == set(expected):
+        raise ValueError(
+            f"The {part} of 'text_features' must be in the order {', '.join(map(str, expected))} "
+            f"(got {', '.join(map(str, names))}): sort it."
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A Python number for a NumPy one, as grids of settings often hold."""
+    return value.item() if isinstance(value, np.generic) else value

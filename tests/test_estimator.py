@@ -1,15 +1,56 @@
 """The scikit-learn estimator: the conformance suite, and its own behaviour."""
 
+import copy
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
+import torch
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from pyg_graphadapter import GraphAdapterClassifier
+from pyg_graphadapter import FewShotClassifier, FewShotTask, GraphAdapterClassifier, TrainConfig
+from pyg_graphadapter.adapters import ADAPTERS, Adapter, AdapterConfig, LinearAdapter, adapter_class
+from pyg_graphadapter.graph import unit
+from pyg_graphadapter.settings import setting
 from pyg_graphadapter.testing import fake_features
+
+METHODS = [method for method in ADAPTERS if method != "coop"]
+LINEAR = [method for method in METHODS if issubclass(adapter_class(method), LinearAdapter)]
+FEW_EPOCHS = {"clap": 30, "clip_adapter": 50, "task_res": 50}  # instead of 100 to 300
+# A setting of each method, other than its default:
+SETTINGS = {
+    "graph_adapter": {"alpha": 0.6, "k": 3},
+    "zero_shot": {},
+    "linear_probe": {"strength": 10.0},
+    "clip_adapter": {"ratio": 0.6, "side": "both"},
+    "tip_adapter": {"alpha": 3.0, "beta": 5.5},
+    "tip_adapter_f": {"alpha": 3.0, "beta": 5.5},
+    "task_res": {"scale": 0.1},
+    "gda": {"alpha": 0.5},
+    "lp_pp": {},
+    "clap": {"constraint": "none"},
+    "proker": {"beta": 2.0, "ridge": 3.0},
+    "cross_modal": {"text_weight": 3.0},
+}
+
+
+def tolerance_of(method):
+    """The rounding of probabilities; the solver of the linear probe stops at a tolerance."""
+    return 1e-3 if method == "linear_probe" else 1e-5
+
+
+def estimator_of(method, **parameters):
+    epochs = FEW_EPOCHS.get(method)
+    return GraphAdapterClassifier(method, **{"epochs": epochs, "random_state": 0, **parameters})
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +65,9 @@ def data():
     )
 
 
-@parametrize_with_checks([GraphAdapterClassifier()])
+@parametrize_with_checks(
+    [GraphAdapterClassifier(method, epochs=FEW_EPOCHS.get(method)) for method in METHODS]
+)
 def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 
@@ -102,3 +145,232 @@ def test_huge_and_zero_rows_stay_finite(data):
     X[0] = 0
     probability = GraphAdapterClassifier(random_state=0).fit(X, y).predict_proba(X)
     assert np.isfinite(probability).all()
+
+
+# All methods ###########################################################################
+
+
+@pytest.mark.parametrize("settings_are_set", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_probabilities_are_those_of_the_method_trained_alone(data, method, settings_are_set):
+    X, y, text, X_test, _ = data
+    settings = SETTINGS[method] if settings_are_set else {}
+    training = {"epochs": 4, "batch_size": 8} if settings_are_set else {}
+    classifier = GraphAdapterClassifier(
+        method, settings=settings, random_state=3, logit_scale=10.0, device="cpu", **training
+    )
+    classifier.fit(X, y, text_features=text)
+    file = fake_features(num_classes=5, channels=16, shots=8, text_noise=0.5)
+    alone = FewShotClassifier.fit(
+        FewShotTask(file.class_names, file.text, file.train, logit_scale=10.0),
+        method=method,
+        config=TrainConfig(
+            seed=int(np.random.RandomState(3).randint(2**31)), device="cpu", **training
+        ),
+        select=False,
+        progress=False,
+        **settings,
+    )
+    expected = alone.predict_proba(torch.from_numpy(X_test))
+    np.testing.assert_allclose(
+        classifier.predict_proba(X_test), expected, atol=tolerance_of(method)
+    )
+    assert classifier.adapter_.settings() == alone.adapter.settings()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_setting_changes_the_method(data, method):
+    X, y, text, X_test, _ = data
+    if not SETTINGS[method]:
+        pytest.skip("The method has no settings.")
+    default, changed = (
+        estimator_of(method, epochs=2, logit_scale=10.0, settings=settings)
+        for settings in (None, SETTINGS[method])
+    )
+    default.fit(X, y, text_features=text)
+    changed.fit(X, y, text_features=text)
+    assert np.abs(default.predict_proba(X_test) - changed.predict_proba(X_test)).max() > 1e-4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_linear_methods_alone_have_weights_and_biases(data, method):
+    X, y, text, X_test, _ = data
+    classifier = estimator_of(method, epochs=2).fit(X, y, text_features=text)
+    assert hasattr(classifier, "class_weights_") == (method in LINEAR)
+    if method in LINEAR:
+        logits = 100.0 * X_test @ classifier.class_weights_.T + classifier.class_biases_
+        np.testing.assert_allclose(classifier.decision_function(X_test), logits, atol=1e-4)
+        has_biases = classifier.adapter_.class_biases() is not None
+        assert classifier.class_biases_.any() == has_biases
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("texts_are_given", [False, True])
+def test_hard_data(data, method, texts_are_given):
+    """One shot, two classes and one, unbalanced classes, zero and equal rows, extreme scales."""
+    X, y, text, X_test, _ = data
+    first = np.unique(y, return_index=True)[1]
+    zero, scale = X.copy(), 10.0 ** np.linspace(-200, 200, len(X))[:, None]
+    zero[::4] = 0
+    unbalanced = np.union1d(np.flatnonzero(y == 0), first)
+    cases = {
+        "one shot": (X[first], y[first]),
+        "two classes of one shot": (X[first[:2]], y[first[:2]]),
+        "one class": (X[y == 3], y[y == 3]),
+        "unbalanced": (X[unbalanced], y[unbalanced]),
+        "zero rows": (zero, y),
+        "zero rows alone": (np.zeros_like(X), y),
+        "equal rows": (np.broadcast_to(X[:1], X.shape), y),
+        "opposite rows": (np.concatenate([X[first], -X[first]]), np.tile(y[first], 2)),
+        "scales": (X.astype(float) * scale, y),
+    }
+    for name, (rows, labels) in cases.items():
+        texts = dict(enumerate(text)) if texts_are_given else None
+        classifier = estimator_of(method, epochs=2).fit(rows, labels, text_features=texts)
+        probability = classifier.predict_proba(X_test)
+        assert probability.shape == (len(X_test), len(np.unique(labels))), name
+        assert np.isfinite(probability).all(), name
+        np.testing.assert_allclose(probability.sum(axis=1), 1, err_msg=name)
+        alone = np.concatenate([classifier.predict_proba(row[None]) for row in X_test[:5]])
+        np.testing.assert_allclose(probability[:5], alone, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_neither_scale_nor_type_nor_order_nor_names_of_labels_matter(data, method):
+    X, y, text, X_test, _ = data
+    scale = 10.0 ** np.random.default_rng(0).integers(-30, 30, (len(X), 1))
+    order = np.random.default_rng(0).permutation(len(X))
+    names = np.array(["e", "d", "c", "b", "a"])  # their order is that of the labels, reversed
+    columns = [f"feature {i}" for i in range(X.shape[1])]
+    expected = estimator_of(method).fit(X, y, text_features=text).predict_proba(X_test)
+
+    def probability(*data, tests=X_test):
+        return estimator_of(method).fit(*data).predict_proba(tests)
+
+    for result in (
+        probability(X.astype(float) * scale, y, text),
+        probability(X[order], y[order], text),
+        probability(X, names[y], dict(zip(names, text, strict=True)))[:, ::-1],
+        probability(X, names[y], text[::-1])[:, ::-1],
+        probability(
+            pd.DataFrame(X, columns=columns),
+            pd.Series(y),
+            pd.DataFrame(text, columns=columns),
+            tests=pd.DataFrame(X_test, columns=columns),
+        ),
+    ):
+        # The solver of the linear probe stops at a tolerance:
+        np.testing.assert_allclose(
+            result, expected, atol=1e-3 if method == "linear_probe" else 1e-5
+        )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_copies_predict_the_same(data, method):
+    X, y, _, X_test, _ = data
+    classifier = estimator_of(method, epochs=2, settings=SETTINGS[method]).fit(X, y)
+    expected = classifier.predict_proba(X_test)
+    for same in (
+        pickle.loads(pickle.dumps(classifier)),
+        copy.deepcopy(classifier),
+        clone(classifier).fit(X, y),
+    ):
+        np.testing.assert_array_equal(same.predict_proba(X_test), expected)
+
+
+def test_grid_search_over_methods_and_settings(data):
+    X, y, text, X_test, y_test = data
+    grid = [
+        {"method": ["graph_adapter", "gda"], "alpha": np.array([0.01, 0.9])},
+        {"method": ["proker"], "settings": [{"ridge": 0.3}, {"ridge": 3.0}]},
+        {"method": ["task_res"], "epochs": np.arange(1, 3)},
+    ]
+    with sklearn.config_context(enable_metadata_routing=True):
+        classifier = GraphAdapterClassifier(random_state=0).set_fit_request(text_features=True)
+        search = GridSearchCV(classifier, grid, cv=2, error_score="raise")
+        search.fit(X, y, text_features=text)
+    assert len(search.cv_results_["params"]) == 8
+    assert search.score(X_test, y_test) > 0.8
+
+
+def test_another_fit_forgets_the_first(data):
+    X, y, text, X_test, _ = data
+    classifier = GraphAdapterClassifier("gda").fit(X, y, text_features=text)
+    expected = classifier.predict_proba(X_test)
+    classifier.set_params(logit_scale=1.0)  # takes effect in the next fit
+    np.testing.assert_array_equal(classifier.predict_proba(X_test), expected)
+    classifier.set_params(method="proker", logit_scale=100.0).fit(X, y, text_features=text)
+    assert not hasattr(classifier, "class_weights_")
+    assert not hasattr(classifier, "class_biases_")
+    alone = GraphAdapterClassifier("proker").fit(X, y, text_features=text)
+    np.testing.assert_array_equal(classifier.predict_proba(X_test), alone.predict_proba(X_test))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"method": "coop"}, "CoOp learns prompts .* not features alone"),
+        ({"method": "nope"}, "Unknown method 'nope'. Choose from graph_adapter, "),
+        ({"method": "proker", "alpha": 1.0}, "proker has no setting 'alpha'. .* beta, ridge"),
+        ({"method": "zero_shot", "k": 3}, "zero_shot has no setting 'k'. It has none"),
+        ({"settings": {"ridge": 1.0}}, "graph_adapter has no setting 'ridge'. Choose from alpha"),
+        ({"settings": {"alpha": 0.5}, "alpha": 0.5}, "'alpha' is given twice"),
+        ({"settings": [0.5]}, r"'settings' must be a dictionary .*\[0.5\]"),
+        ({"alpha": 2.0}, "'alpha' must be between 0 and 1"),
+        ({"settings": {"alpha": None}}, "'alpha' must be a number"),
+        ({"method": "clap", "settings": {"constraint": "x"}}, "Unknown 'constraint'"),
+        ({"lr": -1.0}, "'lr' must be at least 0"),
+        ({"logit_scale": 0.0}, "'logit_scale' must be a positive number"),
+        ({"logit_scale": np.nan}, "'logit_scale' must be a positive number"),
+        ({"method": "tip_adapter", "alpha": 1e308}, "tip_adapter gives logits that are not finite"),
+    ],
+)
+def test_parameters_that_are_refused(data, parameters, message):
+    X, y, text, _, _ = data
+    with pytest.raises(ValueError, match=message):
+        GraphAdapterClassifier(**parameters).fit(X, y, text_features=text)
+
+
+def test_texts_of_a_data_frame_in_another_order_are_refused(data):
+    X, y, text, _, _ = data
+    names = np.array(["e", "a", "d", "b", "c"])
+    with pytest.raises(
+        ValueError, match=r"index .* in the order a, b, c, d, e .got e, a, d, b, c."
+    ):
+        GraphAdapterClassifier().fit(X, names[y], pd.DataFrame(text, index=names))
+    X = pd.DataFrame(X, columns=[f"f{i}" for i in range(16)])
+    with pytest.raises(ValueError, match=r"columns .* in the order f0, f1"):
+        GraphAdapterClassifier().fit(X, y, pd.DataFrame(text, columns=X.columns[::-1]))
+
+
+@dataclass(frozen=True)
+class SharpConfig(AdapterConfig):
+    sharpness: float = setting(1.0, "the exponent", low=0)
+
+
+class Sharp(Adapter):
+    """A method of another package, which is not linear."""
+
+    Config: ClassVar[type[AdapterConfig]] = SharpConfig
+    recipe: ClassVar[Mapping] = {"epochs": 5, "lr": 0.1}
+
+    def __init__(self, text, logit_scale=100.0, **settings):
+        super().__init__(text, logit_scale, **settings)
+        self.shift = torch.nn.Parameter(torch.zeros(text.size(1)).to(self.text))
+
+    def forward(self, x):
+        cosine = unit(unit(x) + self.shift) @ self.text.t()
+        return self.logit_scale * cosine.sign() * cosine.abs() ** self.config.sharpness
+
+
+def test_a_method_of_another_package(data, monkeypatch):
+    X, y, text, X_test, y_test = data
+    monkeypatch.setattr("pyg_graphadapter.estimator.adapter_class", {"sharp": Sharp}.get)
+    classifier = GraphAdapterClassifier("sharp", settings={"sharpness": 2.0}, random_state=0)
+    assert classifier.fit(X, y, text_features=text).score(X_test, y_test) > 0.7
+    assert classifier.adapter_.settings() == {"sharpness": 2.0}
+    assert classifier.adapter_.shift.any()
+    alone = np.concatenate([classifier.predict_proba(row[None]) for row in X_test])
+    np.testing.assert_allclose(classifier.predict_proba(X_test), alone, atol=1e-12)
+    with pytest.raises(ValueError, match=r"sharp has no setting 'alpha'. Choose from sharpness."):
+        clone(classifier).set_params(alpha=1.0).fit(X, y)
