@@ -92,7 +92,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         GraphAdapter.
 
     weight_decay : float, default=None
-        Weight decay, decoupled with Adam. If None, that of the method's recipe, 0.0 in GraphAdapter.
+        Weight decay, decoupled with Adam. If None, that of the method's recipe, 0.0 in
+        GraphAdapter.
 
     label_smoothing : float, default=0.0
         Label smoothing of the training loss.

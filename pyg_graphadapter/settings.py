@@ -44,6 +44,8 @@ def check_settings(config: Any) -> None:
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"at least {low}" if high is None else f"between {low} and {high}"
             raise ValueError(f"{name!r} must be {bounds} (got {value}).")
+        if isinstance(value, float) and "float" not in str(field_.type):
+            raise ValueError(f"{name!r} must be a whole number (got {value!r}).")
 
 
 def check_setting_names(method: str, config: Any, names: Iterable[str]) -> None:

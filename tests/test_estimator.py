@@ -319,6 +319,8 @@ def test_another_fit_forgets_the_first(data):
         ({"alpha": 2.0}, "'alpha' must be between 0 and 1"),
         ({"settings": {"alpha": None}}, "'alpha' must be a number"),
         ({"method": "clap", "settings": {"constraint": "x"}}, "Unknown 'constraint'"),
+        ({"k": 1.5}, "'k' must be a whole number"),
+        ({"epochs": np.float64(2.0)}, "'epochs' must be a whole number"),
         ({"lr": -1.0}, "'lr' must be at least 0"),
         ({"logit_scale": 0.0}, "'logit_scale' must be a positive number"),
         ({"logit_scale": np.nan}, "'logit_scale' must be a positive number"),

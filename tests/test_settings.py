@@ -46,6 +46,8 @@ def test_values_within_the_bounds_are_kept(settings):
         ({"rate": math.inf}, r"'rate' must be between 0 and 1 \(got inf\)"),
         ({"count": 0}, r"'count' must be at least 1 \(got 0\)"),
         ({"count": math.nan}, r"'count' must be at least 1 \(got nan\)"),
+        ({"count": 1.5}, r"'count' must be a whole number \(got 1.5\)"),
+        ({"limit": 2.0}, r"'limit' must be a whole number \(got 2.0\)"),
         ({"limit": 0}, r"'limit' must be at least 1 \(got 0\)"),
         ({"kind": "c"}, r"Unknown 'kind': 'c'. Choose from a, b\."),
         ({"kind": None}, r"Unknown 'kind': None. Choose from a, b\."),
