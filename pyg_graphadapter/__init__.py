@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from pyg_graphadapter.training.engine import train
     from pyg_graphadapter.training.evaluation import evaluate
     from pyg_graphadapter.training.selection import select
+    from pyg_graphadapter.transforms import DualKnowledgeGraph, KnowledgeGraph
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DualKnowledgeConv",
+    "DualKnowledgeGraph",
     "Encoder",
     "EncodingConfig",
     "EvaluationTask",
@@ -40,6 +42,7 @@ __all__ = [
     "GraphAdapter",
     "GraphAdapterClassifier",
     "KnowledgeConv",
+    "KnowledgeGraph",
     "TrainConfig",
     "ZeroShot",
     "class_prototypes",
@@ -58,6 +61,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "DualKnowledgeConv": "nn",
+        "DualKnowledgeGraph": "transforms",
         "Encoder": "encoding.encoder",
         "EncodingConfig": "encoding.config",
         "EvaluationTask": "task",
@@ -68,6 +72,7 @@ __getattr__, __dir__ = lazy_names(
         "GraphAdapter": "adapters",
         "GraphAdapterClassifier": "estimator",
         "KnowledgeConv": "nn",
+        "KnowledgeGraph": "transforms",
         "TrainConfig": "training.config",
         "ZeroShot": "adapters",
         "class_prototypes": "graph",

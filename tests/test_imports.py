@@ -24,7 +24,7 @@ ORDER = (
     ("lazy", "settings", "storage", "builtin", "device", "hub", "parallel"),
     ("report",),
     ("graph",),
-    ("nn", "features"),
+    ("nn", "transforms", "features"),
     ("data", "feature_file"),
     ("task",),
     ("adapters", "encoding"),
