@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         weighted_degree,
     )
     from pyg_graphadapter.nn import DualKnowledgeConv, KnowledgeConv
+    from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
     from pyg_graphadapter.task import EvaluationTask, FewShotTask
     from pyg_graphadapter.training.config import TrainConfig
     from pyg_graphadapter.training.engine import train
@@ -47,6 +48,7 @@ __all__ = [
     "ZeroShot",
     "class_prototypes",
     "cosine_edges",
+    "draw_knowledge_graph",
     "dual_knowledge_graph",
     "evaluate",
     "knowledge_graph",
@@ -77,6 +79,7 @@ __getattr__, __dir__ = lazy_names(
         "ZeroShot": "adapters",
         "class_prototypes": "graph",
         "cosine_edges": "graph",
+        "draw_knowledge_graph": "report.knowledge_graph",
         "dual_knowledge_graph": "graph",
         "evaluate": "training.evaluation",
         "knowledge_graph": "graph",
