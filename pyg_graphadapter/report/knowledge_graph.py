@@ -40,6 +40,7 @@ LAYOUTS = (8, 32)  # of many and of few classes, of which the best one is taken
 GRAVITY = 0.03  # holds parts together that no edge connects
 POINTS_PER_INCH = 72
 GAP, MARGIN, HEAD, FOOT = 7.0, 10.0, 24.0, 22.0  # in points
+LEAST_WIDTH = 350.0  # of a panel, in points, so that its note has room
 
 
 def strongest_edges(
@@ -189,7 +190,7 @@ def _panels_of(graph: Any) -> Mapping[str, Any]:
     panels = {}
     for side, _, target in graph.edge_types:
         if side == target:
-            panels[f"{side} sub-graph"] = _Side(graph[side].num_nodes, **graph[side, side])
+            panels[side] = _Side(graph[side].num_nodes, **graph[side, side])
     return panels
 
 
@@ -236,7 +237,7 @@ def _lay_out(figure: "Figure", title: str, edges: list[Edge], total: int) -> _Pa
 
     names = sorted({name for a, b, _ in edges for name in (a, b)})
     if not names:
-        return _Panel(title, total, edges, names, np.zeros((0, 2)), (200.0, 40.0))
+        return _Panel(title, total, edges, names, np.zeros((0, 2)), (LEAST_WIDTH, 40.0))
     position = {name: i for i, name in enumerate(names)}
     ends = np.array([[position[a], position[b]] for a, b, _ in edges])  # [E, 2]
     size = _sizes(figure, names) + GAP  # [n, 2]
@@ -246,8 +247,9 @@ def _lay_out(figure: "Figure", title: str, edges: list[Edge], total: int) -> _Pa
         key=lambda centre: _clutter(centre, size, ends),
     )
     low, high = (best - size / 2).min(axis=0), (best + size / 2).max(axis=0)
-    width, height = high - low + 2 * MARGIN
-    return _Panel(title, total, edges, names, best - low + MARGIN, (float(width), float(height)))
+    width, height = np.maximum(high - low + 2 * MARGIN, (LEAST_WIDTH, 0.0))
+    corner = (np.array([width, height]) - low - high) / 2
+    return _Panel(title, total, edges, names, best + corner, (float(width), float(height)))
 
 
 def _sizes(figure: "Figure", names: Sequence[str]) -> "np.ndarray[Any, Any]":

@@ -161,7 +161,7 @@ def test_lines_end_at_their_names():
 def test_both_sub_graphs_are_panels():
     data = dual_knowledge_graph(torch.rand(8, 4), torch.rand(8, 4), torch.rand(2, 4))
     figure = draw_knowledge_graph(data, names(8), title="drawings")
-    assert [axes.get_title() for axes in figure.axes] == ["text sub-graph", "image sub-graph"]
+    assert [axes.get_title() for axes in figure.axes] == ["text", "image"]
     assert figure.get_suptitle() == "drawings"
     left, right = figure.axes
     assert left.get_position().x1 <= right.get_position().x0 + 1e-9
