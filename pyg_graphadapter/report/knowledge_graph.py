@@ -9,10 +9,10 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
+from pyg_graphadapter.report.layout import best_layout
 from pyg_graphadapter.settings import unknown
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ BOX = f"round,pad={PADDING}"
 NAME_WIDTH = 16  # characters in a line
 NAME_LINES = 3
 LAYOUTS = (8, 32)  # of many and of few classes, of which the best one is taken
-GRAVITY = 0.03  # holds parts together that no edge connects
 POINTS_PER_INCH = 72
 GAP, MARGIN, HEAD, FOOT = 7.0, 10.0, 24.0, 22.0  # in points
 LEAST_WIDTH = 350.0  # of a panel, in points, so that its note has room
@@ -232,7 +231,7 @@ class _Panel:
 
 
 def _lay_out(figure: "Figure", title: str, edges: list[Edge], total: int) -> _Panel:
-    """The best of several layouts: the one in which the fewest edges run below a name or cross."""
+    """Gives every name its place."""
     import numpy as np
 
     names = sorted({name for a, b, _ in edges for name in (a, b)})
@@ -241,11 +240,7 @@ def _lay_out(figure: "Figure", title: str, edges: list[Edge], total: int) -> _Pa
     position = {name: i for i, name in enumerate(names)}
     ends = np.array([[position[a], position[b]] for a, b, _ in edges])  # [E, 2]
     size = _sizes(figure, names) + GAP  # [n, 2]
-    layouts = LAYOUTS[len(names) <= FEW_CLASSES]
-    best = min(
-        (_spread(_spring(len(names), ends, seed), size) for seed in range(layouts)),
-        key=lambda centre: _clutter(centre, size, ends),
-    )
+    best = best_layout(size, ends, LAYOUTS[len(names) <= FEW_CLASSES])
     low, high = (best - size / 2).min(axis=0), (best + size / 2).max(axis=0)
     width, height = np.maximum(high - low + 2 * MARGIN, (LEAST_WIDTH, 0.0))
     corner = (np.array([width, height]) - low - high) / 2
@@ -281,71 +276,6 @@ def _name(where: "Figure | Axes", x: float, y: float, name: str) -> "Text":
         zorder=3,
         bbox={"boxstyle": BOX, "facecolor": "white", "edgecolor": "0.75", "lw": 0.6},
     )
-
-
-def _spring(num_nodes: int, ends: "np.ndarray[Any, Any]", seed: int) -> "np.ndarray[Any, Any]":
-    """Positions ``[n, 2]`` by springs along the edges."""
-    import networkx
-    import numpy as np
-
-    graph = networkx.Graph()
-    graph.add_nodes_from(range(num_nodes))
-    graph.add_weighted_edges_from((i, j, GRAVITY) for i, j in combinations(range(num_nodes), 2))
-    graph.add_weighted_edges_from((i, j, 1.0) for i, j in ends.tolist())
-    layout: dict[int, Any] = networkx.spring_layout(graph, seed=seed, iterations=150)
-    return np.array([layout[i] for i in range(num_nodes)])
-
-
-def _spread(
-    position: "np.ndarray[Any, Any]", size: "np.ndarray[Any, Any]"
-) -> "np.ndarray[Any, Any]":
-    """Positions in points, at which boxes of these sizes ``[n, 2]`` do not overlap."""
-    import numpy as np
-
-    area = 3.5 * size.prod(axis=1).sum()
-    extent = np.ptp(position, axis=0).clip(min=1e-9)
-    stretch = np.sqrt(area * np.array([1.6, 1 / 1.6]))
-    centre: np.ndarray[Any, Any] = (position - position.min(axis=0)) / extent * stretch
-    needed = (size[:, None] + size[None]) / 2  # [n, n, 2]
-    for _ in range(1000):
-        offset = centre[:, None] - centre[None]  # [n, n, 2]
-        overlap = (needed - np.abs(offset)).clip(min=0)
-        apart = overlap.min(axis=2) <= 1e-6
-        np.fill_diagonal(apart, val=True)
-        if apart.all():
-            break
-        along_x = overlap[..., 0] < overlap[..., 1]  # the shorter way
-        way = np.stack([along_x, ~along_x], axis=2) & ~apart[..., None]
-        # Of two that lie on the same spot, the first goes to the right:
-        sign = np.where(
-            offset != 0, np.sign(offset), np.triu(np.ones(apart.shape))[..., None] - 0.5
-        )
-        centre += (0.26 * way * sign * (overlap + 0.1)).sum(axis=1)
-    return centre
-
-
-def _clutter(
-    centre: "np.ndarray[Any, Any]", size: "np.ndarray[Any, Any]", ends: "np.ndarray[Any, Any]"
-) -> float:
-    """How hard a layout is to read: edges below names that they do not belong to count five times,
-    crossings once, and the area and the length of the edges decide between equals."""
-    import numpy as np
-
-    start, end = centre[ends[:, 0]], centre[ends[:, 1]]  # [E, 2]
-    steps = np.linspace(0, 1, 33)[:, None, None]
-    points = start + steps * (end - start)  # [33, E, 2]
-    inside = (np.abs(points[:, :, None] - centre) < size / 2).all(axis=3).any(axis=0)  # [E, n]
-    inside[np.arange(len(ends))[:, None], ends] = False
-
-    def side(a: Any, b: Any, c: Any) -> Any:
-        u, v = b - a, c - a
-        return np.sign(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])
-
-    a, b, c, d = start[:, None], end[:, None], start[None], end[None]
-    crosses = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
-    diagonal = np.hypot(*np.ptp(centre, axis=0))
-    length = np.hypot(*(end - start).T).mean() / max(diagonal, 1e-9)
-    return float(5 * inside.sum() + crosses.sum() / 2 + length)
 
 
 def _draw(figure: "Figure", panels: Sequence[_Panel], title: str) -> None:
