@@ -3,9 +3,12 @@
 Command:  python examples/explain.py
 Time:     half a minute
 Output:   class 'bird'
-          +0.0674  text   self-loop 'bird'
+          +0.0706  text   self-loop 'bird'
           +0.0628  text   bias 'bird'
-          +0.0415  image  self-loop 'bird'
+          +0.0420  image  self-loop 'bird'
+          +0.0353  text   own text 'bird'
+          +0.0269  image  bias 'bird'
+          +0.0011  text   neighbour 'insect'
           …
 """
 

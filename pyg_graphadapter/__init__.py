@@ -20,16 +20,19 @@ if TYPE_CHECKING:
         weighted_degree,
     )
     from pyg_graphadapter.nn import DualKnowledgeConv, KnowledgeConv
+    from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
     from pyg_graphadapter.task import EvaluationTask, FewShotTask
     from pyg_graphadapter.training.config import TrainConfig
     from pyg_graphadapter.training.engine import train
     from pyg_graphadapter.training.evaluation import evaluate
     from pyg_graphadapter.training.selection import select
+    from pyg_graphadapter.transforms import DualKnowledgeGraph, KnowledgeGraph
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DualKnowledgeConv",
+    "DualKnowledgeGraph",
     "Encoder",
     "EncodingConfig",
     "EvaluationTask",
@@ -40,10 +43,12 @@ __all__ = [
     "GraphAdapter",
     "GraphAdapterClassifier",
     "KnowledgeConv",
+    "KnowledgeGraph",
     "TrainConfig",
     "ZeroShot",
     "class_prototypes",
     "cosine_edges",
+    "draw_knowledge_graph",
     "dual_knowledge_graph",
     "evaluate",
     "knowledge_graph",
@@ -58,6 +63,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "DualKnowledgeConv": "nn",
+        "DualKnowledgeGraph": "transforms",
         "Encoder": "encoding.encoder",
         "EncodingConfig": "encoding.config",
         "EvaluationTask": "task",
@@ -68,10 +74,12 @@ __getattr__, __dir__ = lazy_names(
         "GraphAdapter": "adapters",
         "GraphAdapterClassifier": "estimator",
         "KnowledgeConv": "nn",
+        "KnowledgeGraph": "transforms",
         "TrainConfig": "training.config",
         "ZeroShot": "adapters",
         "class_prototypes": "graph",
         "cosine_edges": "graph",
+        "draw_knowledge_graph": "report.knowledge_graph",
         "dual_knowledge_graph": "graph",
         "evaluate": "training.evaluation",
         "knowledge_graph": "graph",

@@ -13,7 +13,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pyg_graphadapter.features import Features, check_fits, check_text, num_base_classes, rows_of
+from pyg_graphadapter.features import (
+    Features,
+    check_fits,
+    check_text,
+    counted,
+    num_base_classes,
+    rows_of,
+)
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import write_atomic
 
@@ -54,6 +61,11 @@ class FeatureFile:
 
     Raises:
         ValueError: If the parts do not fit together.
+
+    Example:
+        >>> train = Features(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        >>> FeatureFile(text=torch.ones(2, 4), class_names=("cat", "dog"), train=train)
+        FeatureFile(2 classes, 4 wide, train: 4 images, 1 view)
     """
 
     text: Tensor
@@ -144,6 +156,15 @@ class FeatureFile:
         num_classes = len(self.class_names)
         num_base = num_base_classes(num_classes)
         return self._classes(0, num_base), self._classes(num_base, num_classes)
+
+    def __repr__(self) -> str:
+        parts = [counted(len(self.class_names), "class"), f"{self.text.size(1)} wide"]
+        for split in SPLITS:
+            features = getattr(self, split)
+            if features is not None:
+                images, views = features.x.shape[:2]
+                parts.append(f"{split}: {counted(images, 'image')}, {counted(views, 'view')}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def _classes(self, start: int, stop: int) -> "FeatureFile":
         def images(features: Features) -> Features:

@@ -1,19 +1,28 @@
 """Image features with their labels, the draw of few shots, and checks of shapes."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, overload
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from pyg_graphadapter.graph import unit
 
 MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
+Several: TypeAlias = slice | Tensor | Sequence[int]  # what selects several images
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(Dataset[tuple[Tensor, Tensor]]):
     r"""Image features of a frozen encoder with their labels, with one or more views per image.
+
+    It is a data set of PyTorch: :obj:`features[i]` is the pair of the views :math:`(V, D)` and the
+    label of image :obj:`i`, so that :class:`~torch.utils.data.DataLoader` gives batches of
+    :math:`(B, V, D)` and :math:`(B)`. As in PyG's data sets, a slice, a mask, or several indices
+    select a smaller :class:`Features`.
 
     Args:
         x (torch.Tensor): The features; a matrix becomes one view per image.
@@ -29,8 +38,13 @@ class Features:
     Example:
         >>> import torch
         >>> features = Features(torch.eye(4), torch.tensor([0, 0, 1, 1]))
-        >>> features.x.shape
-        torch.Size([4, 1, 4])
+        >>> features
+        Features(4 images, 1 view, 4 wide, 2 classes)
+        >>> x, y = features[-1]
+        >>> x, y
+        (tensor([[0., 0., 0., 1.]]), tensor(1))
+        >>> features[:3]
+        Features(3 images, 1 view, 4 wide, 2 classes)
         >>> features.select(features.draw(shots=1, seed=0)).y
         tensor([0, 1])
     """
@@ -64,6 +78,23 @@ class Features:
 
     def __len__(self) -> int:
         return self.x.size(0)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def __getitem__(self, index: Several) -> "Features": ...
+
+    def __getitem__(self, index: int | Several) -> "tuple[Tensor, Tensor] | Features":
+        if isinstance(index, slice):
+            return Features(self.x[index], self.y[index])
+        several = torch.as_tensor(index)
+        if several.dim() > 0:
+            return self.select(several if several.numel() else several.long())
+        i = operator.index(index)  # type: ignore[arg-type]  # it is a single number
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"There is no image {i}: the features are of {len(self)} images.")
+        return self.x[i], self.y[i]
 
     @property
     def num_channels(self) -> int:
@@ -106,6 +137,11 @@ class Features:
             ValueError: If a class has fewer images than :obj:`shots`, naming it.
         """
         return draw_shots(self.y, shots, seed, num_classes, class_names, allow_fewer=allow_fewer)
+
+    def __repr__(self) -> str:
+        images, views = counted(len(self), "image"), counted(self.x.size(1), "view")
+        classes = counted(len(torch.unique(self.y)), "class")
+        return f"{type(self).__name__}({images}, {views}, {self.num_channels} wide, {classes})"
 
 
 def draw_shots(
@@ -193,6 +229,12 @@ def check_fits(features: Features, text: Tensor, name: str) -> None:
             f"Labels must lie in [0, {text.size(0)}), one per class (got {int(features.y.max())} "
             f"with '{name}')."
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 class``, ``1,000 classes``."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def rows_of(mask: Tensor) -> str:

@@ -195,3 +195,10 @@ def test_the_real_file_is_read(shared_data):
     assert file.test.x.shape == (3000, 1, 512)
     assert len(file.class_names) == 1000
     assert json.dumps(file.class_names[0])
+
+
+def test_repr():
+    data = fake_features(num_classes=3, channels=8, shots=2, tests=1, views=4)
+    assert repr(data) == (
+        "FeatureFile(3 classes, 8 wide, train: 6 images, 4 views, test: 3 images, 1 view)"
+    )

@@ -24,7 +24,7 @@ ORDER = (
     ("lazy", "settings", "storage", "builtin", "device", "hub", "parallel"),
     ("report",),
     ("graph",),
-    ("nn", "features"),
+    ("nn", "transforms", "features"),
     ("data", "feature_file"),
     ("task",),
     ("adapters", "encoding"),
@@ -178,7 +178,7 @@ def test_help_and_usage_errors_load_nothing_heavy(arguments):
 
 def test_a_report_loads_matplotlib_alone(features, tmp_path):
     results = tmp_path / "results"
-    options = ("--shots", "1,2", "--seeds", "1,2", "--methods", "zero_shot,gda")
+    options = ("--shots", "1,2", "--seeds", "1,2", "--methods", "zero_shot,graph_adapter")
     subprocess.run(
         [sys.executable, "-m", "pyg_graphadapter", "compare", features, *options, "--out", results],
         check=True,
@@ -186,7 +186,7 @@ def test_a_report_loads_matplotlib_alone(features, tmp_path):
         timeout=300,
     )
     loaded = packages(loaded_by_command("report", results, "--out", tmp_path / "report"))
-    assert (tmp_path / "report" / "report.html").exists()
+    assert "Knowledge graphs of" in (tmp_path / "report" / "report.html").read_text()
     assert loaded & set(HEAVY) == {"matplotlib"}
 
 

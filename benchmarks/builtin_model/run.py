@@ -23,7 +23,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from pyg_graphadapter import Encoder, EncodingConfig, TrainConfig
+from pyg_graphadapter import Encoder, EncodingConfig, TrainConfig, draw_knowledge_graph
 from pyg_graphadapter.adapters import ADAPTERS
 from pyg_graphadapter.data import few_shot, load_images
 from pyg_graphadapter.demo import SEEDS, SHOTS, TEMPLATES
@@ -158,6 +158,9 @@ def main() -> None:
         drawings = [read_result(path) for path in sorted((RESULTS / "drawings/default").iterdir())]
         rows = sorted(summarize(drawings), key=lambda row: (row.method, row.shots))
         accuracy_curve(rows, HERE / "figure.png", "the built-in drawings, 15 classes")
+        recorded = [each for each in drawings if "knowledge_graphs" in each]
+        most_shots = max(recorded, key=lambda each: (each["shots"], -each["seed"]))
+        draw_knowledge_graph(most_shots["knowledge_graphs"], path=HERE / "knowledge_graphs.png")
         return
     data = {"drawings": load_images("builtin")}
     data["cifar10_mini"] = load_images(arguments.images / "cifar10_mini")

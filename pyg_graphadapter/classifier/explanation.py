@@ -15,9 +15,13 @@ linear. Hence an adapted class feature, before it is normalised, is exactly
 .. math::
     \mathbf{t}^{*}_c = \alpha \, \mathbf{t}_c + \sum_i \mathbf{m}_i
 
-with one part :math:`\mathbf{m}_i` a neighbour, self-loop and bias of either side; and the component
-of :math:`\mathbf{t}^{*}_c` along any direction is a sum of contributions. With several sub-graphs
-(:obj:`groups`) a neighbour is in one of them; the contributions of self-loops and biases add up.
+with one part :math:`\mathbf{m}_i` per neighbour, own node, self-loop and bias of either side; and
+the component of :math:`\mathbf{t}^{*}_c` along any direction is a sum of contributions. With
+several sub-graphs (:obj:`groups`) a node is in one of them; the contributions of self-loops and
+biases add up.
+
+The class is itself a node of both sub-graphs: its text feature on one side, its prototype on the
+other. These nodes are no neighbours. Their parts are called ``own text`` and ``own prototype``.
 
 In a complete graph of many classes every one of them contributes a little; a GraphAdapter with few
 neighbours (:obj:`k`) has explanations that are short.
@@ -41,6 +45,7 @@ from pyg_graphadapter.graph import (
 from pyg_graphadapter.nn import KnowledgeConv
 
 NEIGHBOUR, SELF_LOOP, BIAS, ZERO_SHOT = "neighbour", "self-loop", "bias", "zero-shot"
+OWN_NODE = {"text": "own text", "image": "own prototype"}
 SINE, LOGIT = "sine of the angle turned", "logit"
 
 
@@ -50,9 +55,11 @@ class Contribution:
 
     Args:
         source (str): The side that it comes through, ``text`` or ``image``.
-        kind (str): ``neighbour`` (a node of the sub-graph; the class is a neighbour of its own),
-            ``self-loop`` (the class's text feature, through the graph), ``bias``, or ``zero-shot``
-            (the class's text feature as it is).
+        kind (str): ``neighbour`` (the node of another class in the sub-graph), ``own text`` (the
+            node of the class in the text sub-graph), ``own prototype`` (the mean feature of its
+            images, its node in the image sub-graph), ``self-loop`` (the query's connection to
+            itself, which carries the class's text feature on both sides), ``bias``, or
+            ``zero-shot`` (the class's text feature as it is).
         class_name (str): The neighbour, or the class itself.
         amount (float): How much, in the unit of the explanation.
     """
@@ -136,7 +143,7 @@ def explain_class(adapter: Adapter, class_names: Sequence[str], c: int) -> Expla
         >>> print(explain_class(adapter, ["cat", "dog"], 0))
         class 'cat'
         +0.2646  text   self-loop 'cat'
-        +0.1323  text   neighbour 'cat'
+        +0.1323  text   own text 'cat'
         +0.3968         total: sine of the angle turned
     """
     adapter = _checked(adapter, class_names, c)
@@ -240,10 +247,10 @@ def _contributions(
             # (scale * W' p) @ direction for every node p at once:
             back = (scale * direction) @ conv.lin.weight  # [D]
             amounts = (weight * (nodes @ back)).tolist()
-            contributions += [
-                Contribution(side, NEIGHBOUR, class_names[g + groups * k], amounts[k])
-                for k in weight.nonzero().flatten().tolist()
-            ]
+            for k in weight.nonzero().flatten().tolist():
+                node = g + groups * k  # the class whose node it is
+                kind = OWN_NODE[side] if node == c else NEIGHBOUR
+                contributions.append(Contribution(side, kind, class_names[node], amounts[k]))
             from_self = from_self + self_weight * (t @ back)
             from_bias = from_bias + (scale * bias) @ direction
         contributions.append(Contribution(side, SELF_LOOP, class_names[c], float(from_self)))

@@ -24,7 +24,7 @@ from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import Features
+from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import write_atomic
 from pyg_graphadapter.task import FewShotTask
@@ -63,6 +63,8 @@ class FewShotClassifier(ModelHubMixin):
         >>> from pyg_graphadapter.testing import fake_features
         >>> data = fake_features(num_classes=3)
         >>> classifier = FewShotClassifier.fit(data, shots=4, progress=False)
+        >>> classifier
+        FewShotClassifier(graph_adapter, 3 classes, 32 wide, 2,240 parameters)
         >>> classifier.predict(data.test.mean_views()[:3])
         ['class 0', 'class 0', 'class 0']
     """
@@ -338,7 +340,8 @@ class FewShotClassifier(ModelHubMixin):
 
     def explain(self, image: Tensor | Any = None, class_name: str | None = None) -> Explanation:
         """Explains which neighbouring classes changed a class feature, through texts and images, or
-        which parts add up to the logit of an image.
+        which parts add up to the logit of an image. What the class collects from its own text and
+        its own images is listed apart from its neighbours.
 
         Args:
             image (torch.Tensor or image, optional): Image features ``[D]``, or an image.
@@ -413,6 +416,14 @@ class FewShotClassifier(ModelHubMixin):
         return model_card(
             self.class_names, self.method, self.training, self.encoding, self.measured
         )
+
+    def __repr__(self) -> str:
+        parts = [self.method, counted(len(self.class_names), "class")]
+        parts.append(f"{self.adapter.text.size(1)} wide")
+        parts.append(counted(self.adapter.num_parameters(), "parameter"))
+        if self.encoding:
+            parts.append(f"encoder {self.encoding['model']!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _source_of(

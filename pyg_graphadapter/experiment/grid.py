@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -24,6 +25,8 @@ from pyg_graphadapter.training.config import TrainConfig
 PROTOCOLS = ("honest", "paper")
 Settings = Mapping[str, Any]
 RUN_FIELDS = ("seed", "device")  # of TrainConfig; no part of how a method is trained
+# An edge of a knowledge graph, which stands on one line of a result file:
+EDGE = re.compile(r'\[\n +(".*"),\n +(".*"),\n +(\S+)\n +\]')
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +204,8 @@ def _execute_and_write(
         result |= {"dataset": origin.name, "backbone": origin.model}
         digest = hashes[run.shots, run.seed]
         result["features"] = {"sha256": digest, "skipped": origin.skipped}
-        write_atomic(path, (json.dumps(result, indent=2) + "\n").encode())
+        text = EDGE.sub(r"[\1, \2, \3]", json.dumps(result, indent=2))
+        write_atomic(path, (text + "\n").encode())
 
 
 def _results_or_errors(

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pyg_graphadapter.adapters import Adapter, adapter_class
+from torch import Tensor
+
+from pyg_graphadapter.adapters import Adapter, GraphAdapter, adapter_class
+from pyg_graphadapter.graph import knowledge_graph
+from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, Edge, strongest_edges
 from pyg_graphadapter.report.results import RESULT_FORMAT
 from pyg_graphadapter.storage import sha256, versions
 from pyg_graphadapter.task import EvaluationTask, NewClasses
@@ -168,7 +172,29 @@ def _measure(
         "settings": {**adapter.settings(), **asdict(run.training)},
         "selected_on": selection.split,
         "versions": versions(),
+        **_knowledge_graphs(adapter, evaluation.task.class_names),
     }
+
+
+def _knowledge_graphs(adapter: Adapter, class_names: Sequence[str]) -> dict[str, Any]:
+    """The strongest edges of the sub-graphs of GraphAdapter, for figures: pairs of classes with
+    their cosine, at most 100 a side."""
+    if not isinstance(adapter, GraphAdapter) or adapter.num_classes == 1:
+        return {}
+    features = {"text": adapter.text, "image": adapter.prototypes}
+    return {
+        "knowledge_graphs": {
+            side: _rounded_edges(features[side], class_names, adapter.config.groups)
+            for side in adapter.conv.sides()
+        }
+    }
+
+
+def _rounded_edges(x: Tensor, class_names: Sequence[str], groups: int) -> list[Edge]:
+    """The strongest edges among nodes ``[C, D]``."""
+    k = min(NEIGHBOURS, len(x) - 1)
+    graph = knowledge_graph(x, k, groups=groups if groups > 1 else None)
+    return [(a, b, round(weight, 4)) for a, b, weight in strongest_edges(graph, class_names)]
 
 
 def _other_accuracies(

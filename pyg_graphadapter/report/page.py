@@ -2,14 +2,16 @@
 
 import base64
 import html
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pyg_graphadapter.report.comparison import duel_table
 from pyg_graphadapter.report.figures import REFERENCE, accuracy_curve
+from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
 from pyg_graphadapter.report.published import Published
-from pyg_graphadapter.report.results import dataset_of, label_of, read_results, summarize
+from pyg_graphadapter.report.results import dataset_of, finished, label_of, read_results, summarize
 from pyg_graphadapter.report.tables import (
     Table,
     accuracy_tables,
@@ -129,7 +131,6 @@ def _page(
     if published is not None:
         cited = "; ".join(f"{name}: {source}" for name, source in published.sources.items())
         facts.append(f"Dashed lines are published numbers ({published.backbone}). {cited}.")
-    picture = base64.b64encode(figure).decode()
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -137,9 +138,9 @@ def _page(
         f"<title>Few-shot results</title><style>{STYLE}</style></head><body>",
         "<h1>Few-shot results</h1>",
         *(f"<p>{html.escape(fact)}</p>" for fact in facts),
-        '<img alt="Accuracy over labelled images per class" '
-        f'src="data:image/png;base64,{picture}">',
+        _picture("Accuracy over labelled images per class", figure),
         *(_html(table) for table in tables),
+        *_knowledge_graphs(results),
     ]
     if failed:
         parts += [
@@ -151,6 +152,29 @@ def _page(
             "</ul>",
         ]
     return "\n".join([*parts, "</body></html>"])
+
+
+def _knowledge_graphs(results: Sequence[dict[str, Any]]) -> list[str]:
+    """The sub-graphs of each data set, at the largest number of shots."""
+    most_shots: dict[str, dict[str, Any]] = {}
+    for result in finished(results):
+        drawn = most_shots.get(dataset_of(result))
+        if result.get("knowledge_graphs") and (drawn is None or result["shots"] > drawn["shots"]):
+            most_shots[dataset_of(result)] = result
+    parts = []
+    for result in most_shots.values():
+        file = io.BytesIO()
+        draw_knowledge_graph(
+            result["knowledge_graphs"], num_classes=result.get("num_classes"), path=file
+        )
+        title = f"Knowledge graphs of {_run_name(result)}"
+        parts += [f"<h2>{html.escape(title)}</h2>", _picture(title, file.getvalue())]
+    return parts
+
+
+def _picture(text: str, png: bytes) -> str:
+    encoded = base64.b64encode(png).decode()
+    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">'
 
 
 def _run_name(result: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from pyg_graphadapter.classifier.explanation import (
 from pyg_graphadapter.testing import fake_features
 
 D, SCALE = 6, 20.0
+OWN = {"text": "own text", "image": "own prototype"}
 ACTS = {"tanh": torch.tanh, "gelu": F.gelu, "none": lambda x: x}
 CASES = [
     {"num_classes": n, "groups": groups, "k": k, "bias": bias, "activation": activation}
@@ -154,7 +155,8 @@ def test_each_part_by_hand(groups, k, activation):
             for i, node in enumerate(index.tolist()):
                 if a[i] > 0:
                     term = a[i] / (d * (r[i] + a[i])).sqrt() * nodes[node] @ W
-                    expected[side, "neighbour", node] = slope * term
+                    kind = "neighbour" if node != c else OWN[side]
+                    expected[side, kind, node] = slope * term
 
     torch.testing.assert_close(F.normalize(adapted, dim=0), adapter.class_weights()[c].detach())
     along = SCALE * F.normalize(x, dim=0) / adapted.norm()
@@ -175,12 +177,12 @@ def test_a_turn_by_hand():
     )
     with torch.no_grad():
         adapter.conv.text_conv.lin.weight.copy_(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
-    # d = 2 + 1, r = 2: the neighbour's weight is 1 / sqrt(3 (2 + 1)), the self-loop's 2 / 3.
+    # d = 2 + 1, r = 2: the weight of the own node is 1 / sqrt(3 (2 + 1)), the self-loop's 2 / 3.
     # t* = 0.5 t + 0.5 (1/3 + 2/3) u, at 45 degrees:
     explanation = explain_class(adapter, ["cat", "dog"], 0)
     assert explanation.unit == "sine of the angle turned"
     assert explanation.total == pytest.approx(0.5**0.5)
-    assert only(explanation, kind="neighbour") == pytest.approx(0.5**0.5 / 3)
+    assert only(explanation, kind="own text") == pytest.approx(0.5**0.5 / 3)
     assert only(explanation, kind="self-loop") == pytest.approx(0.5**0.5 * 2 / 3)
 
 
@@ -247,13 +249,32 @@ def test_classes_without_a_prototype_of_any_length_and_twins():
 
 def test_only_neighbours_are_named():
     explanation = explain_class(build(9, k=2), names(9), 0)
-    kinds = [(each.source, each.kind) for each in explanation.contributions]
-    assert kinds.count(("text", "neighbour")) == kinds.count(("image", "neighbour")) == 2
+    for side in OWN:
+        kinds = [each.kind for each in explanation.contributions if each.source == side]
+        assert kinds.count("neighbour") + kinds.count(OWN[side]) == 2
     without = explain_class(build(beta=1.0, bias="none"), names(), 0)
     assert {(each.source, each.kind) for each in without.contributions} == {
         ("text", "neighbour"),
+        ("text", "own text"),
         ("text", "self-loop"),
     }
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_no_class_is_a_neighbour_of_its_own(groups):
+    adapter = GraphAdapter(torch.rand(7, D), torch.rand(7, D), SCALE, groups=groups)
+    for explanation in (
+        explain_class(adapter, names(), 4),
+        explain_image(adapter, names(), torch.randn(D), 4),
+    ):
+        for side, own in OWN.items():
+            others = [
+                each.class_name
+                for each in explanation.contributions
+                if (each.source, each.kind) == (side, "neighbour")
+            ]
+            assert sorted(others) == [name for name in names() if name != "class 4"]
+            assert only(explanation, source=side, kind=own, class_name="class 4") is not None
 
 
 @pytest.mark.parametrize("k", [None, 3])

@@ -179,3 +179,14 @@ def test_a_classifier_of_features_loads_nothing_that_reads_images(data, tmp_path
     command = [sys.executable, "-c", textwrap.dedent(program)]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert run.stdout.split() == ["[]"], run.stderr
+
+
+def test_repr(classifier):
+    parameters = classifier.adapter.num_parameters()
+    expected = f"FewShotClassifier(graph_adapter, 4 classes, 8 wide, {parameters:,} parameters"
+    assert repr(classifier) == f"{expected})"
+    classifier.encoding = {"model": "some/model"}
+    try:
+        assert repr(classifier) == f"{expected}, encoder 'some/model')"
+    finally:
+        classifier.encoding = {}

@@ -57,6 +57,7 @@ def test_each_run_writes_one_result(tasks, tmp_path):
     assert adapted["parameters"] == 2 * (8 * 8 + 4 * 8)
     assert adapted["settings"]["alpha"] == 0.8
     assert adapted["settings"]["epochs"] == adapted["steps"] == 3
+    assert all("knowledge_graphs" not in r for r in files if r["method"] == "zero_shot")
 
 
 def test_finished_runs_are_skipped_and_other_settings_are_other_files(
@@ -185,3 +186,37 @@ def test_settings_that_are_selected_may_differ_between_seeds(tasks, tmp_path, mo
         workers=1,
     )
     assert [each["settings"]["alpha"] for each in found] == [0.5, 0.9]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("beta", [0.0, 0.7, 1.0])
+def test_graph_adapter_records_the_strongest_edges_of_its_sub_graphs(beta, groups, tmp_path):
+    data = fake_features(num_classes=6, channels=8, shots=4, text_noise=0.1)
+    tasks = tasks_of(data)
+    settings = {"graph_adapter": {"alpha": 0.8, "beta": beta, "groups": groups}}
+    [result] = run_all(
+        grid(methods=["graph_adapter"], shots=[2], seeds=[1], settings=settings),
+        tasks,
+        ORIGIN,
+        tmp_path / "out",
+    )
+    graphs = result["knowledge_graphs"]
+    [path] = (tmp_path / "out").iterdir()
+    edges = [edge for each in graphs.values() for edge in each]
+    assert all(json.dumps(edge) in path.read_text() for edge in edges)  # on one line
+    assert list(graphs) == [*(["text"] if beta else []), *(["image"] if beta < 1 else [])]
+    task = tasks[2, 1].task
+    for side, x in (("text", task.text), ("image", task.prototypes())):
+        x = torch.nn.functional.normalize(x, dim=1)
+        for a, b, weight in graphs.get(side, []):
+            i, j = task.class_names.index(a), task.class_names.index(b)
+            assert weight == pytest.approx(float(x[i] @ x[j]), abs=1e-4)
+            assert i % groups == j % groups
+        assert side not in graphs or 3 <= len(graphs[side]) <= 12
+
+
+def test_one_class_has_no_edges(tmp_path):
+    tasks = tasks_of(fake_features(num_classes=1, channels=8, shots=4))
+    runs = grid(methods=["graph_adapter"], shots=[1], seeds=[1])
+    [result] = run_all(runs, tasks, ORIGIN, tmp_path / "out")
+    assert "knowledge_graphs" not in result

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from pyg_graphadapter.report import page
 from pyg_graphadapter.report.page import write_report
 from pyg_graphadapter.report.published import Published
 from tests.results import result
@@ -82,6 +83,42 @@ def test_the_page_is_whole_and_runs_nothing(results, tmp_path):
     assert "no text encoder &amp; no more" in page
     assert "18 runs, and 1 that failed" in page
     assert len(re.findall("<table", page)) == 7
+
+
+def test_the_page_shows_the_knowledge_graphs_of_the_most_shots(tmp_path, monkeypatch):
+    edges = [["cat", "dog", 0.9], [EVIL, "dog", 0.8]]
+    graphs = {"text": edges, "image": [["cat", "dog", 0.7]]}
+    folder = tmp_path / "results"
+    folder.mkdir()
+    contents = [
+        result(shots=4, seed=1, dataset="a", num_classes=7, knowledge_graphs=graphs),
+        result(shots=4, seed=2, dataset="a", num_classes=7, knowledge_graphs=graphs),
+        result(shots=1, seed=1, dataset="a", num_classes=7, knowledge_graphs=graphs),
+        result(shots=16, seed=1, dataset="a"),  # of an earlier version
+        result(shots=2, seed=1, dataset=EVIL, knowledge_graphs={"text": edges}),
+        result("gda", shots=1, seed=1, dataset="c"),
+    ]
+    for i, content in enumerate(contents):
+        (folder / f"{i}.json").write_text(json.dumps(content))
+    drawn = []
+    draw = page.draw_knowledge_graph
+    monkeypatch.setattr(
+        page,
+        "draw_knowledge_graph",
+        lambda *args, **kw: drawn.append((args, kw)) or draw(*args, **kw),
+    )
+    write_report(folder, tmp_path / "out")
+    assert [(list(args[0]), kw["num_classes"]) for args, kw in drawn] == [
+        (["text"], None),
+        (["text", "image"], 7),
+    ]
+    text = (tmp_path / "out" / "report.html").read_text()
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == checker.outside == []
+    assert "script" not in checker.tags
+    assert "<h2>Knowledge graphs of a, graph_adapter, 4 shots, seed 1</h2>" in text
+    assert text.count('src="data:image/png;base64,') == 3
 
 
 def test_published_numbers_are_of_the_same_image_tower(results, tmp_path):
