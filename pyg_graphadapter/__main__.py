@@ -2,12 +2,17 @@
 
 import sys
 
+from pyg_graphadapter.optional import MissingPackageError, explained
+
 
 def main() -> None:
     """Runs the command line; Ctrl-C while it starts ends it quietly."""
     try:
-        from pyg_graphadapter.cli import app
-
+        try:
+            with explained():
+                from pyg_graphadapter.cli import app
+        except MissingPackageError as error:
+            sys.exit(f"Error: {error}")
         app()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -18,6 +18,7 @@ from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.sources import evaluation_tasks
 from pyg_graphadapter.experiment.grid import grid_runs, run_all
 from pyg_graphadapter.experiment.run import Run
+from pyg_graphadapter.optional import require
 from pyg_graphadapter.report.figures import accuracy_curve, picture_grid
 from pyg_graphadapter.report.results import Row, summarize
 from pyg_graphadapter.storage import prepare_folder
@@ -66,7 +67,9 @@ def run_demo(
 
     Raises:
         ValueError: If the folder holds other files.
+        MissingPackageError: If matplotlib is not installed.
     """
+    require("matplotlib")
     prepare_folder(out, lambda path: path.name in (RESULTS, CURVE, EXAMPLES))
     config = config or TrainConfig()
     encoder = Encoder.from_pretrained(BUILTIN, device=config.device)

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pyg_graphadapter.optional import explained
+
 
 def lazy_names(
     package: str, modules: Mapping[str, str]
@@ -27,7 +29,8 @@ def lazy_names(
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+        with explained():
+            return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
 
     def __dir__() -> list[str]:  # noqa: N807
         return sorted({*vars(sys.modules[package]), *modules})

@@ -4,16 +4,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from pyg_graphadapter.data import BENCHMARKS
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
+
+if TYPE_CHECKING:  # features are faked without what reads images
+    from PIL import Image
 
 
 def fake_features(
@@ -101,18 +102,21 @@ def fake_images(
 
 
 def fake_benchmarks(
-    root: Path, names: Sequence[str] = tuple(BENCHMARKS), num_classes: int = 4, per_class: int = 3
+    root: Path, names: Sequence[str] | None = None, num_classes: int = 4, per_class: int = 3
 ) -> Path:
     """Writes benchmarks of a few noisy images in their true layouts. Every class has its own
     colour, which is the same in all benchmarks.
 
     Args:
         root (Path): The folder of all benchmarks.
-        names (sequence of str, optional): The benchmarks. (default: all)
+        names (sequence of str, optional): The benchmarks, or :obj:`None` for all.
+            (default: :obj:`None`)
         num_classes (int, optional): The number of classes. (default: :obj:`4`)
         per_class (int, optional): Images per class in every split. (default: :obj:`3`)
     """
-    for number, name in enumerate(names):
+    from pyg_graphadapter.data import BENCHMARKS
+
+    for number, name in enumerate(BENCHMARKS if names is None else names):
         layout = BENCHMARKS[name]
         folder = root / layout.folder
         images = folder / layout.images
@@ -157,6 +161,8 @@ def fake_benchmarks(
 COLOURS = np.random.default_rng(0).integers(40, 216, (100, 3))
 
 
-def _noisy(colour: Any, size: tuple[int, int], generator: np.random.Generator) -> Image.Image:
+def _noisy(colour: Any, size: tuple[int, int], generator: np.random.Generator) -> "Image.Image":
+    from PIL import Image
+
     noise = generator.integers(-40, 41, (size[1], size[0], 3))
     return Image.fromarray((colour + noise).astype(np.uint8))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyg_graphadapter.adapters import ADAPTERS
+from pyg_graphadapter.optional import MissingPackageError, explained
 from pyg_graphadapter.settings import unknown
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with explained():
+                command(*args, **kwargs)
         except BrokenPipeError:
             raise  # the reader closed the pipe: not a mistake, typer ends quietly
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MissingPackageError) as error:
             if debug_mode.get():
                 raise
             typer.echo(f"Error: {error}", err=True)

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenize
 
 from pyg_graphadapter.builtin import BUILTIN, MODEL_FOLDER
 from pyg_graphadapter.hub import is_id, is_reachable
+from pyg_graphadapter.optional import MissingPackageError, is_installed, missing
 
 # Those whose image and text features are projected into one space, each of them tested:
 MODEL_TYPES = (
@@ -24,6 +25,8 @@ MODEL_TYPES = (
     "siglip2",
     "vision-text-dual-encoder",
 )
+# Tokenizers that come as a model of sentencepiece alone need them; SigLIP has such a one:
+TOKENIZER_PACKAGES = ("sentencepiece", "google.protobuf")
 # What the libraries raise for a model that is not there, damaged, or of another kind:
 LOADING_ERRORS = (
     OSError,
@@ -60,6 +63,7 @@ def load_pretrained(
 
     Raises:
         ValueError: If there is no such model, it is of another kind, or its weights do not fit.
+        MissingPackageError: If its tokenizer needs the extra ``[tokenizers]``.
     """
     source = str(MODEL_FOLDER) if name == BUILTIN else name
     if not Path(source).is_dir():
@@ -86,7 +90,7 @@ def load_pretrained(
         if wrong:
             raise ValueError(f"{len(wrong)} of its weights are missing or misshaped, as {wrong[0]}")
         processor = AutoImageProcessor.from_pretrained(source, **where)  # type: ignore[no-untyped-call]
-        tokenizer = AutoTokenizer.from_pretrained(source, **where)
+        tokenizer = _tokenizer(name, source, where)
     return Pretrained(model, processor, tokenizer, getattr(config, "_commit_hash", None))
 
 
@@ -104,11 +108,27 @@ def check_model_type(name: str, config: Any) -> None:
         )
 
 
+def _tokenizer(name: str, source: str, where: dict[str, Any]) -> Any:
+    """A tokenizer, or which package of the extra [tokenizers] it lacks."""
+    try:
+        return AutoTokenizer.from_pretrained(source, **where)
+    except (*LOADING_ERRORS, AttributeError) as error:
+        # What transformers says differs between families and versions, and may be another error.
+        lacking = [package for package in TOKENIZER_PACKAGES if not is_installed(package)]
+        is_there = not Path(source).is_dir() or any(Path(source).glob("*.model"))
+        if isinstance(error, OSError) or not lacking or not is_there:
+            raise
+        names = " and ".join(package.removeprefix("google.") for package in lacking)
+        raise missing(lacking[0], f"The tokenizer of {name!r} needs {names}") from error
+
+
 @contextmanager
 def _in_one_sentence(name: str) -> Iterator[None]:
     """What the libraries say in paragraphs: what failed, and what to do."""
     try:
         yield
+    except MissingPackageError:
+        raise
     except LOADING_ERRORS as error:
         if str(error).startswith("The model "):
             raise

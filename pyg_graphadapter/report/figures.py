@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyg_graphadapter.optional import require
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import Row
 from pyg_graphadapter.report.tables import average
@@ -33,8 +34,11 @@ def accuracy_curve(
         title (str, optional): A title. (default: :obj:`""`)
         published (Published, optional): Published numbers, drawn as dashed lines.
             (default: :obj:`None`)
+
+    Raises:
+        MissingPackageError: If matplotlib is not installed.
     """
-    import matplotlib
+    matplotlib = require("matplotlib")
     from matplotlib.figure import Figure
 
     panels = {
@@ -137,8 +141,11 @@ def picture_grid(images: "Sequence[Image.Image]", captions: Sequence[str], path:
         images (sequence of PIL.Image.Image): The pictures.
         captions (sequence of str): One caption per picture.
         path (Path): The file to write, in the format of its suffix.
+
+    Raises:
+        MissingPackageError: If matplotlib is not installed.
     """
-    import matplotlib
+    matplotlib = require("matplotlib")
     from matplotlib.figure import Figure
 
     lines = -(-len(images) // COLUMNS)

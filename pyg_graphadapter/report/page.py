@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyg_graphadapter.optional import require
 from pyg_graphadapter.report.comparison import duel_table
 from pyg_graphadapter.report.figures import REFERENCE, accuracy_curve
 from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
@@ -67,7 +68,9 @@ def write_report(
     Raises:
         ValueError: If there are no results, ``out`` holds something else, or the published numbers
             are of another image tower.
+        MissingPackageError: If matplotlib is not installed.
     """
+    require("matplotlib")
     contents = read_results(results)
     rows = summarize(contents)
     if not rows:
