@@ -7,12 +7,15 @@ All functions work in blocks of rows, so that memory is :math:`\mathcal{O}(C \cd
 plus the edges that are returned, with :math:`B` the block size.
 """
 
-import warnings
+import operator
 from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor
+from torch.jit import is_tracing  # type: ignore[attr-defined]
+from torch_geometric import EdgeIndex
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.typing import Adj, OptTensor, SparseTensor
 from torch_geometric.utils import (
@@ -24,7 +27,11 @@ from torch_geometric.utils import (
 )
 from torch_geometric.utils.num_nodes import maybe_num_nodes
 
+from pyg_graphadapter.settings import warn
+
 BLOCK_SIZE = 2048
+# The square of a length outside these bounds is not a normal number in float32:
+SHORTEST, LONGEST = 1e-9, 1e15
 
 
 def row_blocks(num_rows: int, num_cols: int, block_size: int = BLOCK_SIZE) -> Iterator[slice]:
@@ -37,8 +44,34 @@ def row_blocks(num_rows: int, num_cols: int, block_size: int = BLOCK_SIZE) -> It
 
 
 def unit(x: Tensor) -> Tensor:
-    """Scales rows to length one; zero rows stay zero. Half precision is computed in ``float32``."""
+    """Scales rows of any finite length to length one; zero rows stay zero. Half precision is
+    computed in ``float32``."""
+    return normalized(with_usual_length(x))
+
+
+def normalized(x: Tensor) -> Tensor:
+    """Scales rows of usual length, whose squares are numbers, to length one, as :func:`unit` does.
+    For training steps, which read no value and pass over the rows once."""
     return F.normalize(at_least_float32(x), dim=-1)
+
+
+def with_usual_length(x: Tensor) -> Tensor:
+    """Divides very long and very short rows by their largest element, which keeps their direction.
+    All other rows are returned as they are."""
+    x = at_least_float32(x)
+    if x.size(-1) == 0:
+        return x
+    largest = x.detach().abs().amax(dim=-1, keepdim=True)
+    is_usual = (largest > SHORTEST) & (largest < LONGEST) | (largest == 0)
+    if can_look_at(largest) and bool(is_usual.all()):
+        return x
+    return x / torch.where(is_usual, 1, largest)
+
+
+def can_look_at(x: Tensor) -> bool:
+    """Whether values can be read without breaking a graph or waiting for the device."""
+    is_traced = torch.compiler.is_compiling() or is_tracing()  # type: ignore[no-untyped-call]
+    return not is_traced and not x.is_cuda and not is_batchedtensor(x)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -58,7 +91,8 @@ def cosine_edges(
 ) -> tuple[Tensor, Tensor]:
     r"""Edges from nodes :obj:`x` to queries :obj:`query`, weighted by cosine similarity.
 
-    Only positive similarities become edges. Gradients flow from the weights to both inputs.
+    Only positive similarities become edges. Gradients flow from the weights to both inputs. The
+    length of a row has no effect.
 
     Args:
         x (torch.Tensor): The node features :math:`\mathbf{p}`.
@@ -68,7 +102,8 @@ def cosine_edges(
             similar first. :obj:`None` keeps all. (default: :obj:`None`)
         threshold (float, optional): Keep only similarities above this one.
             (default: :obj:`0.0`)
-        loop (bool, optional): Whether node :math:`c` may be a neighbour of query :math:`c`.
+        loop (bool, optional): Whether node :math:`c` may be a neighbour of query :math:`c`. It
+            then counts among the :obj:`k`, as in PyG's :class:`~torch_geometric.nn.knn_graph`.
             (default: :obj:`True`)
         groups (int or torch.Tensor, optional): Connect only nodes of the same group: the group
             of every node ``[C]`` (queries are then the nodes), or a number of groups to which
@@ -142,6 +177,9 @@ def knowledge_graph(
     one node per class, with edges weighted by the cosine similarity of their ends.
 
     Without :obj:`k` the graph is complete, except for the pairs whose similarity is not positive.
+    It has no self-loops unless :obj:`loop` is set. In a convolution from nodes to queries, a query
+    also collects from the node of its own class: the complete graph of
+    :class:`~pyg_graphadapter.nn.KnowledgeConv` without edges is that of ``loop=True``.
 
     Args:
         x (torch.Tensor): The class features.
@@ -151,8 +189,8 @@ def knowledge_graph(
             (default: :obj:`0.0`)
         symmetric (bool, optional): Keep a :obj:`k`-nearest-neighbour edge in both directions if it
             exists in one. (default: :obj:`False`)
-        loop (bool, optional): Whether each node is a neighbour of itself.
-            (default: :obj:`False`)
+        loop (bool, optional): Whether each node is a neighbour of itself. It then counts among the
+            :obj:`k`. (default: :obj:`False`)
         groups (int or torch.Tensor, optional): Connect only nodes of the same group: the group of
             every node ``[C]``, or a number of groups to which the nodes are assigned in turn by
             their index. (default: :obj:`None`)
@@ -255,24 +293,90 @@ def weighted_degree(
     if num_nodes is None:
         num_nodes = edge_index.size(0) if is_sparse(edge_index) else maybe_num_nodes(edge_index)
     edge_index, edge_weight = as_edge_list(edge_index, edge_weight)
-    weight = at_least_float32(edge_weight).clamp(min=0) * (edge_index[0] != edge_index[1])
+    weight, _ = merged_weights(edge_index[0], edge_index[1], at_least_float32(edge_weight))
+    weight = weight * (edge_index[0] != edge_index[1])
     deg: Tensor = scatter(weight, edge_index[1], dim_size=num_nodes)
     return deg.to(edge_weight.dtype)
 
 
+def merged_weights(source: Tensor, target: Tensor, edge_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of edges of which several may join the same two nodes: the share of every edge in the
+    sum of their weights, and this sum. A negative sum counts as zero.
+
+    Args:
+        source (torch.Tensor): Where each edge starts ``[E]``.
+        target (torch.Tensor): Where it ends ``[E]``.
+        edge_weight (torch.Tensor): Its weight ``[E]``.
+    """
+    if source.numel() == 0:
+        return edge_weight, edge_weight
+    key = target * (source.max() + 1) + source
+    if can_look_at(key) and bool((key[1:] > key[:-1]).all()):
+        weight = edge_weight.clamp(min=0)
+        return weight, weight  # in order, and nothing is repeated
+    key, order = key.sort()
+    is_new = key[1:] != key[:-1]
+    if can_look_at(key) and bool(is_new.all()):
+        weight = edge_weight.clamp(min=0)
+        return weight, weight
+    pair = torch.cat([key.new_zeros(1), is_new.long().cumsum(0)])  # [E]
+    pair = torch.empty_like(pair).index_copy(0, order, pair)
+    zeros = torch.zeros_like(edge_weight)
+    total = zeros.index_add(0, pair, edge_weight).clamp(min=0)[pair]
+    count = zeros.index_add(0, pair, torch.ones_like(edge_weight))[pair]
+    return total / count, total
+
+
 def as_edge_list(edge_index: Adj, edge_weight: OptTensor = None) -> tuple[Tensor, Tensor]:
-    """Edges ``[2, E]``, source first, and weights ``[E]``, from any form that PyG accepts."""
+    """Edges ``[2, E]``, source first, and weights ``[E]``, from any form that PyG accepts.
+
+    Raises:
+        ValueError: If there is not one weight per edge, or ``edge_index`` is of another form.
+    """
+    edge_index = plain_edges(edge_index)
     if is_sparse(edge_index):
+        if edge_weight is not None:
+            raise ValueError("A sparse matrix holds its own weights: pass no 'edge_weight'.")
         index, edge_weight = to_edge_index(as_csr(edge_index))
         return index.flip(0), edge_weight  # `adj_t` has the receiving nodes as rows
     if edge_weight is None:
         edge_weight = torch.ones(edge_index.size(1), device=edge_index.device)
+    elif not isinstance(edge_weight, Tensor):
+        raise ValueError(f"'edge_weight' must be a tensor (got {type(edge_weight).__name__}).")
     elif edge_weight.shape != (edge_index.size(1),):
         raise ValueError(
             f"Expected one weight per edge (got {list(edge_weight.shape)} for "
             f"{edge_index.size(1)} edges)."
         )
     return edge_index, edge_weight
+
+
+def plain_edges(edge_index: Adj) -> Adj:
+    """Edges as a sparse matrix, or as a plain tensor ``[2, E]`` of type ``int64``.
+
+    Raises:
+        ValueError: If they are neither, saying what was received.
+    """
+    if is_sparse(edge_index):
+        return edge_index
+    if not isinstance(edge_index, Tensor):
+        raise ValueError(
+            f"'edge_index' must be a tensor (got {type(edge_index).__name__}); convert an array "
+            f"with torch.from_numpy."
+        )
+    if isinstance(edge_index, EdgeIndex):
+        edge_index = edge_index.as_tensor()
+    if edge_index.is_floating_point() or edge_index.dtype == torch.bool:
+        raise ValueError(
+            f"'edge_index' must hold the integer indices of an edge list [2, E], or be a sparse "
+            f"matrix (got {edge_index.dtype} {list(edge_index.shape)}); convert a dense matrix "
+            f"[queries, nodes] with .to_sparse_csr()."
+        )
+    if edge_index.dim() != 2 or edge_index.size(0) != 2:
+        raise ValueError(
+            f"'edge_index' must be an edge list [2, E] (got {list(edge_index.shape)})."
+        )
+    return edge_index.long()
 
 
 def as_csr(adj_t: Adj) -> Tensor:
@@ -353,6 +457,11 @@ def check_features(x: Tensor, name: str) -> None:
     Raises:
         ValueError: Naming the argument, its shape or its rows.
     """
+    if not isinstance(x, Tensor):
+        raise ValueError(
+            f"'{name}' must be a tensor [C, D] (got {type(x).__name__}); convert an array with "
+            f"torch.from_numpy."
+        )
     if x.dim() != 2 or not x.is_floating_point():
         raise ValueError(
             f"'{name}' must be a floating-point matrix [C, D] (got {x.dtype} {list(x.shape)})."
@@ -413,12 +522,13 @@ def _edges_in_groups(
 def _clamp_neighbours(k: int | None, num_nodes: int, loop: bool) -> int | None:
     if k is None:
         return None
+    try:
+        k = operator.index(k)
+    except TypeError:
+        raise ValueError(f"'k' must be a whole number or None (got {k!r}).") from None
     if k < 1:
         raise ValueError(f"'k' must be at least 1 (got {k}); None connects all nodes.")
-    available = num_nodes if loop else num_nodes - 1
+    available = max(0, num_nodes if loop else num_nodes - 1)
     if k > available:
-        warnings.warn(
-            f"A graph of {num_nodes} nodes has no {k} neighbours per node: using {available}.",
-            stacklevel=3,
-        )
+        warn(f"A graph of {num_nodes} nodes has no {k} neighbours per node: using {available}.")
     return min(k, available)

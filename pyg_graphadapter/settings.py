@@ -1,5 +1,7 @@
 """Settings as fields of frozen dataclasses, with default, help text and bounds in one place."""
 
+import sys
+import warnings
 from collections.abc import Collection, Iterable
 from dataclasses import field, fields
 from typing import Any, TypeVar
@@ -31,11 +33,10 @@ def check_settings(config: Any) -> None:
         value = getattr(config, name)
         if value is None and field_.default is None:
             continue
-        if meta["choices"] is not None and value not in meta["choices"]:
-            raise ValueError(
-                f"Unknown {name!r}: {value!r}. Choose from {', '.join(meta['choices'])}."
-            )
-        low, high = meta["low"], meta["high"]
+        choices = meta.get("choices")
+        if choices is not None and value not in choices:
+            raise ValueError(f"Unknown {name!r}: {value!r}. Choose from {', '.join(choices)}.")
+        low, high = meta.get("low"), meta.get("high")
         if low is None and high is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -62,6 +63,15 @@ def check_setting_names(method: str, config: Any, names: Iterable[str]) -> None:
                 f"Choose from {', '.join(setting_names)}." if setting_names else "It has none."
             )
             raise ValueError(f"The method {method} has no setting {name!r}. {choices}")
+
+
+def warn(message: str) -> None:
+    """Warns at the line outside this package from which it was called."""
+    package = __name__.partition(".")[0]
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def unknown(kind: str, name: str, choices: Collection[str]) -> ValueError:

@@ -4,11 +4,14 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch_geometric.data import Batch, Data
 
 from pyg_graphadapter import (
+    KnowledgeConv,
     class_prototypes,
     cosine_edges,
     dual_knowledge_graph,
@@ -169,6 +172,76 @@ def test_too_many_neighbours_are_clamped_with_a_warning(k, loop, used):
     with pytest.warns(UserWarning, match=f"5 nodes has no {k} neighbours per node: using {used}"):
         graph = knowledge_graph(x, k, loop=loop)
     torch.testing.assert_close(dense(graph), dense(knowledge_graph(x, loop=loop)))
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e-15, 1e-10, 1e16, 1e19, 1e30, 1e38])
+@pytest.mark.parametrize("k", [None, 2])
+def test_the_length_of_rows_has_no_effect(scale, k):
+    x = torch.rand(6, 4)
+    graph = knowledge_graph(x, k)
+    lengths = torch.ones(6, 1)
+    lengths[1::2] = scale  # long and short rows beside usual ones
+    for scaled in (x * scale, x * lengths):
+        other = knowledge_graph(scaled, k)
+        assert torch.equal(other.edge_index, graph.edge_index)
+        torch.testing.assert_close(other.edge_weight, graph.edge_weight)
+    conv = KnowledgeConv(4, 4, bias=False)
+    torch.testing.assert_close(conv.collect_knowledge(x * scale) / scale, conv.collect_knowledge(x))
+
+
+def test_usual_rows_keep_every_digit():
+    x = torch.randn(50, 7)
+    assert torch.equal(unit(x), F.normalize(x, dim=1))
+    mixed = torch.cat([x, x[:1] * 1e30])
+    assert torch.equal(unit(mixed)[:50], F.normalize(x, dim=1))
+
+
+def test_gradients_through_rows_of_any_length():
+    for scale in (1.0, 1e-20, 1e20):
+        x = (torch.rand(4, 3) * scale).requires_grad_()
+        (gradient,) = torch.autograd.grad(unit(x)[:, 0].sum(), x)
+        expected = torch.autograd.grad(F.normalize(x / scale, dim=1)[:, 0].sum(), x)[0]
+        torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("k", [2.5, "3", [1], torch.tensor([1, 2])])
+def test_neighbours_that_are_no_whole_number_are_refused(k):
+    with pytest.raises(ValueError, match="'k' must be a whole number or None"):
+        knowledge_graph(torch.rand(5, 3), k)
+
+
+@pytest.mark.parametrize("k", [np.int64(2), torch.tensor(2)])
+def test_whole_numbers_of_other_libraries(k):
+    assert knowledge_graph(torch.rand(5, 3), k).num_edges == 10
+
+
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.filterwarnings("ignore:A graph of 0 nodes")
+def test_a_graph_without_nodes(loop):
+    graph = knowledge_graph(torch.empty(0, 4), k=3, loop=loop)
+    assert (graph.num_nodes, graph.num_edges) == (0, 0)
+
+
+def test_a_node_counts_among_its_own_neighbours_with_loops():
+    x = torch.rand(6, 4)
+    graph = knowledge_graph(x, k=3, loop=True)
+    assert torch.bincount(graph.edge_index[1]).tolist() == [3] * 6
+    assert graph.has_self_loops()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: cosine_edges(x, k=9),
+        lambda x: knowledge_graph(x, k=9),
+        lambda x: dual_knowledge_graph(x, x, k=9),
+        lambda x: knowledge_graph(x, k=9, groups=torch.zeros(5, dtype=torch.long)),
+    ],
+)
+def test_warnings_point_at_the_callers_line(build):
+    with pytest.warns(UserWarning, match="has no 9 neighbours") as record:
+        build(torch.rand(5, 3))
+    assert {warning.filename for warning in record} == {__file__}
 
 
 def test_one_class():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import normalized, unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
@@ -89,4 +89,4 @@ class CLAP(LinearAdapter):
 
     def class_weights(self) -> Tensor:
         """The weights, of length one ``[C, D]``."""
-        return unit(self.weight)
+        return normalized(self.weight)

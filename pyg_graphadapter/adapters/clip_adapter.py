@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import normalized, unit
 from pyg_graphadapter.settings import setting
 
 SIDES = ("image", "text", "both")
@@ -77,10 +77,10 @@ class CLIPAdapter(Adapter):
 
     def _adapted(self, x: Tensor, side: str) -> Tensor:
         """Features of length one ``[*, D]``, adapted if the adapter adapts their side."""
-        x = unit(x)
+        x = normalized(x)
         if side not in self.bottleneck:
             return x
-        return unit(torch.lerp(x, self.bottleneck[side](x).to(x.dtype), self.config.ratio))
+        return normalized(torch.lerp(x, self.bottleneck[side](x).to(x.dtype), self.config.ratio))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter
 from pyg_graphadapter.adapters.prediction import changed_settings, combinations, right_over
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import normalized
 
 
 def zero_shot_logits(adapter: Adapter, x: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def right_over_alpha(
     """
     if "alpha" not in grid:
         return right_over(adapter, x, y, grid)
-    x = unit(x)
+    x = normalized(x)
     zero_shot = zero_shot_logits(adapter, x)
     alphas = torch.tensor(grid["alpha"], device=x.device, dtype=x.dtype).unsqueeze(1)  # [A, 1]
     other_settings = {name: values for name, values in grid.items() if name != "alpha"}

@@ -12,7 +12,7 @@ from pyg_graphadapter.adapters.base import AdapterConfig
 from pyg_graphadapter.adapters.keyed import KeyedAdapter
 from pyg_graphadapter.adapters.mixture import zero_shot_logits
 from pyg_graphadapter.adapters.prediction import right_over
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import normalized
 from pyg_graphadapter.settings import setting
 
 
@@ -99,7 +99,7 @@ class ProKeR(KeyedAdapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""
-        x = unit(x)
+        x = normalized(x)
         return self.logit_scale * (self._zero_shot(x) + self._kernel(x) @ self.coefficients())
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import normalized
 from pyg_graphadapter.settings import setting
 
 
@@ -54,4 +54,4 @@ class TaskRes(LinearAdapter):
 
     def class_weights(self) -> Tensor:
         r"""The adapted class features :math:`\mathbf{t}'`, of length one ``[C, D]``."""
-        return unit(self.text + self.config.scale * self.residual)
+        return normalized(self.text + self.config.scale * self.residual)

@@ -11,7 +11,7 @@ from torch_geometric.utils import scatter
 from pyg_graphadapter.adapters.base import AdapterConfig
 from pyg_graphadapter.adapters.keyed import KeyedAdapter
 from pyg_graphadapter.adapters.mixture import right_over_alpha, zero_shot_logits
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import normalized
 from pyg_graphadapter.settings import setting
 
 # The published grid: 200 values of alpha and 20 of beta.
@@ -80,7 +80,7 @@ class TipAdapter(KeyedAdapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""
-        x = unit(x)
+        x = normalized(x)
         return zero_shot_logits(self, x) + self.config.alpha * self.cache_logits(x)
 
     def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:

@@ -2,5 +2,6 @@
 
 from pyg_graphadapter.nn.dual_knowledge_conv import DualKnowledgeConv
 from pyg_graphadapter.nn.knowledge_conv import KnowledgeConv
+from pyg_graphadapter.nn.sub_graph_conv import CONVS
 
-__all__ = ["DualKnowledgeConv", "KnowledgeConv"]
+__all__ = ["CONVS", "DualKnowledgeConv", "KnowledgeConv"]

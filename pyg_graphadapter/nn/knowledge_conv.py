@@ -18,14 +18,18 @@ from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import zeros
-from torch_geometric.typing import Adj, OptTensor, PairTensor
-from torch_geometric.utils import is_sparse, scatter, spmm
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
+from torch_geometric.utils import coalesce, is_sparse, scatter, spmm
+from torch_geometric.utils.num_nodes import maybe_num_nodes
 
 from pyg_graphadapter.graph import (
     BLOCK_SIZE,
     as_csr,
     as_edge_list,
     at_least_float32,
+    can_look_at,
+    merged_weights,
+    plain_edges,
     row_blocks,
     unit,
     weighted_degree,
@@ -48,17 +52,23 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
     :class:`~torch_geometric.nn.conv.GCNConv` on the :math:`(K + 1)`-node graph of every query, read
     at the query.
 
-    There are three routes with equal results:
+    There are three routes with equal results (for edges from nodes to other queries, with the
+    degrees of the nodes, :obj:`deg`):
 
     - an edge list :obj:`edge_index` with :obj:`edge_weight`;
     - a sparse matrix :obj:`adj_t` ``[queries, nodes]`` that holds the weights;
     - no edges at all: the complete graph of all positive cosine similarities, computed block by
-      block, without an edge list and without messages. It equals the edge list of
-      :func:`~pyg_graphadapter.cosine_edges`.
+      block, without an edge list and without messages. A query that is a node as well also collects
+      from itself as a node, so that this equals the edge list of
+      :func:`~pyg_graphadapter.cosine_edges`, and that of
+      :func:`~pyg_graphadapter.knowledge_graph` with ``loop=True``.
+
+    Repeated edges count as one edge with the sum of their weights.
 
     Args:
-        in_channels (int): Size of each input sample, or :obj:`-1` to derive the size from the
-            first input to the forward method.
+        in_channels (int or tuple): Size of each input sample, or :obj:`-1` to derive the size from
+            the first input to the forward method. A tuple corresponds to the sizes of nodes and
+            queries, which must be equal, since both are multiplied by the same :math:`\mathbf{W}`.
         out_channels (int): Size of each output sample.
         self_loop_weight (float, optional): The weight :math:`w` of a node's connection to itself.
             In the paper it is its cosine :obj:`1` plus the identity. (default: :obj:`2.0`)
@@ -68,13 +78,17 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
             the layer takes exactly this number of queries. (default: :obj:`None`)
         block_size (int, optional): The complete route holds at most :obj:`block_size ** 2`
             similarities at a time. (default: :obj:`2048`)
+        **kwargs (optional): Additional arguments of
+            :class:`torch_geometric.nn.conv.MessagePassing`, such as :obj:`aggr` (by default
+            :obj:`"add"`, the only one of the complete route), :obj:`flow` and :obj:`node_dim`.
 
     Shapes:
         - **input:** features :math:`(K, F_{in})` of nodes that are queries as well, or
-          :math:`((K, F_{in}), (C, F_{in}))` of nodes and queries, edge indices :math:`(2, E)`
-          or sparse matrix :math:`(C, K)` *(optional)*, edge weights :math:`(E)` *(optional)*,
-          node degrees :math:`(K)` *(optional)*
-        - **output:** query features :math:`(C, F_{out})`
+          :math:`((K, F_{in}), (C, F_{in}))` of nodes and queries, or of static graphs
+          :math:`(B, K, F_{in})`; edge indices :math:`(2, E)` or sparse matrix :math:`(C, K)`
+          *(optional)*, edge weights :math:`(E)` *(optional)*, node degrees :math:`(K)`
+          *(optional)*
+        - **output:** query features :math:`(C, F_{out})`, or :math:`(B, C, F_{out})`
 
     Example:
         >>> import torch
@@ -89,16 +103,20 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | tuple[int, int],
         out_channels: int,
         self_loop_weight: float = 2.0,
         bias: bool = True,
         num_queries: int | None = None,
         block_size: int = BLOCK_SIZE,
+        **kwargs: Any,
     ) -> None:
-        if not self_loop_weight >= 0:  # NaN is refused as well
-            raise ValueError(f"'self_loop_weight' must not be negative (got {self_loop_weight}).")
-        super().__init__(aggr="add")
+        if not 0 <= self_loop_weight < float("inf"):  # NaN is refused as well
+            raise ValueError(
+                f"'self_loop_weight' must not be negative or infinite (got {self_loop_weight})."
+            )
+        kwargs.setdefault("aggr", "add")
+        super().__init__(**kwargs)
 
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -106,7 +124,9 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         self.num_queries = num_queries
         self.block_size = block_size
 
-        self.lin = Linear(in_channels, out_channels, bias=False, weight_initializer="glorot")
+        self.lin = Linear(
+            equal_width(in_channels), out_channels, bias=False, weight_initializer="glorot"
+        )
         if bias:
             shape = (out_channels,) if num_queries is None else (num_queries, out_channels)
             self.bias = Parameter(torch.empty(shape))
@@ -123,16 +143,19 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
 
     def forward(
         self,
-        x: Tensor | PairTensor,
+        x: Tensor | OptPairTensor,
         edge_index: Adj | None = None,
         edge_weight: OptTensor = None,
         deg: OptTensor = None,
+        size: Size = None,
+        batch: Tensor | PairTensor | None = None,
     ) -> Tensor:
         r"""Runs the forward pass of the module.
 
         Args:
             x (torch.Tensor or (torch.Tensor, torch.Tensor)): The features of the nodes, or of the
-                nodes and the queries.
+                nodes and the queries. Queries that are :obj:`None` have no features of their own
+                to collect; they need edges.
             edge_index (torch.Tensor or SparseTensor, optional): The edges from nodes to queries;
                 :obj:`None` for the complete graph. (default: :obj:`None`)
             edge_weight (torch.Tensor, optional): The weights of an edge list; :obj:`1` if not
@@ -142,15 +165,26 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
                 :obj:`edge_index` where nodes are the queries as well, and zero (nodes that are
                 connected to queries alone) otherwise. The complete graph computes its own degrees.
                 (default: :obj:`None`)
+            size ((int, int), optional): The numbers of nodes and queries, as in
+                :meth:`~torch_geometric.nn.conv.MessagePassing.propagate`. (default: :obj:`None`)
+            batch (torch.Tensor or (torch.Tensor, torch.Tensor), optional): The graph of every node
+                (and query) of a mini-batch, in ascending order. The complete route needs it to keep
+                the graphs apart; edges keep them apart by themselves. (default: :obj:`None`)
+
+        Raises:
+            ValueError: If shapes, sizes or types do not fit, or a weight is not finite.
+            IndexError: If an edge has no node or query.
         """
-        return self.transform(self.collect_knowledge(x, edge_index, edge_weight, deg))
+        return self.transform(self.collect_knowledge(x, edge_index, edge_weight, deg, size, batch))
 
     def collect_knowledge(
         self,
-        x: Tensor | PairTensor,
+        x: Tensor | OptPairTensor,
         edge_index: Adj | None = None,
         edge_weight: OptTensor = None,
         deg: OptTensor = None,
+        size: Size = None,
+        batch: Tensor | PairTensor | None = None,
     ) -> Tensor:
         r"""The part of the layer without parameters: what every query collects from its nodes
         and itself :math:`(C, F_{in})`. For frozen features it is constant; compute it once.
@@ -158,38 +192,133 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         Takes the arguments of :meth:`forward`.
         """
         nodes, queries = (x, x) if isinstance(x, Tensor) else x
-        if nodes.size(-1) != queries.size(-1):
+        for name, features in (("nodes", nodes), ("queries", queries)):
+            is_missing = features is None and name == "queries"
+            if not is_missing and not (isinstance(features, Tensor) and features.dim() in (2, 3)):
+                got = list(features.shape) if hasattr(features, "shape") else features
+                raise ValueError(f"The {name} must be a tensor [N, F] or [B, N, F] (got {got}).")
+        if queries is not None and nodes.shape[:-2] != queries.shape[:-2]:
+            raise ValueError(
+                f"Nodes and queries need the same number of static graphs (got "
+                f"{list(nodes.shape)} and {list(queries.shape)})."
+            )
+        if queries is not None and nodes.size(-1) != queries.size(-1):
             raise ValueError(
                 f"Nodes and queries need the same width (got {nodes.size(-1)} and "
                 f"{queries.size(-1)})."
             )
-        if edge_index is None:
-            if edge_weight is not None or deg is not None:
-                raise ValueError(
-                    "The complete graph computes its own weights and degrees: pass 'edge_index' "
-                    "along with 'edge_weight' and 'deg', or none of the three."
-                )
-            return complete_messages(nodes, queries, self.self_loop_weight, self.block_size)
+        if self.node_dim not in (-2, nodes.dim() - 2):
+            raise ValueError(
+                f"Nodes must be the last dimension but one, node_dim=-2 (got {self.node_dim})."
+            )
+        if edge_index is not None:
+            return self._collect_over_edges(x, edge_index, edge_weight, deg, size)
+        if edge_weight is not None or deg is not None:
+            raise ValueError(
+                "The complete graph computes its own weights and degrees: pass 'edge_index' "
+                "along with 'edge_weight' and 'deg', or none of the three."
+            )
+        if queries is None:
+            raise ValueError(
+                "Queries without features have no cosine similarities: pass 'edge_index'."
+            )
+        if self.aggr not in ("add", "sum"):
+            raise ValueError(
+                f"The complete graph is computed as a sum (got aggr={self.aggr!r}): pass the edges "
+                f"of 'cosine_edges' for other aggregations."
+            )
+        _check_size(size, 0, nodes.size(-2), "nodes")
+        _check_size(size, 1, queries.size(-2), "queries")
+        return self._collect_complete(nodes, queries, batch)
 
+    def _collect_complete(
+        self, nodes: Tensor, queries: Tensor, batch: Tensor | PairTensor | None
+    ) -> Tensor:
+        """The complete route, graph by graph."""
+        if nodes.dim() == 3:  # [B, K, F]
+            parts = [
+                self._collect_complete(nodes[i], queries[i] if queries is not nodes else nodes[i],
+                                       batch)
+                for i in range(nodes.size(0))
+            ]  # fmt: skip
+            return torch.stack(parts)
+        if batch is None:
+            return complete_messages(nodes, queries, self.self_loop_weight, self.block_size)
+        node_batch, query_batch = (batch, batch) if isinstance(batch, Tensor) else batch
+        num_graphs = max(
+            _num_graphs(node_batch, nodes.size(0), "node"),
+            _num_graphs(query_batch, queries.size(0), "query"),
+        )
+        node_counts = torch.bincount(node_batch, minlength=num_graphs).tolist()
+        query_counts = torch.bincount(query_batch, minlength=num_graphs).tolist()
+        node_parts = torch.split(nodes, node_counts)
+        query_parts = node_parts if queries is nodes else torch.split(queries, query_counts)
+        parts = [
+            complete_messages(*pair, self.self_loop_weight, self.block_size)
+            for pair in zip(node_parts, query_parts, strict=True)
+        ]
+        return torch.cat(parts) if parts else queries.clone()
+
+    def _collect_over_edges(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_weight: OptTensor,
+        deg: OptTensor,
+        size: Size,
+    ) -> Tensor:
+        nodes, queries = (x, x) if isinstance(x, Tensor) else x
+        num_nodes = nodes.size(-2)
+        _check_size(size, 0, num_nodes, "nodes")
+        edge_index = plain_edges(edge_index)
         if is_sparse(edge_index):
+            if self.flow == "target_to_source":
+                raise ValueError(
+                    "A sparse matrix holds the edges from nodes (columns) to queries (rows): pass "
+                    "it transposed, with flow='source_to_target'."
+                )
             edge_index = as_csr(edge_index)
+            _check_size((edge_index.size(1), edge_index.size(0)), 0, num_nodes, "nodes")
+        if self.aggr not in ("add", "sum"):  # only a sum may take an edge in several parts
+            edge_index, edge_weight = coalesce(*as_edge_list(edge_index, edge_weight))
         (node, query), edge_weight = as_edge_list(edge_index, edge_weight)
-        edge_weight = at_least_float32(edge_weight.to(nodes.dtype)).clamp(min=0)
-        _check_range("node", node, nodes.size(0))
-        _check_range("query", query, queries.size(0))
+        if self.flow == "target_to_source":
+            node, query = query, node
+        if queries is not None:
+            num_queries = queries.size(-2)
+            _check_size(size, 1, num_queries, "queries")
+        elif is_sparse(edge_index):
+            num_queries = edge_index.size(0)
+        elif size is not None and size[1] is not None:
+            num_queries = size[1]
+        else:
+            num_queries = maybe_num_nodes(query)
+        if is_sparse(edge_index):
+            _check_size((num_nodes, edge_index.size(0)), 1, num_queries, "queries")
+        check_range("node", node, num_nodes)
+        check_range("query", query, num_queries)
+        check_finite(edge_weight)
+
+        edge_weight = at_least_float32(edge_weight.to(nodes.dtype))
+        edge_weight, a = merged_weights(node, query, edge_weight)
         if deg is None:
-            deg = edge_weight.new_zeros(nodes.size(0))
+            deg = edge_weight.new_zeros(num_nodes)
             if isinstance(x, Tensor):
-                deg = weighted_degree(torch.stack([node, query]), edge_weight, nodes.size(0))
+                deg = weighted_degree(torch.stack([node, query]), edge_weight, num_nodes)
+        elif deg.shape != (num_nodes,):
+            raise ValueError(
+                f"'deg' must hold one degree per node, [{num_nodes}] (got {list(deg.shape)})."
+            )
+        elif can_look_at(deg) and not ((deg >= 0) & deg.isfinite()).all():
+            raise ValueError("'deg' must be finite and not negative.")
 
         # a_ck / sqrt(d_c (r_k + a_ck)) for every edge, w / d_c for every query:
-        d = self.self_loop_weight + scatter(edge_weight, query, dim_size=queries.size(0))
+        d = self.self_loop_weight + scatter(edge_weight, query, dim_size=num_queries)
         r = self.self_loop_weight + deg
-        edge_weight = edge_weight * _rsqrt(d[query]) * _rsqrt(r[node] + edge_weight)
+        edge_weight = edge_weight * _rsqrt(d[query]) * _rsqrt(r[node] + a)
         edge_weight = edge_weight.to(nodes.dtype)
-        self_weight = (self.self_loop_weight / _positive(d)).to(nodes.dtype)
 
-        if is_sparse(edge_index):
+        if is_sparse(edge_index) and nodes.dim() == 2:
             edge_index = torch.sparse_csr_tensor(
                 edge_index.crow_indices(),
                 edge_index.col_indices(),
@@ -197,8 +326,19 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
                 edge_index.size(),
                 check_invariants=False,  # the input matrix has them
             )
-        # propagate_type: (x: PairTensor, edge_weight: OptTensor)
-        out: Tensor = self.propagate(edge_index, x=(nodes, queries), edge_weight=edge_weight)
+        elif is_sparse(edge_index):  # there is no product with features [B, K, F]
+            edge_index = torch.stack([node, query])
+        to_queries = (num_nodes, num_queries)
+        # propagate_type: (x: Tensor, edge_weight: OptTensor)
+        out: Tensor = self.propagate(
+            edge_index,
+            size=to_queries if self.flow == "source_to_target" else to_queries[::-1],
+            x=nodes,
+            edge_weight=edge_weight,
+        )
+        if queries is None:
+            return out
+        self_weight = (self.self_loop_weight / _positive(d)).to(nodes.dtype)
         return out + self_weight.unsqueeze(1) * queries
 
     def transform(self, x: Tensor) -> Tensor:
@@ -220,11 +360,13 @@ class KnowledgeConv(MessagePassing):  # type: ignore[misc]  # PyG is not typed
         """The message of an edge: the node, scaled."""
         return edge_weight.view(-1, 1) * x_j
 
-    def message_and_aggregate(self, adj_t: Adj, x: PairTensor) -> Tensor:
+    def message_and_aggregate(self, adj_t: Adj, x: Tensor) -> Tensor:
         """All messages at once: one product with the sparse matrix of scales."""
-        with torch.autocast(x[0].device.type, enabled=False):  # it does not support this product
-            out: Tensor = spmm(adj_t, x[0], reduce=self.aggr)
-        return out
+        # Neither autocast nor half precision supports this product:
+        with torch.autocast(x.device.type, enabled=False):
+            features = at_least_float32(x)
+            out: Tensor = spmm(adj_t.to(features.dtype), features, reduce=self.aggr)
+        return out.to(x.dtype)
 
 
 def complete_messages(
@@ -340,11 +482,52 @@ def _rsqrt(x: Tensor) -> Tensor:
     return _positive(x).rsqrt()
 
 
-def _check_range(name: str, index: Tensor, size: int) -> None:
-    if torch.compiler.is_compiling() or index.is_cuda or index.numel() == 0:
-        return  # reading the range would break the graph, or wait for the device
+def equal_width(in_channels: int | tuple[int, int]) -> int:
+    """The width of nodes and queries.
+
+    Raises:
+        ValueError: If it is not the same.
+    """
+    if isinstance(in_channels, int):
+        return in_channels
+    if in_channels[0] != in_channels[1]:
+        raise ValueError(
+            f"Nodes and queries are multiplied by the same weights and need the same width (got "
+            f"in_channels={tuple(in_channels)})."
+        )
+    return in_channels[0]
+
+
+def _check_size(size: Size, dim: int, count: int, what: str) -> None:
+    if size is not None and size[dim] is not None and size[dim] != count:
+        raise ValueError(f"Expected {size[dim]} {what} (got {count}).")
+
+
+def _num_graphs(batch: Tensor, count: int, what: str) -> int:
+    if not isinstance(batch, Tensor) or batch.is_floating_point() or batch.shape != (count,):
+        raise ValueError(
+            f"'batch' must be a tensor of integers, the graph of every {what} [{count}] (got "
+            f"{list(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__})."
+        )
+    if count == 0:
+        return 0
+    if (batch[1:] < batch[:-1]).any() or int(batch[0]) < 0:
+        raise ValueError("'batch' must be in ascending order, as in PyG's mini-batches.")
+    return int(batch[-1]) + 1
+
+
+def check_range(name: str, index: Tensor, size: int) -> None:
+    """Checks that indices lie in ``[0, size)``, where values can be read."""
+    if index.numel() == 0 or not can_look_at(index):
+        return
     low, high = int(index.min()), int(index.max())
     if low < 0 or high >= size:
         raise IndexError(
             f"The {name} indices in 'edge_index' must lie in [0, {size}) (got {low} to {high})."
         )
+
+
+def check_finite(edge_weight: Tensor) -> None:
+    """Checks that weights are finite, where values can be read."""
+    if can_look_at(edge_weight) and not edge_weight.isfinite().all():
+        raise ValueError("'edge_weight' must be finite (got NaN or infinity).")

@@ -218,8 +218,10 @@ def test_explained_one_side_at_a_time(side, other, as_many_edges):
     assert counts == [C * C, C * C if as_many_edges else C * 3]
     conv = DualKnowledgeConv(D, OUT)
     output = conv(data.x_dict, data.edge_index_dict, data.edge_weight_dict)
-    explained, unexplained = (conv.get_submodule(f"{name}_conv") for name in (side, other))
-    unexplained.explain = False
+    explained, unexplained = (getattr(conv, f"{name}_conv") for name in (side, other))
+    for module in conv.convs.values():
+        if module is not explained:
+            module.explain = False
     explainer = Explainer(
         Side(conv, data, side),
         algorithm=GNNExplainer(epochs=3),

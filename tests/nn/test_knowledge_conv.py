@@ -256,11 +256,14 @@ def test_repeated_edges_add_up_and_self_loops_are_edges_to_the_query():
     adj = torch.tensor([[1.0, 0.75], [0.0, 0.0]], dtype=torch.float64)  # [nodes, queries]
     r = torch.tensor([2.0, 2.75], dtype=torch.float64)  # the loop is no degree
     d = 2 + adj.sum(dim=0)
-    # Each of the two edges of one pair meets the node on its own:
-    split = torch.stack([adj[:, 0] / (r + adj[:, 0]).sqrt(), adj[:, 1]], dim=1)
-    split[0, 1] = 0.25 / (2.25**0.5) + 0.5 / (2.5**0.5)
-    expected = (split / d.sqrt()).t() @ x + (2 / d).unsqueeze(1) * x
-    torch.testing.assert_close(conv.collect_knowledge(x, edge_index, weight), expected)
+    scale = adj / (r.unsqueeze(1) + adj).sqrt() / d.sqrt()
+    expected = scale.t() @ x + (2 / d).unsqueeze(1) * x
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        edges = edge_index[:, order], weight[order]
+        torch.testing.assert_close(conv.collect_knowledge(x, *edges), expected)
+        adj_t = torch.sparse_coo_tensor(edges[0].flip(0), edges[1], (2, 2), check_invariants=True)
+        torch.testing.assert_close(conv.collect_knowledge(x, adj_t), expected)
+        torch.testing.assert_close(conv.collect_knowledge(x, adj_t.to_sparse_csr()), expected)
 
 
 @pytest.mark.parametrize("edges", ["edge list", "csr"])
