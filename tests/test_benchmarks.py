@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pyg_graphadapter.testing import fake_features
@@ -18,11 +19,13 @@ REPORTS = {
     "report.py": ["training", "graph_scale", "encoding", "distributed"],
     "defaults/run.py": ["defaults"],
     "graph_layers/run.py": ["graph_layers"],
+    "graph_layers/convolutions.py": ["graph_layers"],
     "methods/run.py": ["methods"],
     "builtin_model/run.py": ["builtin_model"],
 }
 ARGUMENTS = {  # of runners with --report that need some
     "defaults/run.py": ["features.npz"],
+    "graph_layers/convolutions.py": ["features"],
     "builtin_model/run.py": ["images"],
 }
 
@@ -131,6 +134,23 @@ def test_quick_graph_layers(copy):
     differences = [each["difference"] for each in found if "difference" in each]
     assert len(differences) == 5
     assert all(each["output"] < 1e-4 for each in differences)
+
+
+@pytest.mark.slow
+def test_quick_convolutions(copy, tmp_path):
+    for name in ("flowers102_images", "ucf101_images"):
+        data = fake_features(num_classes=5, channels=8, shots=4, tests=4)
+        splits = {"train": data.train, "test": data.test}
+        arrays = {f"{split}_features": part.mean_views().numpy() for split, part in splits.items()}
+        arrays |= {f"{split}_labels": part.y.numpy() for split, part in splits.items()}
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    before = content(copy)
+    rows = ["zero-shot", "no graph", "GCNConv, k = 8", "KnowledgeNet of 2 layers, k = 8"]
+    script = copy / "graph_layers" / "convolutions.py"
+    lines = run(script, tmp_path, "--quick", "--rows", *rows).splitlines()
+    assert len(lines) == 2 * len(rows)
+    assert all(float(line.split("test ")[1].split()[0]) > 20 for line in lines)
+    assert content(copy) == before
 
 
 @pytest.mark.slow

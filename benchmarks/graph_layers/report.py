@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 Results = dict[tuple[str, int], dict[str, Any]]
 
 BEGIN, END = "<!-- results -->", "<!-- end -->"
+CONVOLUTIONS = "<!-- convolutions -->"
+SETS = ("imagenet_fewshot", "flowers102_images", "ucf101_images")
 TABLE_SIZES = (100, 400, 1000)
 MODES = ("forward", "frozen", "trained")
 LABELS = {
@@ -145,12 +148,41 @@ def draw(results: Results, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def mean_of(values: list[float]) -> str:
+    """Mean and deviation over draws."""
+    deviation = f" ± {stdev(values):.2f}" if len(values) > 1 else " (one draw)"
+    return f"{fmean(values):.2f}{deviation}"
+
+
+def convolution_tables(folder: Path) -> list[str]:
+    """One table per data set, the best by validation first."""
+    header = ("convolution", "weights", "validation, %", "test, %", "step, ms", "x", "parameters")
+    parts = []
+    for name in SETS:
+        results = [json.loads(path.read_text()) for path in sorted((folder / name).glob("*.json"))]
+        lines = [f"| {' | '.join(header)} |", "| :-- | :-- | --: | --: | --: | --: | --: |"]
+        for result in sorted(results, key=lambda result: -fmean(result["validation"])):
+            step = result.get("step")
+            cost = f"{number(step['second_ms'])} | {step['ratio']:.2f}" if step else " | "
+            lines.append(
+                f"| {result['row']} | {result['weights']} | {mean_of(result['validation'])} | "
+                f"{mean_of(result['test'])} | {cost} | {result['parameters']:,} |"
+            )
+        if results:
+            parts.append(f"### {name.split('_')[0]}\n\n" + "\n".join(lines))
+    return parts
+
+
+def put(readme: Path, begin: str, parts: list[str]) -> None:
+    """Rewrites what stands between a marker and the next end."""
+    before, _, rest = readme.read_text().partition(begin)
+    readme.write_text(before + "\n\n".join([begin, *parts, END]) + rest.partition(END)[2])
+
+
 def write_report(root: Path, here: Path) -> None:
     """Rewrites what stands between the markers in the README, and the figure."""
     plain, scatter = load(root / "without_scatter"), load(root / "with_scatter")
     parts = [environment_line(plain), table(plain, scatter), against_published(plain)]
-    readme = here / "README.md"
-    before, _, rest = readme.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    readme.write_text(before + "\n\n".join([BEGIN, *parts, END]) + after)
+    put(here / "README.md", BEGIN, parts)
+    put(here / "README.md", CONVOLUTIONS, convolution_tables(root / "convolutions"))
     draw(plain, here / "figure.png")

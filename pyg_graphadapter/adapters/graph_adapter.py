@@ -1,7 +1,7 @@
 """GraphAdapter: class text features that collect knowledge from two sub-graphs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -11,14 +11,17 @@ from torch_geometric.nn.inits import zeros
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
 from pyg_graphadapter.adapters.graph_stack import GraphStack
 from pyg_graphadapter.adapters.graph_step import GraphStep, Side
-from pyg_graphadapter.graph import check_features, dual_knowledge_graph, unit
-from pyg_graphadapter.nn import DualKnowledgeConv
+from pyg_graphadapter.graph import check_features, dual_knowledge_graph, normalized, unit
+from pyg_graphadapter.nn import CONVS, DualKnowledgeConv
+from pyg_graphadapter.nn.sub_graph_conv import ConvFactory, SubGraph
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
 BIASES = ("class", "shared", "none")
 # Training starts at zero, where ReLU has no gradient:
 ACTIVATIONS = ("tanh", "gelu", "none")
+KNOWLEDGE_CONV = "KnowledgeConv"
+LARGEST_MESSAGES = 2**28  # numbers in the messages of all edges, one GiB in float32
 STACKED_PARAMETERS = 350_000  # per adapter; with more, a batch is not faster on a CPU
 
 
@@ -40,7 +43,35 @@ class GraphAdapterConfig(AdapterConfig):
         None, "neighbours per class in the graphs; all classes if not set", low=1
     )
     activation: str = setting("tanh", "activation of the graph convolutions", choices=ACTIVATIONS)
-    self_loop_weight: float = setting(2.0, "weight of a node's connection to itself", low=0)
+    self_loop_weight: float = setting(
+        2.0, "weight of a node's connection to itself in KnowledgeConv", low=0
+    )
+    conv: str | ConvFactory = setting(  # noqa: RUF009  # it makes a field
+        KNOWLEDGE_CONV, "graph convolution", choices=(KNOWLEDGE_CONV, *CONVS)
+    )
+
+    def __post_init__(self) -> None:
+        """Checks every setting against its bounds.
+
+        Raises:
+            ValueError: If one is out of bounds, or belongs to :class:`KnowledgeConv` alone.
+        """
+        if callable(self.conv):
+            replace(self, conv=next(iter(CONVS)))  # checks the other settings
+            return
+        super().__post_init__()
+        if self.conv != KNOWLEDGE_CONV:
+            for name, default in (("groups", 1), ("self_loop_weight", 2.0)):
+                if getattr(self, name) != default:
+                    raise ValueError(
+                        f"{name!r} is a part of KnowledgeConv (got {name}={getattr(self, name)} "
+                        f"with another convolution): leave it at {default}."
+                    )
+
+    @property
+    def is_paper_conv(self) -> bool:
+        """Whether the convolution is that of the paper."""
+        return self.conv == KNOWLEDGE_CONV
 
 
 class GraphAdapter(LinearAdapter):
@@ -58,6 +89,11 @@ class GraphAdapter(LinearAdapter):
     construction, in :math:`\mathcal{O}(C^2 D)`. A training step costs :math:`\mathcal{O}(C D^2)`.
 
     Training starts at zero-shot CLIP: :math:`\mathbf{W}` and :math:`\mathbf{b}` start at zero.
+
+    Any convolution of PyTorch Geometric can stand in the place of the paper's (:obj:`conv`). Of
+    another convolution, only the edges are computed once; the convolution itself is computed in
+    each step. It starts as its :meth:`reset_parameters` leaves it with the seed 0. The cost of a
+    step depends on the number of edges: set :obj:`k` for many classes.
 
     The defaults of :obj:`alpha` and :obj:`beta`, and of the epochs, learning rate and temperature
     in :class:`~pyg_graphadapter.TrainConfig`, were chosen by validation on ImageNet features of
@@ -87,6 +123,10 @@ class GraphAdapter(LinearAdapter):
             (default: :obj:`"tanh"`)
         self_loop_weight (float, optional): As in :class:`~pyg_graphadapter.nn.KnowledgeConv`.
             (default: :obj:`2.0`)
+        conv (str or callable, optional): A name in :obj:`~pyg_graphadapter.nn.CONVS`, or a function
+            that makes a convolution from :obj:`in_channels` and :obj:`out_channels`; an adapter
+            with a function cannot be saved. How it gets its graphs and weights is told by
+            :class:`~pyg_graphadapter.nn.DualKnowledgeConv`. (default: :obj:`"KnowledgeConv"`)
 
     Shapes:
         - **text:** :math:`(C, D)`; **prototypes:** :math:`(C, D)`
@@ -106,7 +146,6 @@ class GraphAdapter(LinearAdapter):
 
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "prototypes": "CD"}
-    is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.95, 0.9, 0.7, 0.5)}
 
@@ -121,22 +160,32 @@ class GraphAdapter(LinearAdapter):
         check_features(prototypes, "prototypes")
         config = self.config
         num_classes, channels = text.shape
-        self.conv = DualKnowledgeConv(
-            channels,
-            channels,
-            beta=config.beta,
-            act=None if config.activation == "none" else config.activation,
-            bias=config.bias != "none",
-            num_queries=num_classes if config.bias == "class" else None,
-            self_loop_weight=config.self_loop_weight,
-        ).to(self.text)
+        of_the_paper = {"self_loop_weight": config.self_loop_weight} if config.is_paper_conv else {}
+        with torch.random.fork_rng(devices=[]):  # `reset_parameters` follows
+            self.conv = DualKnowledgeConv(
+                channels,
+                channels,
+                beta=config.beta,
+                act=None if config.activation == "none" else config.activation,
+                conv=config.conv,
+                bias=config.bias != "none",
+                num_queries=num_classes if config.bias == "class" else None,
+                **of_the_paper,
+            ).to(self.text)
         self._side_names = tuple(self.conv.sides())
         self._compute_constants()
         self.register_load_state_dict_post_hook(_compute_constants_of)  # type: ignore[no-untyped-call]
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Returns to zero-shot CLIP."""
+        """Returns to zero-shot CLIP, or to the start of another convolution, which is the same in
+        all adapters."""
+        if not self.config.is_paper_conv:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self.conv.cpu().reset_parameters()
+            self.conv.to(self.text)
+            return
         for parameter in self.conv.parameters():
             zeros(parameter)
 
@@ -148,6 +197,11 @@ class GraphAdapter(LinearAdapter):
             ValueError: If a class has no shot, naming it, or a setting is out of bounds.
         """
         return cls(task.text, task.prototypes(), task.logit_scale, **settings)
+
+    @property
+    def is_recordable(self) -> bool:
+        """Whether a GPU can record the training step; of other convolutions it is not known."""
+        return self.config.is_paper_conv
 
     def train(self, mode: bool = True) -> Self:
         """Switches between training and prediction, and frees the memory of training steps."""
@@ -192,12 +246,54 @@ class GraphAdapter(LinearAdapter):
         return GraphStack(adapters) if can_stack else None
 
     def _compute_constants(self) -> None:
-        for side, messages in self._collect_knowledge().items():
-            self.register_buffer(f"{side}_messages", messages, persistent=False)
+        """Registers what does not change in training: the messages that every class collects, or
+        the edges of another convolution."""
+        if self.config.is_paper_conv:
+            for side, messages in self._collect_knowledge().items():
+                self.register_buffer(f"{side}_messages", messages, persistent=False)
+            return
+        for side, graph in self._build_sub_graphs().items():
+            for name, tensor in zip(graph._fields[:-1], graph[:-1], strict=True):
+                self.register_buffer(f"{side}_{name}", tensor, persistent=False)
+        for module in self.conv.modules():  # some convolutions cache edges or products
+            for name in [name for name in vars(module) if name.startswith("_cached_")]:
+                setattr(module, name, None)
 
     def _messages(self) -> dict[str, Tensor]:
         """What every class collects on each side: ``[C, D]``, or ``[G, C, D]`` with groups."""
         return {side: getattr(self, f"{side}_messages") for side in self._side_names}
+
+    def _sub_graphs(self) -> dict[str, SubGraph]:
+        """The graph of each side, for a convolution other than the paper's."""
+        return {
+            side: SubGraph(
+                getattr(self, f"{side}_x"),
+                getattr(self, f"{side}_edge_index"),
+                getattr(self, f"{side}_edge_weight"),
+                getattr(self, f"{side}_ptr"),
+                self.num_classes,
+            )
+            for side in self._side_names
+        }
+
+    @torch.no_grad()
+    def _build_sub_graphs(self) -> dict[str, SubGraph]:
+        """Computes what :meth:`_sub_graphs` returns.
+
+        Raises:
+            ValueError: If the messages of all edges would take too much memory.
+        """
+        k = None if self.config.k is None else min(self.config.k, self.num_classes)
+        takes_sparse = all(conv.takes_sparse for conv, _ in self.conv.sides().values())
+        num_edges = 2 * self.num_classes * (k or self.num_classes)
+        if not takes_sparse and num_edges * self.text.size(1) > LARGEST_MESSAGES:
+            raise ValueError(
+                f"This convolution makes one message of {self.text.size(1)} numbers for each of "
+                f"{num_edges:,} edges, which takes too much memory: set k, the number of "
+                f"neighbours per class, for example k=16."
+            )
+        graph = dual_knowledge_graph(self.text, self.prototypes, k=k)
+        return self.conv.sub_graphs(graph.x_dict, graph.edge_index_dict, graph.edge_weight_dict)
 
     @torch.no_grad()
     def _collect_knowledge(self) -> dict[str, Tensor]:
@@ -221,8 +317,11 @@ class GraphAdapter(LinearAdapter):
 
     def class_weights(self) -> Tensor:
         r"""The adapted class features :math:`\mathbf{t}^{*}`, ``[C, D]``."""
-        z = self.conv.fuse(self._messages())
-        return unit(torch.lerp(z.to(self.text.dtype), self.text, self.config.alpha))
+        if self.config.is_paper_conv:
+            z = self.conv.fuse(self._messages())
+        else:
+            z = self.conv.convolve(self._sub_graphs())
+        return normalized(torch.lerp(z.to(self.text.dtype), self.text, self.config.alpha))
 
     def extend(
         self, text: Tensor, prototypes: Tensor | None = None, *, class_names: Sequence[str] = ()
@@ -249,7 +348,7 @@ class GraphAdapter(LinearAdapter):
         ).to(self.text.device)
         state = self.conv.state_dict()
         if self.config.bias == "class":
-            for name in [name for name in state if name.endswith("bias")]:
+            for name in [f"convs.{side}__to__query.bias" for side in self._side_names]:
                 mean = state[name].mean(dim=0, keepdim=True)
                 state[name] = torch.cat([state[name], mean.expand(len(text), -1)])
         extended.conv.load_state_dict(state)

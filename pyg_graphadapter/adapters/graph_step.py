@@ -83,7 +83,8 @@ class GraphStep:
     @staticmethod
     def supports(config: "GraphAdapterConfig") -> bool:
         """Whether there is a step for these settings."""
-        return config.activation in ACTIVATIONS and config.groups == 1
+        has_step = config.activation in ACTIVATIONS and config.groups == 1
+        return has_step and config.is_paper_conv
 
     def __init__(
         self,

@@ -210,6 +210,11 @@ def _checked(adapter: Adapter, class_names: Sequence[str], c: int | None) -> Gra
             f"Only graph_adapter can be explained by neighbouring classes (got "
             f"{type(adapter).__name__}): other methods have no graphs."
         )
+    if not adapter.config.is_paper_conv:
+        raise ValueError(
+            f"Only KnowledgeConv can be taken apart into what each class contributed (got the "
+            f"convolution {adapter.settings()['conv']})."
+        )
     if len(class_names) != adapter.num_classes:
         raise ValueError(f"{len(class_names)} class names for {adapter.num_classes} classes.")
     if c is not None and not 0 <= c < adapter.num_classes:
