@@ -6,6 +6,7 @@ from pyg_graphadapter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from pyg_graphadapter.adapters import GraphAdapter, ZeroShot
+    from pyg_graphadapter.adapters.registry import register_adapter
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.encoding.config import EncodingConfig
     from pyg_graphadapter.encoding.encoder import Encoder
@@ -52,6 +53,7 @@ __all__ = [
     "dual_knowledge_graph",
     "evaluate",
     "knowledge_graph",
+    "register_adapter",
     "select",
     "train",
     "weighted_degree",
@@ -83,6 +85,7 @@ __getattr__, __dir__ = lazy_names(
         "dual_knowledge_graph": "graph",
         "evaluate": "training.evaluation",
         "knowledge_graph": "graph",
+        "register_adapter": "adapters.registry",
         "select": "training.selection",
         "train": "training.engine",
         "weighted_degree": "graph",

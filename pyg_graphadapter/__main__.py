@@ -10,10 +10,10 @@ def main() -> None:
     try:
         try:
             with explained():
-                from pyg_graphadapter.cli import app
+                from pyg_graphadapter import cli
         except MissingPackageError as error:
             sys.exit(f"Error: {error}")
-        app()
+        cli.main()
     except KeyboardInterrupt:
         sys.exit(130)
 

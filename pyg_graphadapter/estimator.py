@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
+from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
 from pyg_graphadapter.settings import check_setting_names
@@ -217,7 +218,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         settings = self._method_settings(method)
         config = self._train_config()
         task = self._task(X, y, text_features)
-        adapter = method.from_task(task, **settings)
+        adapter = build_adapter(method, task, settings)
         train(adapter, task, config, progress=False)
         self._keep(adapter.cpu())
         if not np.isfinite(self._adapter_logits(task.support.x[:1, 0].double().numpy())).all():
@@ -275,6 +276,12 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         labels = torch.from_numpy(encoded)
         if text_features is None:
             text = class_prototypes(images, labels)
+            without_direction = (text == 0).all(dim=1).nonzero().flatten().tolist()
+            if without_direction:
+                raise ValueError(
+                    f"The class {self.classes_[without_direction[0]]!r} has no direction: the mean "
+                    f"of its samples is zero. Pass 'text_features', or other samples."
+                )
         else:
             text = torch.from_numpy(_unit_rows(self._text_of(text_features))).float()
         return FewShotTask(

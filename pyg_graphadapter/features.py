@@ -196,7 +196,7 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
     """Checks that class text features ``[C, D]`` fit the class names ``[C]``.
 
     Raises:
-        ValueError: If they do not fit, or a text feature is not finite.
+        ValueError: If they do not fit, or a text feature is not finite or zero.
     """
     if text.dim() != 2 or not text.is_floating_point():
         raise ValueError(
@@ -211,6 +211,12 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
     bad = (~text.isfinite()).any(dim=1)
     if bad.any():
         raise ValueError(f"'text_features' must be finite (got NaN or infinity in {rows_of(bad)}).")
+    zero = (text == 0).all(dim=1)
+    if zero.any():
+        raise ValueError(
+            f"'text_features' must not be zero (got zeros in {rows_of(zero)}): a class needs a "
+            f"direction to be compared with."
+        )
 
 
 def check_fits(features: Features, text: Tensor, name: str) -> None:

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pyg_graphadapter.adapters.contract import build_adapter, check_built
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
+from pyg_graphadapter.task import EvaluationTask
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import train
+from pyg_graphadapter.training.evaluation import evaluate
 
 if TYPE_CHECKING:  # features are faked without what reads images
     from PIL import Image
+
+    from pyg_graphadapter.adapters import Adapter
 
 
 def fake_features(
@@ -166,3 +173,30 @@ def _noisy(colour: Any, size: tuple[int, int], generator: np.random.Generator) -
 
     noise = generator.integers(-40, 41, (size[1], size[0], 3))
     return Image.fromarray((colour + noise).astype(np.uint8))
+
+
+def check_adapter(cls: "type[Adapter]", **settings: Any) -> None:
+    """Checks that a method keeps the contract of :class:`~pyg_graphadapter.adapters.Adapter`, on
+    toy tasks of one, two and several classes: what it is built from, settings, the shape and the
+    values of the logits, gradients, training, saving and loading. Authors of methods call it in
+    their tests.
+
+    Args:
+        cls (type): The method.
+        **settings (optional): Its settings.
+
+    Raises:
+        ValueError: Naming what is wrong, and what to do.
+
+    Example:
+        >>> from pyg_graphadapter.adapters import TipAdapterF
+        >>> check_adapter(TipAdapterF)
+    """
+    for num_classes in (6, 2, 1):
+        data = fake_features(num_classes=num_classes, channels=16, shots=4, tests=4)
+        evaluation = EvaluationTask.from_file(data, shots=4, seed=1)
+        adapter = build_adapter(cls, evaluation.task, settings)
+        check_built(adapter, evaluation.task)
+        train(adapter, evaluation.task, TrainConfig(epochs=2), progress=False)
+        check_built(adapter.eval(), evaluation.task)
+        evaluate(adapter, evaluation)

@@ -226,6 +226,10 @@ def test_hard_data(data, method, texts_are_given):
     }
     for name, (rows, labels) in cases.items():
         texts = dict(enumerate(text)) if texts_are_given else None
+        if name in ("zero rows alone", "opposite rows") and not texts_are_given:
+            with pytest.raises(ValueError, match="mean of its samples is zero"):
+                estimator_of(method, epochs=2).fit(rows, labels)
+            continue
         classifier = estimator_of(method, epochs=2).fit(rows, labels, text_features=texts)
         probability = classifier.predict_proba(X_test)
         assert probability.shape == (len(X_test), len(np.unique(labels))), name
@@ -324,7 +328,7 @@ def test_another_fit_forgets_the_first(data):
         ({"lr": -1.0}, "'lr' must be at least 0"),
         ({"logit_scale": 0.0}, "'logit_scale' must be a positive number"),
         ({"logit_scale": np.nan}, "'logit_scale' must be a positive number"),
-        ({"method": "tip_adapter", "alpha": 1e308}, "tip_adapter gives logits that are not finite"),
+        ({"method": "tip_adapter", "alpha": 1e308}, "not finite|NaN or infinite"),
     ],
 )
 def test_parameters_that_are_refused(data, parameters, message):

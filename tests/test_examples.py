@@ -52,3 +52,22 @@ def test_imagenet_features(shared_data):
     zero_shot, adapted = (float(v) for v in re.findall(r"(\d\d\.\d\d) %", printed)[:2])
     assert zero_shot == 61.07
     assert adapted > 63.5
+
+
+@pytest.mark.slow
+def test_a_method_in_a_folder_of_its_own(tmp_path):
+    header = (EXAMPLES / "own_method" / "whitened.py").read_text(encoding="utf-8").split('"""')[1]
+    commands = re.sub(r"\\\n +", "", header)
+    compare, show = re.findall(r"graphadapter (.*)", commands)
+    for command in (f"{compare} --jobs 1", show):
+        words = command.replace("--out results", f"--out {tmp_path}").split()
+        done = subprocess.run(
+            [sys.executable, "-m", "pyg_graphadapter", *words],
+            cwd=EXAMPLES / "own_method",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "whitened" in done.stdout

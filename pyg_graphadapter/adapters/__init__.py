@@ -1,9 +1,15 @@
-"""All methods, with one base class. A new method is one file and one line in the table."""
+"""All methods, with one base class. A new method is one file and one line in the table, or a class
+of its own that is registered from outside."""
 
 from typing import TYPE_CHECKING
 
+from pyg_graphadapter.adapters.registry import (
+    adapter_class,
+    adapter_names,
+    is_built_in,
+    register_adapter,
+)
 from pyg_graphadapter.lazy import lazy_names
-from pyg_graphadapter.settings import unknown
 
 if TYPE_CHECKING:
     from pyg_graphadapter.adapters.base import Adapter, AdapterConfig, LinearAdapter
@@ -21,8 +27,8 @@ if TYPE_CHECKING:
     from pyg_graphadapter.adapters.tip_adapter import TipAdapter, TipAdapterF
     from pyg_graphadapter.adapters.zero_shot import ZeroShot
 
-# The class name of every method; a class is imported when it is first used:
-ADAPTERS: dict[str, str] = {
+# The class name of every method of this package; a class is imported when it is first used:
+ADAPTERS: "dict[str, str | type[Adapter]]" = {
     "graph_adapter": "GraphAdapter",
     "zero_shot": "ZeroShot",
     "linear_probe": "LinearProbe",
@@ -60,6 +66,9 @@ __all__ = [
     "TipAdapterF",
     "ZeroShot",
     "adapter_class",
+    "adapter_names",
+    "is_built_in",
+    "register_adapter",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -86,15 +95,3 @@ __getattr__, __dir__ = lazy_names(
         "ZeroShot": "zero_shot",
     },
 )
-
-
-def adapter_class(method: str) -> "type[Adapter]":
-    """The class of a method.
-
-    Raises:
-        ValueError: If there is no such method, listing all methods.
-    """
-    if method not in ADAPTERS:
-        raise unknown("method", method, ADAPTERS)
-    adapter: type[Adapter] = __getattr__(ADAPTERS[method])
-    return adapter

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.graph import check_features, normalized, unit
 from pyg_graphadapter.settings import check_settings
 from pyg_graphadapter.task import FewShotTask
 
@@ -35,6 +35,8 @@ class Adapter(torch.nn.Module, ABC):
     :class:`~pyg_graphadapter.adapters.stack.Stackable`,
     :class:`~pyg_graphadapter.adapters.recordable.Recordable` and
     :class:`~pyg_graphadapter.adapters.prediction.PredictionTuned`.
+
+    A method that registers its tensors itself calls ``super().__init__(logit_scale, config)``.
 
     Args:
         text (torch.Tensor): The class text features, of any length.
@@ -66,12 +68,17 @@ class Adapter(torch.nn.Module, ABC):
 
     def __init__(
         self,
-        text: Tensor,
-        logit_scale: float = 100.0,
+        text: Tensor | float,
+        logit_scale: float | AdapterConfig = 100.0,
         tensors: Mapping[str, Tensor] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__()
+        if isinstance(logit_scale, AdapterConfig):  # Adapter(logit_scale, config)
+            self.logit_scale, self.config = float(text), logit_scale
+            return
+        if not isinstance(text, Tensor):
+            raise ValueError(f"'text' must be a tensor [C, D] (got {type(text).__name__}).")
         self.logit_scale = logit_scale
         self.config = self.Config(**settings)
         check_features(text, "text")
@@ -86,6 +93,11 @@ class Adapter(torch.nn.Module, ABC):
         """Checks that dimensions of the same letter have the same size."""
         sizes: dict[str, int] = {}
         for name, tensor in tensors.items():
+            if name not in self.inputs:
+                raise ValueError(
+                    f"{type(self).__name__} is given {name!r}, which is not in its 'inputs' "
+                    f"({', '.join(self.inputs)})."
+                )
             letters = self.inputs[name]
             if tensor.dim() == len(letters):
                 for letter, size in zip(letters, tensor.shape, strict=True):
@@ -204,7 +216,7 @@ class LinearAdapter(Adapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""
-        x, weights = unit(x), self.class_weights()
+        x, weights = normalized(x), self.class_weights()
         logits = self.logit_scale * (x @ weights.t()).to(x.dtype)
         biases = self.class_biases()
         return logits if biases is None else logits + biases

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, LinearAdapter, ZeroShot, adapter_class
+from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.classifier.explanation import Explanation, explain_class, explain_image
 from pyg_graphadapter.classifier.file import (
     CARD,
@@ -135,7 +136,7 @@ class FewShotClassifier(ModelHubMixin):
         selected = {}
         if select:
             selected = select_defaults(method, task, config, settings, progress=progress)
-        adapter = build.from_task(task, **{**settings, **selected})
+        adapter = build_adapter(build, task, {**settings, **selected})
         train(adapter, task, config, progress=progress)
         training = {"shots": shots, "draw_seed": seed, **asdict(config)}
         classifier = cls(adapter.cpu().eval(), task.class_names, method, training)
@@ -177,11 +178,6 @@ class FewShotClassifier(ModelHubMixin):
                 leads to now is another one.
         """
         if self._encoder is None:
-            if not self.encoding:
-                raise ValueError(
-                    "The classifier was fitted on features, so it knows no encoder for images: "
-                    "pass features, or say which encoder they came from with use_encoder."
-                )
             self.load_encoder()
         assert self._encoder is not None
         return self._encoder
@@ -192,6 +188,11 @@ class FewShotClassifier(ModelHubMixin):
         Raises:
             ValueError: If it cannot be loaded, or is another one.
         """
+        if not self.encoding:
+            raise ValueError(
+                "The classifier was fitted on features, so it knows no encoder for images: pass "
+                "features, or say which encoder they came from with use_encoder."
+            )
         from pyg_graphadapter.encoding.encoder import Encoder  # loads transformers
 
         encoding = self.encoding

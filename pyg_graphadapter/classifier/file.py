@@ -8,7 +8,7 @@ from typing import Any
 import safetensors.torch
 from safetensors import SafetensorError
 
-from pyg_graphadapter.adapters import Adapter, adapter_class
+from pyg_graphadapter.adapters import Adapter, adapter_class, adapter_names
 from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
 
 WEIGHTS = "classifier.safetensors"
@@ -16,6 +16,10 @@ CARD = "classifier.json"
 OF_THE_HUB = ("README.md", "config.json")
 FORMAT = "pyg_graphadapter/classifier/1"
 FIELDS = ("class_names", "method", "training", "encoding", "measured")
+
+
+class UnknownMethodError(Exception):
+    """A saved classifier is of a method that is not known here."""
 
 
 def check_output(folder: Path, *, overwrite: bool = False) -> None:
@@ -43,11 +47,18 @@ def write_classifier(
     check_output(folder, overwrite=overwrite)
     state = {name: value.contiguous() for name, value in adapter.state_dict().items()}
     weights = safetensors.torch.save(state)
+    settings = adapter.settings()
+    for name, value in settings.items():
+        if callable(value):
+            raise ValueError(
+                f"The setting {name!r} is a Python function, which cannot be saved: give a "
+                f"convolution by its name."
+            )
     card = {
         "format": FORMAT,
         **{name: fields[name] for name in FIELDS},
         "logit_scale": adapter.logit_scale,
-        "settings": adapter.settings(),
+        "settings": settings,
         "sha256": sha256(weights),
         "versions": versions(),
     }
@@ -76,6 +87,8 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
         if sha256(weights) != card["sha256"]:
             raise ValueError(f"{WEIGHTS} is not the file that {CARD} was written with")
         state = safetensors.torch.load(weights)
+        if card["method"] not in adapter_names():
+            raise UnknownMethodError(card["method"])
         adapter = adapter_class(card["method"]).from_state(
             state, card["logit_scale"], card["settings"]
         )
@@ -84,6 +97,12 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
             count = len(fields["class_names"])
             raise ValueError(f"{count} class names for {adapter.num_classes} classes")
         return adapter.eval(), fields
+    except UnknownMethodError as error:
+        raise ValueError(
+            f"The classifier in {folder} cannot be read: it was made by the method {str(error)!r}, "
+            f"which is not registered. Install its package, or import the module that registers it "
+            f"(--import MODULE, register_adapter)."
+        ) from error
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ValueError(
             f"The classifier in {folder} cannot be read ({error}): fit it again, or update this "

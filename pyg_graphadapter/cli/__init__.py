@@ -105,3 +105,8 @@ def _not_loaded() -> None:
 
 for name, help_text in COMMANDS.items():
     app.command(name, help=help_text)(_not_loaded)
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()

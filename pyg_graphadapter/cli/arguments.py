@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.adapters import ADAPTERS
+from pyg_graphadapter.adapters import ADAPTERS, adapter_class, adapter_names
 from pyg_graphadapter.optional import MissingPackageError, explained
 from pyg_graphadapter.settings import unknown
 
@@ -67,6 +67,29 @@ Select = Annotated[
 ]
 
 
+def _import_modules(names: list[str] | None) -> list[str] | None:
+    from pyg_graphadapter.adapters.registry import import_methods
+
+    for name in names or ():
+        try:
+            import_methods(name)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    return names
+
+
+Import = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        help="Python module or file that registers methods of your own. May be repeated.",
+        callback=_import_modules,
+        is_eager=True,
+    ),
+]
+
+
 def new_app() -> typer.Typer:
     """The app of a command or of a group of commands."""
     return typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -92,6 +115,21 @@ def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
+def as_fault_of(method: str) -> Iterator[None]:
+    """An error in the code of a method from outside the package ends in one sentence."""
+    from pyg_graphadapter.adapters.registry import describe_error, is_built_in
+
+    try:
+        yield
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        if is_built_in(method):
+            raise
+        raise ValueError(f"The method {method} failed: {describe_error(error)}.") from error
+
+
+@contextmanager
 def as_usage_error() -> Iterator[None]:
     """A value that a command does not accept ends in exit code 2."""
     try:
@@ -112,7 +150,12 @@ def numbers(text: str, option: str) -> list[int]:
 
 def method_names(text: str) -> list[str]:
     """Names of methods separated by commas, or ``all``."""
-    return _known_names(text, "method", ADAPTERS)
+    choices = adapter_names()
+    names = choices if text == ALL else [name.strip() for name in text.split(",")]
+    for name in names:
+        with as_usage_error():
+            adapter_class(name)
+    return list(dict.fromkeys(names))
 
 
 def benchmark_names(text: str) -> list[str]:

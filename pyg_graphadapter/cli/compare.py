@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from pyg_graphadapter.cli.arguments import (
     METHODS,
     DataOrBenchmarks,
+    Import,
     LogitScale,
     Model,
     Select,
@@ -92,6 +94,10 @@ def compare(
     logit_scale: LogitScale = None,
     select: Select = True,
     template: Templates = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Run all again, also what is in the folder.")
+    ] = False,
+    import_: Import = None,
     config: Config = None,
     save: SaveConfig = None,
     options: dict[str, Any] | None = None,
@@ -99,7 +105,7 @@ def compare(
     """Compare methods over shots and seeds, on the test split of a feature file or of images.
 
     Prints a table (mean ± standard deviation over seeds, mean training time, trained parameters)
-    and writes one JSON file per run. Finished runs are not repeated.
+    and writes one JSON file per run. Finished runs of the same code are not repeated.
 
     Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
     """
@@ -129,7 +135,13 @@ def compare(
     for source in sources:
         folder = out / source.name if len(sources) > 1 else out
         measured = _measure(
-            source, shifted_sources, grid, folder, base_to_new=base_to_new, jobs=jobs
+            source,
+            shifted_sources,
+            grid,
+            folder,
+            base_to_new=base_to_new,
+            jobs=jobs,
+            overwrite=overwrite,
         )
         _print_summary(source.name if len(sources) > 1 else "", measured)
         results += measured
@@ -211,6 +223,7 @@ def _measure(
     *,
     base_to_new: bool,
     jobs: int | None,
+    overwrite: bool,
 ) -> list[dict[str, Any]]:
     """Executes the runs on one data set."""
     from pyg_graphadapter.experiment.grid import run_all
@@ -218,7 +231,15 @@ def _measure(
     runs = grid.runs(source.name)
     tasks, base = _tasks(source, shifted_sources, grid, base_to_new=base_to_new)
     show_skipped(base)
-    return run_all(runs, tasks, base.origin(), out, workers=jobs)
+    return run_all(
+        runs,
+        tasks,
+        base.origin(),
+        out,
+        workers=jobs,
+        overwrite=overwrite,
+        announce=partial(typer.echo, err=True),
+    )
 
 
 def _tasks(

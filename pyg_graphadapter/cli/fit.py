@@ -8,10 +8,12 @@ import typer
 from pyg_graphadapter.cli.arguments import (
     METHODS,
     Data,
+    Import,
     LogitScale,
     Model,
     Select,
     Templates,
+    as_fault_of,
     as_usage_error,
     method_names,
     new_app,
@@ -55,6 +57,7 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the classifier in the folder.")
     ] = False,
+    import_: Import = None,
     config: Config = None,
     save: SaveConfig = None,
     options: dict[str, Any] | None = None,
@@ -78,9 +81,17 @@ def fit(
     source = open_data(data, model, encoding, device=training.device, logit_scale=logit_scale)
     check_output(out, overwrite=overwrite)
     save_config(ctx, save, settings)
-    classifier = FewShotClassifier.fit(
-        source, shots, seed, name, training, select=select, measure=True, **settings.get(name, {})
-    )
+    with as_fault_of(name):
+        classifier = FewShotClassifier.fit(
+            source,
+            shots,
+            seed,
+            name,
+            training,
+            select=select,
+            measure=True,
+            **settings.get(name, {}),
+        )
     show_skipped(source)
     classifier.save(out, overwrite=overwrite)
     if classifier.selected and shots > 1:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.adapters import ADAPTERS, adapter_class
-from pyg_graphadapter.cli.arguments import method_names, new_app
+from pyg_graphadapter.adapters import adapter_class, adapter_names
+from pyg_graphadapter.cli.arguments import Import, method_names, new_app, one_sentence
 from pyg_graphadapter.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -33,16 +33,22 @@ SYMBOLS = {
 
 
 @app.command()
+@one_sentence
 def methods(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A method.")] = None,
+    import_: Import = None,
 ) -> None:
     """List the methods, or show one: what it is, its formula, its settings and their defaults.
 
     Example: graphadapter methods tip_adapter
     """
     if name is None:
-        for method in ADAPTERS:
-            adapter = adapter_class(method)
+        for method in adapter_names():
+            try:
+                adapter = adapter_class(method)
+            except ValueError as error:  # of an installed package
+                typer.echo(f"{method:14} {error}")
+                continue
             kind = "trained" if adapter.is_trained else "not trained"
             typer.echo(f"{method:14} {kind:12} {_summary(adapter)}")
         typer.echo("\nShow one with its settings: graphadapter methods NAME")
@@ -52,8 +58,9 @@ def methods(
 
 
 def _summary(method: "type[Adapter]") -> str:
-    """The first line of the docstring of the method's module."""
-    return (inspect.getdoc(inspect.getmodule(method)) or "").splitlines()[0]
+    """The first line of the docstring of the method's module, or of the method."""
+    lines = (inspect.getdoc(inspect.getmodule(method)) or inspect.getdoc(method) or "").splitlines()
+    return lines[0] if lines else ""
 
 
 def _description(name: str) -> str:
@@ -79,7 +86,7 @@ def _description(name: str) -> str:
 
 
 def _setting_line(field: Field[Any], grid: Mapping[str, Sequence[Any]]) -> str:
-    text = field.metadata["help"]
+    text = field.metadata.get("help", "")
     if field.name in grid:
         values = [f"{value}" for value in grid[field.name][:SHOWN_VALUES]]
         more = ", …" if len(grid[field.name]) > SHOWN_VALUES else ""
@@ -89,8 +96,8 @@ def _setting_line(field: Field[Any], grid: Mapping[str, Sequence[Any]]) -> str:
 
 def _line(name: str, field: Field[Any], default: Any, text: str) -> str:
     """Name, default, bounds and meaning of a setting."""
-    low, high = field.metadata["low"], field.metadata["high"]
-    choices = field.metadata["choices"]
+    low, high = field.metadata.get("low"), field.metadata.get("high")
+    choices = field.metadata.get("choices")
     bounds = ""
     if choices:
         bounds = f" [{', '.join(choices)}]"

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.cli.arguments import Device, new_app, one_sentence, silence_libraries
+from pyg_graphadapter.cli.arguments import (
+    Device,
+    Import,
+    as_fault_of,
+    new_app,
+    one_sentence,
+    silence_libraries,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +45,7 @@ def predict(
     ] = False,
     device: Device = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Do not download a model.")] = False,
+    import_: Import = None,
 ) -> None:
     """Classify images or features, and print one line per image: label, class name, probability.
 
@@ -58,13 +66,15 @@ def predict(
         silence_libraries()
         classifier.load_encoder(device, offline=offline)
         x, names = _encode(classifier, data, strict=strict)
-    best = classifier.predict_proba(x).topk(min(top, len(classifier.class_names)), dim=1)
+    with as_fault_of(classifier.method):
+        probabilities = classifier.predict_proba(x)
+    best = probabilities.topk(min(top, len(classifier.class_names)), dim=1)
     predictions = [
         [
             {"label": label, "class_name": classifier.class_names[label], "probability": p}
-            for label, p in zip(labels, probabilities, strict=True)
+            for label, p in zip(labels, values, strict=True)
         ]
-        for labels, probabilities in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        for labels, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
     if as_json:
         _print_json(names, predictions, with_top=top > 1)

@@ -11,14 +11,14 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
-from pyg_graphadapter.adapters import ADAPTERS, adapter_class
+from pyg_graphadapter.adapters import adapter_class, adapter_names
 from pyg_graphadapter.cli.arguments import as_usage_error
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import write_atomic
 
 T = TypeVar("T")
 OPTIONS = "options"
-NEVER_SAVED = ("data", "out", "overwrite", "config", "save", "set_")
+NEVER_SAVED = ("data", "out", "overwrite", "config", "save", "set_", "import_")
 NOT_OFFERED = ("seed", "templates")  # commands have options of their own for them
 CONFIG_TABLES = "pyg_graphadapter.config_tables"  # of the context, for the tables of --config
 
@@ -85,6 +85,8 @@ def _option(field: Field[Any], panel: str, *, is_shown: bool) -> inspect.Paramet
 def value_type(field: Field[Any]) -> Any:
     """The type of a field's values other than :obj:`None`."""
     kind: Any = field.type
+    if isinstance(kind, str):  # from __future__ import annotations
+        kind = {"float": float, "int": int, "bool": bool}.get(kind.split("|")[0].strip(), str)
     if isinstance(kind, UnionType):  # int | None
         kind = next(part for part in get_args(kind) if part is not type(None))
     return kind
@@ -122,6 +124,8 @@ def method_settings(
     """
     settings: dict[str, dict[str, Any]] = {}
     for method, table in ctx.meta.get(CONFIG_TABLES, {}).items():
+        if method not in adapter_names():
+            raise typer.BadParameter(str(unknown("table", method, adapter_names())))
         settings[method] = {name: _checked(method, name, value) for name, value in table.items()}
         _check_is_run(method, methods, "--config")
     for assignment in assignments or ():
@@ -141,8 +145,8 @@ def method_settings(
 
 def _check_is_run(method: str, methods: Sequence[str], option: str) -> None:
     """Refuses settings of a method that the command does not run."""
-    if method not in ADAPTERS:
-        raise typer.BadParameter(str(unknown(f"method in {option}", method, ADAPTERS)))
+    if method not in adapter_names():
+        raise typer.BadParameter(str(unknown(f"method in {option}", method, adapter_names())))
     if method not in methods:
         raise typer.BadParameter(
             f"{option} has settings of {method}, which is not run (methods: {', '.join(methods)}): "
@@ -223,9 +227,6 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         reason = getattr(error, "strerror", None) or error
         raise typer.BadParameter(f"{path} cannot be read as TOML ({reason}).") from error
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
-    for name in tables:
-        if name not in ADAPTERS:
-            raise typer.BadParameter(f"{path}: {unknown('table', name, ADAPTERS)}")
     parameters = {p.name: p for p in ctx.command.params if p.name not in NEVER_SAVED}
     defaults: dict[str, Any] = {}
     for key, value in content.items():

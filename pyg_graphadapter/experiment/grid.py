@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pyg_graphadapter.adapters import Stackable, adapter_class
+from pyg_graphadapter.adapters import Adapter, Stackable, adapter_class, is_built_in
+from pyg_graphadapter.adapters.registry import (
+    describe_error,
+    register_adapter,
+    registered_adapters,
+)
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.experiment.presets import preset_of
 from pyg_graphadapter.experiment.run import Run, execute_runs, identity
@@ -141,11 +146,14 @@ def run_all(
     out: Path,
     *,
     workers: int | None = None,
+    overwrite: bool = False,
+    announce: Callable[[str], None] = logger.info,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Executes the runs that have no result file in ``out`` yet, and returns the results of all.
 
     A run that fails is recorded with its reason and repeated the next time; the others go on.
+    Results of other code (:func:`~pyg_graphadapter.adapters.registry.code_identity`) are not taken.
 
     Args:
         runs (sequence of Run): The runs.
@@ -156,6 +164,9 @@ def run_all(
         workers (int, optional): The number of processes; if not given, one per core on a CPU, and
             one on a GPU. A single process trains seeds as a batch where that is faster; the results
             are equal up to rounding. (default: :obj:`None`)
+        overwrite (bool, optional): Execute all runs again. (default: :obj:`False`)
+        announce (callable, optional): Receives one line that says how many results were taken from
+            ``out``. (default: the log)
         progress (bool, optional): Show a progress bar over the runs, on a terminal.
             (default: :obj:`True`)
 
@@ -165,17 +176,34 @@ def run_all(
     prepare_folder(out, is_result)
     hashes = {draw: task.sha256() for draw, task in tasks.items()}
     paths = [out / run.file_name(hashes[run.shots, run.seed]) for run in runs]
-    pending = [(run, path) for run, path in zip(runs, paths, strict=True) if not _is_finished(path)]
+    pending = [
+        (run, path)
+        for run, path in zip(runs, paths, strict=True)
+        if overwrite or not _is_finished(path)
+    ]
+    if len(pending) < len(runs):
+        count = len(runs) - len(pending)
+        announce(f"{count} of {len(runs)} runs taken from {out}; --overwrite runs all again.")
     if workers is None:
         on_cpu = all(resolve_device(run.training.device).type == "cpu" for run, _ in pending)
         workers = num_workers(len(pending)) if on_cpu else 1
     # On several cores, single runs side by side are faster than a batch of seeds on one core:
     batches = _by_seed(pending) if workers == 1 else [[run_and_path] for run_and_path in pending]
-    finished = map_parallel(_execute_and_write, batches, (tasks, hashes, origin), workers)
+    shared = (tasks, hashes, origin, registered_adapters())
+    finished = map_parallel(_execute_and_write, batches, shared, workers)
     with tqdm(total=len(pending), unit="run", disable=None if progress else True) as bar:
         for i, _ in finished:
             bar.update(len(batches[i]))
     return [read_result(path) for path in paths]
+
+
+def _reason(method: str, error: BaseException) -> str:
+    """Why a run failed: what is expected to be refused in its own words, anything else with the
+    line that raised it."""
+    is_refusal = isinstance(error, ValueError | RuntimeError | MemoryError)
+    if is_built_in(method) and is_refusal and str(error):
+        return str(error)
+    return describe_error(error)
 
 
 def _by_seed(pending: Sequence[tuple[Run, Path]]) -> list[list[tuple[Run, Path]]]:
@@ -194,11 +222,18 @@ def _is_finished(path: Path) -> bool:
 
 
 def _execute_and_write(
-    shared: tuple[Mapping[DrawKey, EvaluationTask], Mapping[DrawKey, str], Origin],
+    shared: tuple[
+        Mapping[DrawKey, EvaluationTask],
+        Mapping[DrawKey, str],
+        Origin,
+        Mapping[str, type[Adapter]],
+    ],
     batch: Sequence[tuple[Run, Path]],
 ) -> None:
     """Executes runs that differ in the seed alone, and writes their result files."""
-    tasks, hashes, origin = shared
+    tasks, hashes, origin, registered = shared
+    for name, cls in registered.items():  # a spawned worker does not know them
+        register_adapter(name, cls)
     results = _results_or_errors([run for run, _ in batch], tasks)
     for (run, path), result in zip(batch, results, strict=True):
         result |= {"dataset": origin.name, "backbone": origin.model}
@@ -215,9 +250,9 @@ def _results_or_errors(
     try:
         evaluations = [tasks[run.shots, run.seed] for run in runs]
         return execute_runs(runs, evaluations, progress=False)
-    except (ValueError, RuntimeError, MemoryError) as error:
+    except (Exception, SystemExit) as error:  # of any method's code
         logger.debug("A run failed.", exc_info=True)
         if len(runs) == 1:
-            return [{**identity(runs[0]), "error": str(error) or type(error).__name__}]
+            return [{**identity(runs[0]), "error": _reason(runs[0].method, error)}]
     # Each run is executed alone, when the memory of all is free again, to find the one that fails:
     return [result for run in runs for result in _results_or_errors([run], tasks)]

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, GraphAdapter, adapter_class
+from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.adapters.registry import code_identity
 from pyg_graphadapter.graph import knowledge_graph
 from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, Edge, strongest_edges
 from pyg_graphadapter.report.results import RESULT_FORMAT
@@ -52,9 +54,20 @@ class Run:
     variant: str = ""
 
     def file_name(self, task: str) -> str:
-        """The name of the run's result file, which depends on all settings and on the hash of the
-        task."""
-        content = json.dumps([RESULT_FORMAT, asdict(self), task], sort_keys=True)
+        """The name of the run's result file, which depends on all settings, on the hash of the
+        task, and on the method's code (:func:`~pyg_graphadapter.adapters.registry.code_identity`).
+
+        Raises:
+            ValueError: If a setting is no plain value.
+        """
+        parts = [RESULT_FORMAT, asdict(self), task, code_identity(self.method)]
+        try:
+            content = json.dumps(parts, sort_keys=True)
+        except TypeError as error:
+            raise ValueError(
+                f"The settings of {self.method} must be plain values to be written to a result "
+                f"file ({error}): give a convolution by its name."
+            ) from error
         digest = sha256(content.encode())[:8]
         return f"{self.method}-{self.shots}shot-seed{self.seed}-{digest}.json"
 
@@ -139,7 +152,7 @@ def _fit(
     adapters, build_seconds = [], []
     for task in tasks:
         start = time.perf_counter()
-        adapters.append(method.from_task(task, **selections[0].settings))
+        adapters.append(build_adapter(method, task, selections[0].settings))
         build_seconds.append(time.perf_counter() - start)
     seeds = [run.seed for run in runs]
     histories = train_together(adapters, tasks, runs[0].training, seeds, progress=progress)
@@ -171,6 +184,7 @@ def _measure(
         "num_classes": adapter.num_classes,
         "settings": {**adapter.settings(), **asdict(run.training)},
         "selected_on": selection.split,
+        "code": code_identity(run.method),
         "versions": versions(),
         **_knowledge_graphs(adapter, evaluation.task.class_names),
     }
@@ -178,7 +192,7 @@ def _measure(
 
 def _knowledge_graphs(adapter: Adapter, class_names: Sequence[str]) -> dict[str, Any]:
     """The strongest edges of the sub-graphs of GraphAdapter, for figures: pairs of classes with
-    their cosine, at most 100 a side."""
+    their cosine, at most 100 per side."""
     if not isinstance(adapter, GraphAdapter) or adapter.num_classes == 1:
         return {}
     features = {"text": adapter.text, "image": adapter.prototypes}

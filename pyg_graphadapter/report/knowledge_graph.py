@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
+from pyg_graphadapter.optional import require
 from pyg_graphadapter.report.layout import best_layout
 from pyg_graphadapter.settings import unknown
 
@@ -81,11 +82,15 @@ def strongest_edges(
             ranks[pair] = (min(count[a], count[b]), weight)
             count.update(pair)
     chosen: list[Edge] = []
-    shown: set[str] = set()
+    shown_classes: set[str] = set()
     # First the strongest edge of every class, then the second ones:
     for pair, (rank, weight) in sorted(ranks.items(), key=lambda item: (item[1][0], -item[1][1])):
-        if rank < NEIGHBOURS and len(chosen) < num_edges and len(shown | {*pair}) <= NUM_CLASSES:
-            shown |= {*pair}
+        if (
+            rank < NEIGHBOURS
+            and len(chosen) < num_edges
+            and len(shown_classes | {*pair}) <= NUM_CLASSES
+        ):
+            shown_classes |= {*pair}
             chosen.append((*pair, weight))
     return sorted(chosen, key=lambda edge: (-edge[2], edge))
 
@@ -160,7 +165,7 @@ def draw_knowledge_graph(
     Raises:
         ValueError: If the number of names is wrong, or a class is unknown.
     """
-    import matplotlib
+    matplotlib = require("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -293,11 +298,14 @@ def _draw(figure: "Figure", panels: Sequence[_Panel], title: str) -> None:
     left, top = 0.0, height - head
     for panel, hue in zip(panels, HUES * len(panels), strict=False):
         (w, h), room = panel.size, max(heights) if beside else panel.size[1]
-        shown = w if beside else width
+        panel_width = w if beside else width
         axes = figure.add_axes(
-            (left / width, (top - above - room) / height, shown / width, room / height)
+            (left / width, (top - above - room) / height, panel_width / width, room / height)
         )
-        axes.set(xlim=(-(shown - w) / 2, (shown + w) / 2), ylim=(-(room - h) / 2, (room + h) / 2))
+        axes.set(
+            xlim=(-(panel_width - w) / 2, (panel_width + w) / 2),
+            ylim=(-(room - h) / 2, (room + h) / 2),
+        )
         axes.axis("off")
         axes.set_title(panel.title, fontsize=11, pad=4)
         _draw_panel(axes, panel, hue)
@@ -340,7 +348,7 @@ def _note(panel: _Panel) -> str:
         return "There are no edges."
     largest, smallest = panel.edges[0][2], panel.edges[-1][2]
     cosine = f"cosine {smallest:.2f} (pale) to {largest:.2f} (dark)"
-    shown = len(panel.names)
-    if panel.total > shown:
-        return f"{shown} of {panel.total:,} classes, with their strongest edges: {cosine}"
+    num_names = len(panel.names)
+    if panel.total > num_names:
+        return f"{num_names} of {panel.total:,} classes, with their strongest edges: {cosine}"
     return f"the strongest edges of each class, up to two: {cosine}"

@@ -1,7 +1,7 @@
 """The settings of training, without torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from pyg_graphadapter.settings import check_settings, setting
@@ -71,6 +71,13 @@ class TrainConfig:
 
     def completed(self, method: "type[Adapter]") -> Self:
         """The configuration with all settings, filled in from the method's recipe."""
+        names = [field.name for field in fields(self)]
+        for name in method.recipe:
+            if name not in names:
+                raise ValueError(
+                    f"The recipe of {method.__name__} has {name!r}, which is no training setting. "
+                    f"Choose from {', '.join(names)}."
+                )
         recipe = {**DEFAULTS, **method.recipe}
         return replace(
             self, **{name: value for name, value in recipe.items() if getattr(self, name) is None}

@@ -10,7 +10,9 @@ from sklearn.metrics import accuracy_score, f1_score, top_k_accuracy_score
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter
+from pyg_graphadapter.adapters.contract import check_logits
 from pyg_graphadapter.features import Features
+from pyg_graphadapter.graph import with_usual_length
 from pyg_graphadapter.task import EvaluationTask, NewClasses, ShiftedTest
 
 EVALUATION_BATCH = 4096
@@ -38,11 +40,18 @@ class Evaluation:
 
 @torch.inference_mode()
 def predict_logits(adapter: Adapter, x: Tensor) -> Tensor:
-    """Logits ``[N, C]`` of features ``[N, D]`` on the CPU, computed on the adapter's device."""
+    """Logits ``[N, C]`` of features ``[N, D]`` on the CPU, computed on the adapter's device.
+
+    Raises:
+        ValueError: If the adapter returns another shape, or logits that are not finite.
+    """
+    batches = [x[start : start + EVALUATION_BATCH] for start in range(0, len(x), EVALUATION_BATCH)]
     return torch.cat(
         [
-            adapter(x[start : start + EVALUATION_BATCH].to(adapter.text)).cpu()
-            for start in range(0, max(1, len(x)), EVALUATION_BATCH)
+            check_logits(
+                adapter(with_usual_length(batch.to(adapter.text))).cpu(), adapter, len(batch)
+            )
+            for batch in batches or [x]
         ]
     )
 

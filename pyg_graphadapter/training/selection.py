@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
+from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.adapters.prediction import (
     PredictionTuned,
     combinations,
@@ -127,7 +128,9 @@ def _measure(
     ):
         training = {k: value for k, value in fit_settings.items() if k in training_names}
         of_method = {k: value for k, value in fit_settings.items() if k not in training_names}
-        adapters = [method.from_task(task, **{**settings, **of_method}) for task in training_tasks]
+        adapters = [
+            build_adapter(method, task, {**settings, **of_method}) for task in training_tasks
+        ]
         train_together(adapters, training_tasks, replace(config, **training), progress=False)
         for adapter, (_, held_out) in zip(adapters, splits, strict=True):
             rows = _right_over(adapter, held_out, prediction_grid)

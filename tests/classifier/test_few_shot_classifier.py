@@ -101,7 +101,7 @@ def edited(folder, **changed):
     [
         ({"format": "pyg_graphadapter/classifier/2"}, "format is 'pyg_graphadapter/classifier/2'"),
         ({"sha256": "0"}, "not the file"),
-        ({"method": "x"}, "Unknown method 'x'"),
+        ({"method": "x"}, "made by the method 'x', which is not registered"),
         ({"method": "zero_shot"}, "not those of ZeroShot"),
         ({"class_names": ["a"]}, "1 class names for 4 classes"),
         ({"class_names": None}, "class_names"),

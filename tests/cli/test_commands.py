@@ -77,6 +77,7 @@ def test_every_setting_can_be_given(features, tmp_path):
         "k": 2,
         "activation": "gelu",
         "self_loop_weight": 1.0,
+        "conv": "KnowledgeConv",
     }
     options = [part for name, value in training.items() for part in (f"--{name}", value)]
     options += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
@@ -167,6 +168,21 @@ def test_one_setting_of_two_methods_has_two_values(features, tmp_path):
     assert settings["tip_adapter"]["alpha"] == 3
     assert settings["graph_adapter"]["alpha"] == 0.5
     assert settings["graph_adapter"]["k"] == 2
+
+
+def test_another_convolution_by_name(features, tmp_path):
+    arguments = ("compare", features, "--shots", 2, "--seeds", 1, "--epochs", 2)
+    result = run(*arguments, "--set", "graph_adapter.conv=SAGEConv", "--set", "k=2", "--no-select",
+                 "--out", tmp_path / "r")  # fmt: skip
+    assert "graph_adapter (conv = SAGEConv, k = 2" in result.stdout
+    [path] = (tmp_path / "r").glob("graph_adapter*")
+    assert json.loads(path.read_text())["settings"]["conv"] == "SAGEConv"
+    refused = run(*arguments, "--set", "graph_adapter.conv=GNN", "--out", tmp_path / "r", code=2)
+    assert "Unknown 'conv': 'GNN'. Choose from KnowledgeConv, GCNConv" in refused.output
+    assert "SAGEConv, " in run("methods", "graph_adapter").stdout
+    run("fit", features, "--shots", 2, "--epochs", 2, "--set", "conv=SAGEConv", "--out",
+        tmp_path / "c")  # fmt: skip
+    assert len(run("predict", tmp_path / "c", features).stdout.splitlines()) > 0
 
 
 def test_a_saved_configuration_gives_the_same_run(features, tmp_path):
