@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import pytest
 import sklearn
 import torch
@@ -17,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from pyg_graphadapter import FewShotClassifier, FewShotTask, GraphAdapterClassifier, TrainConfig
+from pyg_graphadapter import FewShotTask, GraphAdapterClassifier, TrainConfig
 from pyg_graphadapter.adapters import ADAPTERS, Adapter, AdapterConfig, LinearAdapter, adapter_class
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
@@ -153,6 +152,9 @@ def test_huge_and_zero_rows_stay_finite(data):
 @pytest.mark.parametrize("settings_are_set", [False, True])
 @pytest.mark.parametrize("method", METHODS)
 def test_probabilities_are_those_of_the_method_trained_alone(data, method, settings_are_set):
+    pytest.importorskip("huggingface_hub")
+    from pyg_graphadapter import FewShotClassifier
+
     X, y, text, X_test, _ = data
     settings = SETTINGS[method] if settings_are_set else {}
     training = {"epochs": 4, "batch_size": 8} if settings_are_set else {}
@@ -241,6 +243,7 @@ def test_hard_data(data, method, texts_are_given):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_neither_scale_nor_type_nor_order_nor_names_of_labels_matter(data, method):
+    pd = pytest.importorskip("pandas")
     X, y, text, X_test, _ = data
     scale = 10.0 ** np.random.default_rng(0).integers(-30, 30, (len(X), 1))
     order = np.random.default_rng(0).permutation(len(X))
@@ -338,6 +341,7 @@ def test_parameters_that_are_refused(data, parameters, message):
 
 
 def test_texts_of_a_data_frame_in_another_order_are_refused(data):
+    pd = pytest.importorskip("pandas")
     X, y, text, _, _ = data
     names = np.array(["e", "a", "d", "b", "c"])
     with pytest.raises(
