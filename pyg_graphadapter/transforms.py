@@ -1,5 +1,6 @@
 """PyG transforms that connect the nodes of a graph by the cosine similarity of their features."""
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -204,7 +205,9 @@ class DualKnowledgeGraph(BaseTransform):  # type: ignore[misc]  # PyG is not typ
         return f"{self.__class__.__name__}(k={self.k})"
 
 
-def _check_options(k: int | None, threshold: float) -> None:
+def _check_options(k: Any, threshold: float) -> None:
+    if k is not None and (isinstance(k, bool) or not isinstance(k, Integral)):
+        raise ValueError(f"'k' must be a whole number or None (got {k!r}).")
     if k is not None and k < 1:
         raise ValueError(f"'k' must be at least 1 (got {k}); None connects all nodes.")
     if not 0.0 <= threshold < 1.0:

@@ -259,3 +259,10 @@ def test_dual_graphs_are_batched():
 def test_a_side_is_missing(data, missing):
     with pytest.raises(ValueError, match=rf"'text' and 'image' \[C, D\]: the data {missing}"):
         DualKnowledgeGraph()(data)
+
+
+@pytest.mark.parametrize("k", ["3", 2.5, True])
+def test_neighbours_that_are_no_whole_number_are_refused(k):
+    for transform in (KnowledgeGraph, DualKnowledgeGraph):
+        with pytest.raises(ValueError, match="'k' must be a whole number or None"):
+            transform(k=k)

@@ -105,6 +105,11 @@ def _edges_of(
         return [edge for edge in edges if {edge[0], edge[1]} <= chosen]
     import numpy as np
 
+    if graph.edge_index is None or graph.edge_weight is None:
+        raise ValueError(
+            "The graph has no edges with weights: make it with knowledge_graph, or set "
+            "'edge_index' and 'edge_weight'."
+        )
     names = _unique(class_names or [str(c) for c in range(graph.num_nodes)])
     if len(names) != graph.num_nodes:
         raise ValueError(f"{len(names)} class names for {graph.num_nodes} classes.")

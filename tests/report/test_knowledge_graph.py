@@ -6,6 +6,7 @@ import pytest
 import torch
 from matplotlib.collections import LineCollection
 from PIL import Image
+from torch_geometric.data import Data
 
 from pyg_graphadapter import draw_knowledge_graph, dual_knowledge_graph, knowledge_graph
 from pyg_graphadapter.report.knowledge_graph import (
@@ -224,3 +225,8 @@ print(*{{"torch", "scipy", "pandas"}} & sys.modules.keys())
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
     )
     assert process.stdout.split() == []
+
+
+def test_a_graph_without_edges_is_refused():
+    with pytest.raises(ValueError, match="has no edges with weights: make it with knowledge_graph"):
+        draw_knowledge_graph(Data(x=torch.rand(3, 2)))
