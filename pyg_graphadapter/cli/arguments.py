@@ -153,8 +153,9 @@ def method_names(text: str) -> list[str]:
     choices = adapter_names()
     names = choices if text == ALL else [name.strip() for name in text.split(",")]
     for name in names:
-        with as_usage_error():
-            adapter_class(name)
+        if name not in choices:
+            with as_usage_error():
+                adapter_class(name)  # says how a method becomes known
     return list(dict.fromkeys(names))
 
 
