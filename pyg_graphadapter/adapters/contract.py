@@ -73,7 +73,7 @@ def check_built(adapter: Any, task: FewShotTask) -> None:
                 f"{name} gives other logits after saving and loading: whatever forward uses must "
                 f"be a setting, a parameter, a buffer, or computed from these in the constructor."
             )
-        _check_linear(adapter, x, logits)
+        _check_linear(copy.eval(), x, logits)
         if adapter.is_trained:
             _check_gradients(copy, task)
 
@@ -106,10 +106,11 @@ def _logits(adapter: Adapter, x: Tensor) -> Tensor:
     was_training, x = adapter.training, x.to(adapter.text)
     copy = x.clone()
     logits = check_logits(adapter.eval()(x), adapter, len(x))
-    adapter.train(was_training)
     name = type(adapter).__name__
     _check_unchanged([x], [copy], f"forward of {name}")
-    if not torch.equal(adapter(x), adapter(x)):
+    is_repeatable = torch.equal(adapter(x), adapter(x))
+    adapter.train(was_training)
+    if not is_repeatable:
         raise ValueError(
             f"forward of {name} gives other logits when it is called again: dropout and other "
             f"noise belong to training alone (self.training)."

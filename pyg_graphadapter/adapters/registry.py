@@ -266,6 +266,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def _is_of_a_library(filename: str) -> bool:
-    here, library = str(Path(__file__).parents[1]), str(Path(traceback.__file__).parent)
-    is_inside = filename.startswith((here, library, "<frozen"))
-    return is_inside or "site-packages" in Path(filename).parts
+    package, library = Path(__file__).parents[1], Path(traceback.__file__).parent
+    parents = Path(filename).parents
+    is_inside = package in parents or library in parents or "site-packages" in Path(filename).parts
+    return is_inside or filename.startswith("<frozen")

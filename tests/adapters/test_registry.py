@@ -59,6 +59,17 @@ class Trained(LinearAdapter):
         return normalize(self.text + self.offset, dim=1)
 
 
+class WithDropout(Trained):
+    """Noise in training alone."""
+
+    def __init__(self, text, logit_scale=100.0, **settings):
+        super().__init__(text, logit_scale, **settings)
+        self.dropout = torch.nn.Dropout(0.5)
+
+    def class_weights(self):
+        return normalize(self.text + self.dropout(self.offset + 1), dim=1)
+
+
 @pytest.fixture(autouse=True)
 def registry_of_its_own(monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
@@ -247,7 +258,7 @@ def test_an_error_is_told_with_its_line():
 # The contract #########################################################################
 
 
-@pytest.mark.parametrize("cls", [Nearest, Trained])
+@pytest.mark.parametrize("cls", [Nearest, Trained, WithDropout])
 def test_methods_that_keep_the_contract(cls, data, tmp_path):
     check_adapter(cls)
     pytest.importorskip("huggingface_hub")
@@ -348,10 +359,6 @@ def strange_settings(self):
 
 def lost(self):
     return torch.ones(self.text.shape, requires_grad=False) * 0 + self.text
-
-
-def infinite(self):
-    return normalize(self.text + self.offset, dim=1) * (self.offset.norm() + 1e-30).log()
 
 
 @pytest.mark.parametrize(
