@@ -1,0 +1,36 @@
+"""The one way to read and to write a file: declared schemas, and writes that are whole or not
+there."""
+
+from pyg_graphadapter.storage.read import FileKind, parsed, read, read_content
+from pyg_graphadapter.storage.schema import Array, Length, OneOf, SchemaError, Within, checked
+from pyg_graphadapter.storage.write import (
+    TEMPORARY_SUFFIX,
+    is_leftover,
+    prepare_folder,
+    remove_leftovers,
+    sha256,
+    sync_folder,
+    versions,
+    write_atomic,
+)
+
+__all__ = [
+    "TEMPORARY_SUFFIX",
+    "Array",
+    "FileKind",
+    "Length",
+    "OneOf",
+    "SchemaError",
+    "Within",
+    "checked",
+    "is_leftover",
+    "parsed",
+    "prepare_folder",
+    "read",
+    "read_content",
+    "remove_leftovers",
+    "sha256",
+    "sync_folder",
+    "versions",
+    "write_atomic",
+]

@@ -1,0 +1,153 @@
+"""Atomic writing of files, and output folders that hold nothing else."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STACK = ("pyg-graphadapter", "torch", "torch-geometric", "scikit-learn", "numpy")
+TEMPORARY_SUFFIX = ".tmp"
+LEFTOVER_AGE = 3600.0  # seconds, after which a temporary file is a killed writer's
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes to a temporary file of a random name and renames it: whatever happens, there is the
+    old file or the new one. File and folder are on the disk when it returns.
+
+    Raises:
+        OSError: If it cannot be written, with the path and the reason; nothing partial is left.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{path.name[:100]}.", path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            # Of mkstemp only the owner can read:
+            temporary.chmod(_mode_of(path))
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(
+            f"{path} cannot be written", error, f"{len(content):,} bytes are needed"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_error(problem: str, error: OSError, need: str = "") -> OSError:
+    """The error, in one sentence, for an output that cannot be written."""
+    reason = error.strerror or error
+    said = OSError(
+        f"{problem} ({reason}){f': {need}' if need else ''}. Free some space, or choose another "
+        f"path."
+    )
+    said.errno = error.errno
+    return said
+
+
+def _mode_of(path: Path) -> int:
+    """The permissions of the file that is replaced, or else those of any new file."""
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        return 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    """The umask of this process; it can only be read by setting it, which disturbs other threads,
+    so that Linux's own record is preferred."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    except (OSError, ValueError):
+        pass
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder last beyond a power cut, where a system can."""
+    if os.name != "posix":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # a folder that may be written but not read
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems cannot
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is a temporary file of :func:`write_atomic`, by its name."""
+    return path.name.startswith(".") and path.suffix == TEMPORARY_SUFFIX
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Removes the temporary files of writers that were killed, which are older than an hour, and
+    returns how many bytes that freed. Another process may be writing the younger ones."""
+    freed = 0
+    for path in folder.iterdir():
+        try:
+            status = path.lstat()
+            if is_leftover(path) and time.time() - status.st_mtime > LEFTOVER_AGE:
+                path.unlink()
+                freed += status.st_size
+        except OSError:  # another process was first, or may not be disturbed
+            continue
+    return freed
+
+
+def prepare_folder(folder: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Makes an output folder, unless it holds other files. What killed writers left in it is
+    removed.
+
+    Args:
+        folder (Path): The folder.
+        is_ours (callable): Whether a file in it is of the kind that will be written.
+
+    Raises:
+        ValueError: If it is a file, or holds another file, naming it.
+        OSError: If it cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"The output folder {folder} is a file: choose another name.")
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if not is_leftover(path) and not is_ours(path):
+                raise ValueError(
+                    f"The output folder {folder} holds something else ({path.name}): choose an "
+                    f"empty or a new folder."
+                )
+        remove_leftovers(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(f"The output folder {folder} cannot be made", error) from error
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of ``content``, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that results depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in STACK},
+    }
