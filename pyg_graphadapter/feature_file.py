@@ -2,39 +2,59 @@
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from pyg_graphadapter.features import (
     Features,
     check_fits,
+    check_logit_scale,
     check_text,
     counted,
     num_base_classes,
     rows_of,
 )
 from pyg_graphadapter.settings import unknown
-from pyg_graphadapter.storage import write_atomic
+from pyg_graphadapter.storage import Array, FileKind, checked, read, write_atomic
+from pyg_graphadapter.storage.read import PICKLE_SUFFIXES
 
-PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib")
 FEATURE_SUFFIXES = (".npz", ".safetensors")
 SPLITS = ("train", "val", "test")
-TENSOR_KEYS = (
-    *(f"{split}_{part}" for split in SPLITS for part in ("features", "labels")),
-    "text_features",
-    "logit_scale",
-    "features",
+NEEDED = ("train_features", "train_labels", "text_features")
+# Shapes and types are checked again where they are used, in the words of their use:
+Numbers: TypeAlias = Annotated[Any, Array("fiub", (0, 1, 2, 3, 4))]
+
+
+@dataclass(frozen=True)
+class Content:
+    """The arrays of a feature file as they are stored; one that is not there is :obj:`None`."""
+
+    train_features: Numbers = None
+    train_labels: Numbers = None
+    val_features: Numbers = None
+    val_labels: Numbers = None
+    test_features: Numbers = None
+    test_labels: Numbers = None
+    features: Numbers = None
+    labels: Numbers = None
+    text_features: Numbers = None
+    logit_scale: Numbers = None
+    class_names: Annotated[Any, Array("USiu", (1,))] | str | None = None
+
+
+FEATURE_FILE: FileKind[Content] = FileKind(
+    "feature file",
+    Content,
+    "It is damaged or of another kind: write it again",
+    suffixes=FEATURE_SUFFIXES,
+    max_bytes=2**44,  # the arrays that are asked for must fit into memory, nothing else
 )
-# A smaller scale in a file is taken for the logarithm, which is CLIP's parameter:
-SMALLEST_LOGIT_SCALE = 5.0
 
 
 @dataclass(frozen=True)
@@ -89,8 +109,7 @@ class FeatureFile:
                     f"'{split}_features' holds features that are all zero, in {rows_of(empty)}: "
                     f"an image that was not encoded. Encode it again, or remove it."
                 )
-        if not self.logit_scale > 0:
-            raise ValueError(f"'logit_scale' must be positive (got {self.logit_scale}).")
+        check_logit_scale(self.logit_scale)
 
     @classmethod
     def load(cls, path: str | Path) -> "FeatureFile":
@@ -101,19 +120,20 @@ class FeatureFile:
             ValueError: If it is damaged, pickled, or its content does not fit together.
         """
         path = Path(path)
-        arrays, class_names = read_arrays(path)
-        needed = ("train_features", "train_labels", "text_features")
-        missing = [key for key in needed if key not in arrays]
+        content = read_content(path)
+        present = [name for name, value in vars(content).items() if value is not None]
+        missing = [name for name in NEEDED if name not in present]
         if missing:
-            present = ", ".join(sorted(arrays)) or "no known key"
-            raise ValueError(f"{path} has no {', '.join(missing)} (it has {present}).")
+            listing = ", ".join(sorted(present)) or "no known key"
+            raise ValueError(f"{path} has no {', '.join(missing)} (it has {listing}).")
         try:
-            text = arrays["text_features"]
+            text = content.text_features
+            names = _names_of(content)
             return cls(
                 text=text,
-                class_names=class_names or tuple(str(c) for c in range(len(text))),
-                logit_scale=_read_logit_scale(arrays),
-                **{split: _split_of(arrays, split) for split in SPLITS},  # type: ignore[arg-type]
+                class_names=tuple(str(c) for c in range(len(text))) if names is None else names,
+                logit_scale=_logit_scale_of(content),
+                **{split: _split_of(content, split) for split in SPLITS},  # type: ignore[arg-type]
             )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -181,6 +201,12 @@ class FeatureFile:
         )
 
 
+def is_feature_file(data: object) -> bool:
+    """Whether data is the name of a feature file, readable or not."""
+    suffixes = (*FEATURE_SUFFIXES, *PICKLE_SUFFIXES)
+    return isinstance(data, str | Path) and Path(data).suffix in suffixes
+
+
 def check_feature_path(path: Path) -> None:
     """Checks the suffix of a feature file.
 
@@ -191,8 +217,22 @@ def check_feature_path(path: Path) -> None:
         raise ValueError(f"Feature files end with .npz or .safetensors (got {path.name}).")
 
 
-def read_images(path: Path, split: str | None = None) -> tuple[Tensor, Tensor | None]:
-    """Reads image features ``[N, D]``, the mean over views, and their labels ``[N]`` if it has any.
+class StoredImages(NamedTuple):
+    """Image features of a feature file, which may lack all else.
+
+    Args:
+        x (torch.Tensor): The mean over views ``[N, D]``.
+        y (torch.Tensor, optional): The labels ``[N]``.
+        class_names (tuple of str, optional): The names of the classes that the labels count.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    class_names: tuple[str, ...] | None
+
+
+def read_images(path: Path, split: str | None = None) -> StoredImages:
+    """Reads image features, and their labels and the names of their classes if it has any.
 
     Args:
         path (Path): A feature file, which may lack texts and class names.
@@ -205,83 +245,49 @@ def read_images(path: Path, split: str | None = None) -> tuple[Tensor, Tensor | 
     """
     if split is not None and split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    arrays, _ = read_arrays(path)
+    content = read_content(path)
     split_keys = [f"{name}_features" for name in ([split] if split else reversed(SPLITS))]
     keys = split_keys if split else ["features", *split_keys]
-    key = next((key for key in keys if key in arrays), None)
+    key = next((key for key in keys if getattr(content, key) is not None), None)
     if key is None:
         raise ValueError(f"{path} has no {' or '.join(keys)}.")
-    x, y = arrays[key], arrays.get(key.replace("features", "labels"))
+    x, y = getattr(content, key), getattr(content, key.replace("features", "labels"))
     try:
-        features = Features(x, torch.zeros(len(x), dtype=torch.long) if y is None else y)
+        features = Features(x, torch.zeros(x.shape[:1], dtype=torch.long) if y is None else y)
+        names = _names_of(content)
     except ValueError as error:
         raise ValueError(f"{path}, {key!r}: {error}") from error
-    return features.mean_views(), None if y is None else features.y
+    return StoredImages(features.mean_views(), None if y is None else features.y, names)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
+def read_content(path: Path) -> Content:
     """Reads the known tensors of a feature file, and its class names if it has any.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, pickled, or of an unknown kind.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no feature file {path}: give the path of a .npz or .safetensors file."
-        )
-    if path.suffix in PICKLE_SUFFIXES:
-        raise ValueError(
-            f"{path} is a pickle, which can run any code when it is read: save the features as "
-            f".npz or .safetensors instead."
-        )
-    if path.suffix == ".npz":
-        return _read_npz(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    raise ValueError(f"Feature files end with .npz or .safetensors (got {path.name}).")
+    if not is_feature_file(path):
+        raise ValueError(f"Feature files end with .npz or .safetensors (got {path.name}).")
+    return read(path, FEATURE_FILE)
 
 
-def _read_npz(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    arrays: dict[str, Tensor] = {}
-    class_names = None
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            for key in file.files:
-                if key == "class_names":
-                    class_names = tuple(str(name) for name in file[key])
-                elif key in TENSOR_KEYS:
-                    arrays[key] = torch.from_numpy(np.ascontiguousarray(file[key]))
-    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if "pickle" in str(error).lower():
-            raise ValueError(
-                f"{path} holds pickled objects, which can run any code when they are read: save "
-                f"plain arrays."
-            ) from error
-        raise ValueError(
-            f"{path} is damaged or not a .npz file ({error}): write it again."
-        ) from error
-    return arrays, class_names
+def _names_of(content: Content) -> tuple[str, ...] | None:
+    """The class names: an array of texts or whole numbers, or the text of a JSON list."""
+    names = content.class_names
+    if isinstance(names, str):
+        try:
+            names = json.loads(names)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"'class_names' is no JSON list ({error}).") from error
+        names = checked(names, tuple[str | int, ...], "'class_names'")
+    if names is None:
+        return None
+    return tuple(str(name) for name in (names.tolist() if isinstance(names, Tensor) else names))
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    arrays: dict[str, Tensor] = {}
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            for key in file.keys():  # noqa: SIM118  # it is no dictionary
-                if key in TENSOR_KEYS:
-                    arrays[key] = file.get_tensor(key)
-        names = json.loads(metadata["class_names"]) if "class_names" in metadata else None
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path} is damaged or not a .safetensors file ({error}): write it again."
-        ) from error
-    return arrays, None if names is None else tuple(str(name) for name in names)
-
-
-def _split_of(arrays: dict[str, Tensor], split: str) -> Features | None:
-    x, y = arrays.get(f"{split}_features"), arrays.get(f"{split}_labels")
+def _split_of(content: Content, split: str) -> Features | None:
+    x, y = getattr(content, f"{split}_features"), getattr(content, f"{split}_labels")
     if x is None and y is None:
         return None
     if x is None or y is None:
@@ -292,17 +298,10 @@ def _split_of(arrays: dict[str, Tensor], split: str) -> Features | None:
         raise ValueError(f"'{split}_features' and '{split}_labels': {error}") from error
 
 
-def _read_logit_scale(arrays: dict[str, Tensor]) -> float:
-    if "logit_scale" not in arrays:
+def _logit_scale_of(content: Content) -> float:
+    stored = content.logit_scale
+    if stored is None:
         return 100.0
-    if arrays["logit_scale"].numel() != 1:
-        raise ValueError(
-            f"'logit_scale' must be one number (got {list(arrays['logit_scale'].shape)})."
-        )
-    scale = float(arrays["logit_scale"])
-    if not scale >= SMALLEST_LOGIT_SCALE:
-        raise ValueError(
-            f"'logit_scale' is the factor of the cosine, about 100 for CLIP (got {scale:g}): store "
-            f"exp(logit_scale) instead of the encoder's parameter."
-        )
-    return scale
+    if stored.numel() != 1:
+        raise ValueError(f"'logit_scale' must be one number (got {list(stored.shape)}).")
+    return check_logit_scale(float(stored))

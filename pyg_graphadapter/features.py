@@ -7,10 +7,14 @@ from typing import TypeAlias, overload
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 from torch.utils.data import Dataset
 
 from pyg_graphadapter.graph import unit
+from pyg_graphadapter.settings import check_whole_number
 
+LOGIT_SCALES = (5.0, 1000.0)  # the factors of the cosine that can be meant
+MAX_LENGTH = 1e18  # of a feature; its square must not overflow in float32
 MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
 Several: TypeAlias = slice | Tensor | Sequence[int]  # what selects several images
 
@@ -67,9 +71,7 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
             )
         if y.is_floating_point() or y.dtype == torch.bool:
             raise ValueError(f"Labels must be integers (got {y.dtype}).")
-        bad = (~x.isfinite()).flatten(1).any(dim=1)
-        if bad.any():
-            raise ValueError(f"Features must be finite (got NaN or infinity in {rows_of(bad)}).")
+        check_finite(x, "Features")
         if (y < 0).any():
             raise ValueError(f"Labels must not be negative (got {int(y.min())}).")
         # Draws and folds are made on the CPU; training moves the features that it needs:
@@ -154,8 +156,8 @@ def draw_shots(
     allow_fewer: bool = False,
 ) -> Tensor:
     """The draw of :meth:`Features.draw`, from the labels ``[N]``."""
-    if shots < 1:
-        raise ValueError(f"'shots' must be at least 1 (got {shots}).")
+    check_whole_number("shots", shots, low=1)
+    check_whole_number("seed", seed)
     count = torch.bincount(y, minlength=num_classes or 0)
     short = (count < shots).nonzero().flatten().tolist()
     if short and not allow_fewer:
@@ -208,15 +210,54 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
             f"'text_features' has {text.size(0)} rows for {len(class_names)} class names: one row "
             f"per class is needed."
         )
-    bad = (~text.isfinite()).any(dim=1)
-    if bad.any():
-        raise ValueError(f"'text_features' must be finite (got NaN or infinity in {rows_of(bad)}).")
-    zero = (text == 0).all(dim=1)
+    check_finite(text, "'text_features'")
+    zero = _lengths(text) < 1 / MAX_LENGTH  # whose squares are zero
     if zero.any():
         raise ValueError(
             f"'text_features' must not be zero (got zeros in {rows_of(zero)}): a class needs a "
             f"direction to be compared with."
         )
+
+
+def check_finite(x: Tensor, name: str) -> None:
+    """Checks that vectors ``[N, D]`` or ``[N, V, D]`` are finite, and so are their lengths.
+
+    Raises:
+        ValueError: If a value is not finite, or so large that its square is not.
+    """
+    bad = ~(_lengths(x) <= MAX_LENGTH)  # so written that it holds for NaN
+    bad = bad.any(dim=1) if bad.dim() == 2 else bad
+    if not bad.any():
+        return
+    if x[bad].isfinite().all():
+        raise ValueError(
+            f"{name} must not be so large that their squares overflow (got up to "
+            f"{float(x[bad].abs().max()):.3g} in {rows_of(bad)}): divide them by their lengths."
+        )
+    raise ValueError(f"{name} must be finite (got NaN or infinity in {rows_of(bad)}).")
+
+
+def _lengths(x: Tensor) -> Tensor:
+    """The lengths of vectors ``[..., D]``; half precision is summed in ``float32``."""
+    lengths: Tensor = vector_norm(x, dim=-1, dtype=torch.promote_types(x.dtype, torch.float32))
+    return lengths
+
+
+def check_logit_scale(scale: float) -> float:
+    """Checks the factor of cosine similarities, which is about 100 for CLIP.
+
+    Raises:
+        ValueError: If it is not within :obj:`LOGIT_SCALES`: a smaller one is taken for the
+            logarithm, which is CLIP's parameter.
+    """
+    low, high = LOGIT_SCALES
+    if not low <= scale <= high:
+        raise ValueError(
+            f"'logit_scale' is the factor of the cosine, about 100 for CLIP, and lies between "
+            f"{low:g} and {high:g} (got {scale:g}): give exp(logit_scale) instead of the encoder's "
+            f"parameter."
+        )
+    return scale
 
 
 def check_fits(features: Features, text: Tensor, name: str) -> None:

@@ -105,9 +105,10 @@ def test_one_class_has_no_halves():
         fake_features(num_classes=1).base_and_new()
 
 
-def test_the_scale_must_be_positive(file):
-    with pytest.raises(ValueError, match="positive"):
-        FeatureFile(file.text, file.class_names, file.train, logit_scale=float("nan"))
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 0.0, -100.0, 4.6, 1e5])
+def test_the_scale_is_a_factor(file, scale):
+    with pytest.raises(ValueError, match="'logit_scale' is the factor"):
+        FeatureFile(file.text, file.class_names, file.train, logit_scale=scale)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -132,10 +133,14 @@ def test_a_flipped_bit_in_an_npz_is_noticed(file, tmp_path):
 
 
 def test_class_names_that_are_no_json(file, tmp_path):
-    content = safetensors.torch.save({"text_features": file.text}, {"class_names": "["})
-    (tmp_path / "f.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match="damaged"):
-        FeatureFile.load(tmp_path / "f.safetensors")
+    tensors = {
+        "text_features": file.text, "train_features": file.train.x, "train_labels": file.train.y
+    }  # fmt: skip
+    for text, reason in {"[": "JSON", '{"a": 1}': "a list", '["a", [1]]': "text or a"}.items():
+        content = safetensors.torch.save(tensors, {"class_names": text})
+        (tmp_path / "f.safetensors").write_bytes(content)
+        with pytest.raises(ValueError, match=f"'class_names'.*{reason}"):
+            FeatureFile.load(tmp_path / "f.safetensors")
 
 
 class Payload:
@@ -169,7 +174,7 @@ def test_a_missing_file(tmp_path):
 def test_read_images_finds_what_to_classify(file, tmp_path):
     path = tmp_path / "f.npz"
     np.savez(path, **arrays_of(file))
-    x, y = read_images(path)
+    x, y, _ = read_images(path)
     torch.testing.assert_close(x, file.test.mean_views())
     assert torch.equal(y, file.test.y)
     assert len(read_images(path, "train")[0]) == 12
@@ -178,7 +183,7 @@ def test_read_images_finds_what_to_classify(file, tmp_path):
     with pytest.raises(ValueError, match=r"Unknown split 'x'. Choose from train, val, test"):
         read_images(path, "x")
     np.savez(path, features=np.ones((2, 8)))
-    x, y = read_images(path)
+    x, y, _ = read_images(path)
     assert x.shape == (2, 8)
     assert y is None
     np.savez(path, features=np.full((2, 8), np.nan))

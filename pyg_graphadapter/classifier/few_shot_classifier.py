@@ -24,13 +24,13 @@ from pyg_graphadapter.classifier.file import (
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
-from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import Features, counted
-from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.feature_file import FeatureFile, is_feature_file, read_images
+from pyg_graphadapter.features import Features, check_finite, counted
+from pyg_graphadapter.settings import refuse_arguments, unknown
 from pyg_graphadapter.storage import write_atomic
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
-from pyg_graphadapter.training.engine import train
+from pyg_graphadapter.training.engine import History, train
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
 from pyg_graphadapter.training.selection import select_defaults
 
@@ -103,8 +103,9 @@ class FewShotClassifier(ModelHubMixin):
 
         Args:
             data (str, Path, datasets.Dataset, FeatureFile, FewShotTask or Source): Images as
-                :func:`pyg_graphadapter.data.load_images` takes them, features, shots that are
-                drawn already, or a source of features, which brings its own encoder.
+                :func:`pyg_graphadapter.data.load_images` takes them, features or the path of a
+                feature file, shots that are drawn already, or a source of features, which brings
+                its own encoder.
             shots (int, optional): The number of images per class. (default: :obj:`16`)
             seed (int, optional): The seed of the draw. (default: :obj:`1`)
             method (str, optional): The method's name. (default: :obj:`"graph_adapter"`)
@@ -137,8 +138,14 @@ class FewShotClassifier(ModelHubMixin):
         if select:
             selected = select_defaults(method, task, config, settings, progress=progress)
         adapter = build_adapter(build, task, {**settings, **selected})
-        train(adapter, task, config, progress=progress)
-        training = {"shots": shots, "draw_seed": seed, **asdict(config)}
+        history = train(adapter, task, config, progress=progress)
+        training = _recipe(
+            task,
+            config.completed(build),
+            history,
+            is_trained=build.is_trained,
+            drawn_by=None if source is None else seed,
+        )
         classifier = cls(adapter.cpu().eval(), task.class_names, method, training)
         classifier.selected = selected
         if source is not None and source.text_encoder is not None:
@@ -239,13 +246,16 @@ class FewShotClassifier(ModelHubMixin):
         return pipeline.encode(images, strict=strict, progress=progress)
 
     def predict_proba(self, x: Tensor | Images) -> Tensor:
-        """Class probabilities ``[N, C]`` of image features ``[N, D]``, or of images.
+        """Class probabilities ``[N, C]`` of image features ``[N, D]``, of a feature file (its
+        ``features``, or else its last split), or of images.
 
         Raises:
             ValueError: If the features are not finite, or of another width than those that it was
-                fitted with; if an image cannot be decoded.
+                fitted with; if an image cannot be decoded, or there is no encoder.
         """
-        if not isinstance(x, Tensor):
+        if is_feature_file(x):
+            x = read_images(Path(cast(str, x))).x
+        elif not isinstance(x, Tensor):
             x = self.encode(x)
         width = self.adapter.text.size(1)
         if x.dim() != 2 or x.size(1) != width:
@@ -254,12 +264,12 @@ class FewShotClassifier(ModelHubMixin):
                 f"The classifier was fitted with features{of} {width} wide (got {list(x.shape)}): "
                 f"use those of the same encoder."
             )
-        if not x.isfinite().all():
-            raise ValueError("Features must be finite (got NaN or infinity).")
+        check_finite(x, "Features")
         return predict_logits(self.adapter, x).softmax(dim=1)
 
     def predict(self, x: Tensor | Images) -> list[str]:
-        """The class name of every row of image features ``[N, D]``, or of every image.
+        """The class name of every row of image features ``[N, D]`` or of a feature file, or of
+        every image.
 
         Raises:
             ValueError: As :meth:`predict_proba` does.
@@ -274,13 +284,17 @@ class FewShotClassifier(ModelHubMixin):
         progress: bool = True,
     ) -> Evaluation:
         """Measures the classifier on labelled images or features: the test split where there is
-        one, else all that there are.
+        one, else all that there are. Classes are matched by their names, where the data have any;
+        the labels of :class:`Features` count the classes of the classifier.
 
         Raises:
             ValueError: If a class is not among those that it was fitted on, or there is no image.
         """
+        if is_feature_file(data):
+            data = FeatureFile.load(cast(str, data))
         if isinstance(data, FeatureFile):
-            data = data.test or data.train
+            features = data.test or data.train
+            data = Features(features.x, self.own_labels(features.y, data.class_names))
         elif not isinstance(data, Features):
             from pyg_graphadapter.data import load_images  # loads datasets
             from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
@@ -288,18 +302,34 @@ class FewShotClassifier(ModelHubMixin):
             splits = load_images(data)
             encode = DatasetEncoder(self.encoder, encoding, progress=progress)
             split = splits[next(name for name in ("test", "val", "train") if name in splits)]
-            data = self._with_own_labels(encode.encode_split(split), class_names_of(split))
+            features = encode.encode_split(split)
+            data = Features(features.x, self.own_labels(features.y, class_names_of(split)))
         return evaluate(self.adapter, data)
 
-    def _with_own_labels(self, features: Features, names: Sequence[str]) -> Features:
-        unknown_names = [name for name in names if name not in self.class_names]
+    def own_labels(self, y: Tensor, class_names: Sequence[str] | None) -> Tensor:
+        """Labels ``[N]`` that count other class names, as labels of this classifier's classes.
+
+        Without names, or with names that are only the numbers 0, 1, …, the labels count the classes
+        of the classifier already.
+
+        Raises:
+            ValueError: If a class is not among those that it was fitted on.
+        """
+        numbers = [str(c) for c in range(len(self.class_names))]
+        if class_names is None or list(class_names) == numbers:
+            class_names = self.class_names
+        unknown_names = [name for name in class_names if name not in self.class_names]
         if unknown_names:
             raise ValueError(
                 f"The classifier does not know the class {unknown_names[0]!r}: it was fitted on "
                 f"{len(self.class_names)} others."
             )
-        labels = torch.tensor([self.class_names.index(name) for name in names])
-        return Features(features.x, labels[features.y])
+        if len(y) and int(y.max()) >= len(class_names):
+            raise ValueError(
+                f"The label {int(y.max())} has no class: there are {len(class_names)}, counted "
+                f"from 0."
+            )
+        return torch.tensor([self.class_names.index(name) for name in class_names])[y]
 
     def export(self, path: str | Path | None = None) -> Tensor:
         """The class weights ``[C, D]``: logits are ``logit_scale`` times their product with image
@@ -388,6 +418,45 @@ class FewShotClassifier(ModelHubMixin):
         self.save(save_directory, overwrite=True)
 
     @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        **unknown_arguments: Any,
+    ) -> Self:
+        """Loads a classifier from a folder or from the Hugging Face hub. Only its two files are
+        read; no code that comes with it is run.
+
+        Args:
+            pretrained_model_name_or_path (str or Path): The folder, or the id on the hub.
+            revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
+            token (str or bool, optional): For classifiers that are not public.
+                (default: :obj:`None`)
+            cache_dir (str or Path, optional): Where downloads are kept. (default: :obj:`None`)
+            force_download (bool, optional): Download again. (default: :obj:`False`)
+            local_files_only (bool, optional): Download nothing. (default: :obj:`False`)
+
+        Raises:
+            ValueError: If an argument is unknown, such as ``trust_remote_code``, or the classifier
+                cannot be read.
+        """
+        refuse_arguments(unknown_arguments)
+        loaded: Self = super().from_pretrained(
+            pretrained_model_name_or_path,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+        return loaded
+
+    @classmethod
     def _from_pretrained(
         cls,
         *,
@@ -397,7 +466,7 @@ class FewShotClassifier(ModelHubMixin):
         force_download: bool,
         local_files_only: bool,
         token: str | bool | None,
-        **_: Any,
+        **_: Any,  # what the mixin takes from config.json
     ) -> Self:
         if Path(model_id).is_dir():
             return cls.load(model_id)
@@ -408,7 +477,7 @@ class FewShotClassifier(ModelHubMixin):
             force_download=force_download,
             local_files_only=local_files_only,
             token=token,
-            allow_patterns=[WEIGHTS, CARD],
+            allow_patterns=[WEIGHTS, "classifier-*.safetensors", CARD],
         )
         return cls.load(folder)
 
@@ -427,6 +496,23 @@ class FewShotClassifier(ModelHubMixin):
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
+def _recipe(
+    task: FewShotTask,
+    config: TrainConfig,
+    history: History,
+    *,
+    is_trained: bool,
+    drawn_by: int | None,
+) -> dict[str, Any]:
+    """The whole recipe of a training, and the draw: its seed is :obj:`None` if the shots were
+    given."""
+    shots = int(torch.bincount(task.support.y).max())
+    draw = {"shots": shots, "draw_seed": drawn_by}
+    if not is_trained:
+        return {**draw, "seed": config.seed, "device": config.device}
+    return {**draw, **asdict(config), "epochs": len(history.loss)}
+
+
 def _source_of(
     data: Any,
     model: "str | Path | EncoderModel | None",
@@ -438,6 +524,8 @@ def _source_of(
     """The source that data is, or a source of the features or images that it holds."""
     if isinstance(data, Source):
         return data
+    if is_feature_file(data):
+        return FileSource(FeatureFile.load(data), Path(data).name)
     if isinstance(data, FeatureFile):
         return FileSource(data, "features")
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads datasets, transformers

@@ -1,25 +1,97 @@
 """The two files that a fitted classifier is saved as: tensors, and a card in JSON."""
 
 import json
+import re
+import secrets
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors.torch
-from safetensors import SafetensorError
+from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, adapter_class, adapter_names
-from pyg_graphadapter.storage import prepare_folder, sha256, versions, write_atomic
+from pyg_graphadapter.features import LOGIT_SCALES, check_logit_scale
+from pyg_graphadapter.storage import (
+    Arrays,
+    FileKind,
+    Length,
+    Within,
+    checked,
+    parsed,
+    prepare_folder,
+    read,
+    read_content,
+    sha256,
+    versions,
+    write_atomic,
+)
 
-WEIGHTS = "classifier.safetensors"
+WEIGHTS = "classifier.safetensors"  # of the first classifier in a folder
+LATER_WEIGHTS = re.compile(r"classifier-[0-9a-f]{16}\.safetensors")  # of one that replaces another
 CARD = "classifier.json"
 OF_THE_HUB = ("README.md", "config.json")
-FORMAT = "pyg_graphadapter/classifier/1"
+FORMATS = ("pyg_graphadapter/classifier/1", "pyg_graphadapter/classifier/2")
 FIELDS = ("class_names", "method", "training", "encoding", "measured")
+ATTEMPTS = 3  # to read a classifier that is being replaced
 
 
-class UnknownMethodError(Exception):
-    """A saved classifier is of a method that is not known here."""
+@dataclass(frozen=True)
+class Card:
+    """What ``classifier.json`` holds.
+
+    Args:
+        format (str): The version of the format.
+        class_names (tuple of str): The names of the classes.
+        method (str): The method's name.
+        training (dict): The whole recipe of the training, with the draw.
+        encoding (dict): Where the features came from; empty for features from a file.
+        measured (dict): Measured accuracies.
+        logit_scale (float): The factor of the cosine.
+        settings (dict): All settings of the method.
+        sha256 (str): The hash of the file of tensors.
+        weights (str): The name of the file of tensors.
+        versions (dict): The versions of the libraries that it was made with.
+    """
+
+    format: str
+    class_names: Annotated[tuple[str, ...], Length(1)]
+    method: str
+    training: dict[str, Any]
+    encoding: dict[str, Any]
+    measured: dict[str, Annotated[float, Within(0)]]
+    logit_scale: Annotated[float, Within(*LOGIT_SCALES)]
+    settings: dict[str, Any]
+    sha256: Annotated[str, Length(64, 64)]
+    weights: str = WEIGHTS
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What ``encoding`` in the card of a classifier of images holds: the encoder, with one hash for
+    each part of it that images and texts depend on, and how images were encoded."""
+
+    model: str
+    dtype: str
+    templates: tuple[str, ...]
+    revision: str | None = None
+    weights: str | None = None
+    configuration: str | None = None
+    tokenizer: str | None = None
+    preprocessing: str | None = None
+    width: Annotated[int, Within(1)] | None = None
+    views: Annotated[int, Within(1)] = 1
+    view_seed: int = 0
+
+
+CARD_FILE: FileKind[Card] = FileKind(
+    "classifier", Card, "Fit it again, or update this package", FORMATS, (".json",)
+)
+WEIGHTS_FILE: FileKind[Arrays] = FileKind(
+    "classifier", Arrays, "Fit it again", suffixes=(".safetensors",), max_bytes=2**40
+)
 
 
 def check_output(folder: Path, *, overwrite: bool = False) -> None:
@@ -27,13 +99,22 @@ def check_output(folder: Path, *, overwrite: bool = False) -> None:
 
     Raises:
         ValueError: If it holds something else, or a classifier and not ``overwrite``.
+        OSError: If it cannot be made.
     """
-    prepare_folder(folder, lambda path: path.name in (WEIGHTS, CARD, *OF_THE_HUB))
+    prepare_folder(folder, _is_ours)
     if (folder / CARD).exists() and not overwrite:
-        raise ValueError(
-            f"The output folder {folder} holds a classifier already: choose another folder, or "
-            f"overwrite it (--overwrite)."
-        )
+        raise _exists(folder)
+
+
+def _exists(folder: Path) -> ValueError:
+    return ValueError(
+        f"The output folder {folder} holds a classifier already: choose another folder, or "
+        f"overwrite it (--overwrite)."
+    )
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in (WEIGHTS, CARD, *OF_THE_HUB) or bool(LATER_WEIGHTS.fullmatch(path.name))
 
 
 def write_classifier(
@@ -41,12 +122,39 @@ def write_classifier(
 ) -> None:
     """Writes an adapter and what belongs to it: the :obj:`FIELDS`, plain JSON values.
 
+    The card names the file of tensors, which gets a new name where there is one already. So the
+    renaming of the card alone replaces a classifier by another: at any moment there is one.
+
     Raises:
-        ValueError: As :func:`check_output` does.
+        ValueError: As :func:`check_output` does, or if it cannot be saved.
+        OSError: If it cannot be written.
     """
     check_output(folder, overwrite=overwrite)
-    state = {name: value.contiguous() for name, value in adapter.state_dict().items()}
-    weights = safetensors.torch.save(state)
+    replaced = _weights_of(folder)
+    weights = safetensors.torch.save(
+        {name: value.contiguous() for name, value in adapter.state_dict().items()}
+    )
+    card = Card(
+        format=FORMATS[-1],
+        **{name: fields[name] for name in FIELDS},
+        logit_scale=check_logit_scale(adapter.logit_scale),
+        settings=_plain_settings(adapter),
+        sha256=sha256(weights),
+        versions=versions(),
+    )
+    content = asdict(card)
+    content["weights"] = _write_weights(folder, weights)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    try:
+        write_atomic(folder / CARD, text.encode(), exclusive=not overwrite)
+    except FileExistsError:
+        (folder / content["weights"]).unlink()
+        raise _exists(folder) from None
+    if replaced is not None:
+        replaced.unlink(missing_ok=True)
+
+
+def _plain_settings(adapter: Adapter) -> dict[str, Any]:
     settings = adapter.settings()
     for name, value in settings.items():
         if callable(value):
@@ -54,16 +162,29 @@ def write_classifier(
                 f"The setting {name!r} is a Python function, which cannot be saved: give a "
                 f"convolution by its name."
             )
-    card = {
-        "format": FORMAT,
-        **{name: fields[name] for name in FIELDS},
-        "logit_scale": adapter.logit_scale,
-        "settings": settings,
-        "sha256": sha256(weights),
-        "versions": versions(),
-    }
-    write_atomic(folder / WEIGHTS, weights)
-    write_atomic(folder / CARD, (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    return settings
+
+
+def _write_weights(folder: Path, weights: bytes) -> str:
+    """Writes the tensors to a file that is not there yet, and returns its name."""
+    try:
+        write_atomic(folder / WEIGHTS, weights, exclusive=True)
+    except FileExistsError:
+        name = f"classifier-{secrets.token_hex(8)}.safetensors"
+        write_atomic(folder / name, weights)
+        return name
+    return WEIGHTS
+
+
+def _weights_of(folder: Path) -> Path | None:
+    """The tensors of the classifier that is in a folder now, if there is one."""
+    if not (folder / CARD).exists():
+        return None
+    try:
+        path = folder / read(folder / CARD, CARD_FILE).weights
+    except (ValueError, OSError):  # damaged: it will be replaced
+        return None
+    return path if path.parent == folder and _is_ours(path) else None
 
 
 def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
@@ -73,38 +194,68 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
         FileNotFoundError: If there is no classifier.
         ValueError: If it is damaged or of a later format.
     """
-    for name in (CARD, WEIGHTS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"There is no classifier in {folder} ({name} is missing): make one with "
-                f"'graphadapter fit DATA --out {folder}'."
-            )
-    weights = (folder / WEIGHTS).read_bytes()
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if card["format"] != FORMAT:
-            raise ValueError(f"its format is {card['format']!r}, not {FORMAT!r}")
-        if sha256(weights) != card["sha256"]:
-            raise ValueError(f"{WEIGHTS} is not the file that {CARD} was written with")
-        state = safetensors.torch.load(weights)
-        if card["method"] not in adapter_names():
-            raise UnknownMethodError(card["method"])
-        adapter = adapter_class(card["method"]).from_state(
-            state, card["logit_scale"], card["settings"]
+    card, weights = _read_files(folder)
+    if card.method not in adapter_names():
+        raise ValueError(
+            f"The classifier in {folder} cannot be read: it was made by the method "
+            f"{card.method!r}, which is not registered. Install its package, or import the module "
+            f"that registers it (--import MODULE, register_adapter)."
         )
-        fields = {name: card[name] for name in FIELDS}
-        if len(fields["class_names"]) != adapter.num_classes:
-            count = len(fields["class_names"])
+    try:
+        if card.encoding:
+            checked(card.encoding, Encoding, "'encoding'")
+        adapter = adapter_class(card.method).from_state(
+            _state_of(weights, folder / card.weights), card.logit_scale, card.settings
+        )
+        if len(card.class_names) != adapter.num_classes:
+            count = len(card.class_names)
             raise ValueError(f"{count} class names for {adapter.num_classes} classes")
-        return adapter.eval(), fields
-    except UnknownMethodError as error:
-        raise ValueError(
-            f"The classifier in {folder} cannot be read: it was made by the method {str(error)!r}, "
-            f"which is not registered. Install its package, or import the module that registers it "
-            f"(--import MODULE, register_adapter)."
-        ) from error
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(
-            f"The classifier in {folder} cannot be read ({error}): fit it again, or update this "
-            f"package."
-        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise CARD_FILE.error(folder, error) from error
+    return adapter.eval(), {name: getattr(card, name) for name in FIELDS}
+
+
+def _read_files(folder: Path) -> tuple[Card, bytes]:
+    """The card and the bytes of its tensors. If another process is replacing them, both are read
+    again."""
+    if not (folder / CARD).exists():
+        raise _missing(folder / CARD)
+    card = read(folder / CARD, CARD_FILE)
+    for _ in range(ATTEMPTS):
+        if not _is_ours(folder / card.weights):
+            raise CARD_FILE.error(
+                folder / CARD,
+                f"'weights' is {card.weights[:60]!r}, which is no name of such a file",
+            )
+        try:
+            weights = read_content(folder / card.weights, WEIGHTS_FILE)
+        except FileNotFoundError:
+            weights = None
+        if weights is not None and sha256(weights) == card.sha256:
+            return card, weights
+        latest = read(folder / CARD, CARD_FILE)
+        if latest == card:
+            break
+        card = latest
+    if weights is None:
+        raise _missing(folder / card.weights)
+    raise CARD_FILE.error(
+        folder, f"{card.weights} is not the file that {CARD} was written with, or is damaged"
+    )
+
+
+def _missing(path: Path) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"There is no classifier in {path.parent} ({path.name} is missing): make one with "
+        f"'graphadapter fit DATA --out {path.parent}'."
+    )
+
+
+def _state_of(weights: bytes, path: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {
+        name: array.load() for name, array in parsed(weights, path, WEIGHTS_FILE).items()
+    }
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"its tensor {name!r} is not finite")
+    return state

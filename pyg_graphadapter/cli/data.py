@@ -38,7 +38,7 @@ def look(
     Example: graphadapter data look ~/data
     """
     from pyg_graphadapter.data import check_benchmarks, load_images
-    from pyg_graphadapter.encoding.sources import is_feature_file
+    from pyg_graphadapter.feature_file import is_feature_file
 
     if is_feature_file(path):
         raise ValueError(f"{path} is a feature file, which has no images: give images.")

@@ -52,15 +52,16 @@ def predict(
     Example: graphadapter predict my-classifier holiday/*.jpg --json
     """
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
-    from pyg_graphadapter.encoding.sources import is_feature_file
-    from pyg_graphadapter.feature_file import read_images
+    from pyg_graphadapter.feature_file import is_feature_file, read_images
 
     classifier = FewShotClassifier.load(folder)
     y = None
     if is_feature_file(data[0]):
         if len(data) > 1:
             raise ValueError(f"Give one feature file, or images (got {len(data)} paths).")
-        x, y = read_images(data[0], split)
+        x, y, class_names = read_images(data[0], split)
+        if y is not None:
+            y = classifier.own_labels(y, class_names)
         names: list[Any] = list(range(len(x)))
     else:
         silence_libraries()

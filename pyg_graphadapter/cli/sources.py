@@ -23,7 +23,8 @@ def open_data(
 ) -> "FileSource | ImageSource":
     """A feature file, or images with their encoder
     (:func:`~pyg_graphadapter.encoding.sources.open_source`)."""
-    from pyg_graphadapter.encoding.sources import is_feature_file, open_source
+    from pyg_graphadapter.encoding.sources import open_source
+    from pyg_graphadapter.feature_file import is_feature_file
 
     if not is_feature_file(data):
         silence_libraries()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from torch import Tensor
 
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.feature_file import FEATURE_SUFFIXES, PICKLE_SUFFIXES, FeatureFile
+from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import (
     DrawKey,
@@ -184,11 +184,6 @@ def open_benchmark(
         config = replace(config, templates=benchmark(name).templates)
     images = load_benchmark(name, root)
     return ImageSource(images, encoder, config, logit_scale=logit_scale, name=name)
-
-
-def is_feature_file(data: str | Path) -> bool:
-    """Whether a name is that of a feature file, readable or not."""
-    return Path(data).suffix in (*FEATURE_SUFFIXES, *PICKLE_SUFFIXES)
 
 
 def load_encoder(

@@ -2,7 +2,15 @@
 there."""
 
 from pyg_graphadapter.storage.read import FileKind, parsed, read, read_content
-from pyg_graphadapter.storage.schema import Array, Length, OneOf, SchemaError, Within, checked
+from pyg_graphadapter.storage.schema import (
+    Array,
+    Arrays,
+    Length,
+    OneOf,
+    SchemaError,
+    Within,
+    checked,
+)
 from pyg_graphadapter.storage.write import (
     TEMPORARY_SUFFIX,
     is_leftover,
@@ -17,6 +25,7 @@ from pyg_graphadapter.storage.write import (
 __all__ = [
     "TEMPORARY_SUFFIX",
     "Array",
+    "Arrays",
     "FileKind",
     "Length",
     "OneOf",

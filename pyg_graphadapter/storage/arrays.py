@@ -4,12 +4,11 @@ not unpacked."""
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pyg_graphadapter.storage.schema import StoredArray
+from pyg_graphadapter.storage.schema import Arrays, StoredArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,22 +19,6 @@ MAX_HEADER = 10_000  # bytes of the header of one array; numpy's own limit
 # memory:
 MAX_RATIO = 100
 FREE_BYTES = 64 * 2**20  # so much may be unpacked from a file of any size
-
-
-class Arrays(Mapping[str, Any]):
-    """The arrays of a file by name, none of them loaded yet, and texts that describe the file."""
-
-    def __init__(self, entries: dict[str, Any]) -> None:
-        self._entries = entries
-
-    def __getitem__(self, name: str) -> Any:
-        return self._entries[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
 
 def parse_npz(stream: BinaryIO, path: Path) -> Arrays:
@@ -123,6 +106,8 @@ def _as_tensor_or_text(array: Any) -> Any:
 
     if array.dtype.kind == "U":
         return array.tolist()
+    if array.dtype.kind == "S":
+        return [text.decode() for text in array.tolist()]
     import torch
 
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

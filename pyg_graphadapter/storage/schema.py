@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -59,8 +59,8 @@ class Length(Constraint):
     @property
     def wanted(self) -> str:  # type: ignore[override]
         """The bounds in words."""
-        if self.high == math.inf:
-            return f"at least {self.low} long"
+        if self.high in (math.inf, self.low):
+            return f"{'at least ' if self.high == math.inf else ''}{self.low} long"
         return f"at most {self.high:,} long" if not self.low else f"{self.low} to {self.high} long"
 
     def holds(self, value: Any) -> bool:
@@ -101,9 +101,9 @@ class Array:
     @property
     def wanted(self) -> str:
         """Type and shape in words."""
-        names = {"f": "floating-point numbers", "i": "integers", "U": "text"}
+        names = {"f": "numbers", "i": "whole numbers", "U": "text"}
         kinds = " or ".join(names[kind] for kind in self.kinds if kind in names)
-        return f"{kinds} with {' or '.join(map(str, self.dims))} dimensions"
+        return f"an array of {kinds} with {' or '.join(map(str, self.dims))} dimensions"
 
 
 class StoredArray:
@@ -121,6 +121,22 @@ class StoredArray:
 
     def __repr__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"
+
+
+class Arrays(Mapping[str, Any]):
+    """The arrays of a file by name, none of them loaded yet, and texts that describe the file."""
+
+    def __init__(self, entries: dict[str, Any]) -> None:
+        self._entries = entries
+
+    def __getitem__(self, name: str) -> Any:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 def shown(value: Any) -> str:
@@ -142,7 +158,8 @@ def checked(value: Any, kind: Any, where: str = "") -> Any:
         value (any): The content of a file: tables, lists, texts, numbers, and arrays.
         kind (any): The schema: a dataclass, ``str``, ``int``, ``float``, ``bool``, :obj:`None`,
             ``tuple[…]``, ``dict[str, …]``, a union or a ``Literal`` of them, ``Any`` for plain
-            values of bounded depth, and ``Annotated`` with constraints. Numbers are finite.
+            values of bounded depth, :class:`Arrays` for any arrays, and ``Annotated`` with
+            constraints. Numbers are finite.
         where (str, optional): The place of the value in the file. (default: :obj:`""`)
 
     Raises:
@@ -151,6 +168,10 @@ def checked(value: Any, kind: Any, where: str = "") -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _annotated(value, arguments[0], arguments[1:], where)
+    if kind is Arrays:
+        if not isinstance(value, Arrays):
+            raise SchemaError(where, "a file of arrays", value)
+        return value
     if kind is Any:
         return _plain(value, where, MAX_DEPTH)
     if origin in (Union, types.UnionType):

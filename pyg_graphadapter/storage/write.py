@@ -14,11 +14,17 @@ TEMPORARY_SUFFIX = ".tmp"
 LEFTOVER_AGE = 3600.0  # seconds, after which a temporary file is a killed writer's
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, *, exclusive: bool = False) -> None:
     """Writes to a temporary file of a random name and renames it: whatever happens, there is the
     old file or the new one. File and folder are on the disk when it returns.
 
+    Args:
+        path (Path): The file.
+        content (bytes): Its content.
+        exclusive (bool, optional): Do not replace a file that is there. (default: :obj:`False`)
+
     Raises:
+        FileExistsError: If it is there and ``exclusive``.
         OSError: If it cannot be written, with the path and the reason; nothing partial is left.
     """
     path = Path(path)
@@ -32,8 +38,13 @@ def write_atomic(path: Path, content: bytes) -> None:
             # Of mkstemp only the owner can read:
             temporary.chmod(_mode_of(path))
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if exclusive:
+            _link(temporary, path)
+        else:
+            temporary.replace(path)
         sync_folder(path.parent)
+    except FileExistsError:
+        raise
     except OSError as error:
         raise write_error(
             f"{path} cannot be written", error, f"{len(content):,} bytes are needed"
@@ -41,6 +52,19 @@ def write_atomic(path: Path, content: bytes) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Gives a file a second name that is not there yet. Where a file system has no links, it is
+    renamed, and two writers at the same moment are not told apart."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if path.exists():
+            raise FileExistsError(f"There is a file {path} already.") from None
+        temporary.replace(path)
 
 
 def write_error(problem: str, error: OSError, need: str = "") -> OSError:

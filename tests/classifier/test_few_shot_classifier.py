@@ -99,8 +99,15 @@ def edited(folder, **changed):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": "pyg_graphadapter/classifier/2"}, "format is 'pyg_graphadapter/classifier/2'"),
-        ({"sha256": "0"}, "not the file"),
+        ({"format": "pyg_graphadapter/classifier/9"}, "format is 'pyg_graphadapter/classifier/9'"),
+        ({"sha256": "0" * 64}, "not the file"),
+        ({"sha256": "0"}, "'sha256' must be 64 long"),
+        ({"logit_scale": 4.6}, "'logit_scale' must be between 5 and 1000"),
+        ({"logit_scale": float("inf")}, "'logit_scale' must be a finite number"),
+        ({"logit_scale": "100"}, "'logit_scale' must be a number"),
+        ({"class_names": "abcd"}, "'class_names' must be a list"),
+        ({"weights": "../classifier.safetensors"}, "no name of such a file"),
+        ({"encoding": {"model": 1}}, "'encoding'.model must be text"),
         ({"method": "x"}, "made by the method 'x', which is not registered"),
         ({"method": "zero_shot"}, "not those of ZeroShot"),
         ({"class_names": ["a"]}, "1 class names for 4 classes"),

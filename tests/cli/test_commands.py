@@ -302,7 +302,7 @@ def test_overwrite(features, tmp_path):
         (("compare", "F", "--shots", "1,x"), 2, "whole numbers"),
         (("compare", "F", "--methods", "x"), 2, "Choose from graph_adapter, zero_shot"),
         (("compare", "F", "--shots", 5), 1, "fewer than 5 images"),
-        (("compare", "F", "--logit-scale", 0), 1, "'logit_scale' must be positive"),
+        (("compare", "F", "--logit-scale", 0), 1, "'logit_scale' is the factor of the cosine"),
     ],
 )  # fmt: skip
 def test_mistakes_end_in_one_sentence_and_leave_nothing(
