@@ -114,7 +114,11 @@ def _exists(folder: Path) -> ValueError:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name in (WEIGHTS, CARD, *OF_THE_HUB) or bool(LATER_WEIGHTS.fullmatch(path.name))
+    return path.name in (CARD, *OF_THE_HUB) or _is_weights(path.name)
+
+
+def _is_weights(name: str) -> bool:
+    return name == WEIGHTS or bool(LATER_WEIGHTS.fullmatch(name))
 
 
 def write_classifier(
@@ -181,10 +185,10 @@ def _weights_of(folder: Path) -> Path | None:
     if not (folder / CARD).exists():
         return None
     try:
-        path = folder / read(folder / CARD, CARD_FILE).weights
+        name = read(folder / CARD, CARD_FILE).weights
     except (ValueError, OSError):  # damaged: it will be replaced
         return None
-    return path if path.parent == folder and _is_ours(path) else None
+    return folder / name if _is_weights(name) else None
 
 
 def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
@@ -222,7 +226,7 @@ def _read_files(folder: Path) -> tuple[Card, bytes]:
         raise _missing(folder / CARD)
     card = read(folder / CARD, CARD_FILE)
     for _ in range(ATTEMPTS):
-        if not _is_ours(folder / card.weights):
+        if not _is_weights(card.weights):
             raise CARD_FILE.error(
                 folder / CARD,
                 f"'weights' is {card.weights[:60]!r}, which is no name of such a file",

@@ -1,11 +1,10 @@
 """The benchmarks of few-shot adaptation, and shifted versions of ImageNet."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import datasets
 
@@ -13,7 +12,9 @@ from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.image_dataset import image_dataset
 from pyg_graphadapter.data.templates import TEMPLATES
 from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.storage import FileKind, Within, read
 
+SplitRow: TypeAlias = tuple[str, Annotated[int, Within(0)], str]
 Listing = dict[str, list[tuple[Path, int]]]  # the images of every split, with their labels
 CLASS_NAMES = "classnames.txt"
 
@@ -42,6 +43,26 @@ class Benchmark:
     templates: tuple[str, ...] = TEMPLATES
 
 
+@dataclass(frozen=True)
+class SplitFile:
+    """What a ``split_zhou_….json`` holds: for every split, rows of path, label and class name."""
+
+    train: tuple[SplitRow, ...]
+    val: tuple[SplitRow, ...]
+    test: tuple[SplitRow, ...]
+
+
+SPLIT_FILE: FileKind[SplitFile] = FileKind(
+    "split file",
+    SplitFile,
+    "It must have 'train', 'val' and 'test', lists of [path, label, class name]",
+    suffixes=(".json",),
+)
+LINES: FileKind[tuple[str, ...]] = FileKind(
+    "list of lines", tuple[str, ...], "Get it again, as text in UTF-8", suffixes=(".txt",)
+)
+
+
 # Readers ##############################################################################
 
 
@@ -51,17 +72,8 @@ def read_split_file(folder: Path, images: Path, listing: Path) -> tuple[list[str
     Raises:
         ValueError: If it is malformed, or a path leads out of the folder of images.
     """
-    try:
-        content = json.loads(listing.read_text(encoding="utf-8"))
-        rows = {
-            split: [(str(path), int(label), str(name)) for path, label, name in content[split]]
-            for split in ("train", "val", "test")
-        }
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{listing} is not a split file ({type(error).__name__}: {error}): it must "
-            f"have 'train', 'val' and 'test', lists of [path, label, class name]."
-        ) from error
+    content = read(listing, SPLIT_FILE)
+    rows = {"train": content.train, "val": content.val, "test": content.test}
     names: dict[int, str] = {}
     for path, label, name in (row for split_rows in rows.values() for row in split_rows):
         if names.setdefault(label, name) != name:
@@ -87,14 +99,14 @@ def read_image_lists(folder: Path, images: Path, listing: Path) -> tuple[list[st
     Raises:
         ValueError: If a line has an unknown variant.
     """
-    names = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line]
+    names = list(read(listing, LINES))
     index = {name: i for i, name in enumerate(names)}
     paths: Listing = {}
     for split in ("train", "val", "test"):
         path = folder / f"images_variant_{split}.txt"
         paths[split] = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            number, _, name = line.strip().partition(" ")
+        for line in read(path, LINES):
+            number, _, name = line.partition(" ")
             if name not in index:
                 raise ValueError(
                     f"{path} has the line {line!r}, whose variant is not in {listing}."
@@ -137,10 +149,9 @@ def read_shifted(folder: Path, images: Path, listing: Path) -> tuple[list[str], 
 def _class_names(listing: Path) -> tuple[list[str], list[str]]:
     """Reads WordNet ids and class names. Where classes have the same name, all but the first get
     their id appended, which prompts leave out."""
-    lines = [line for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
     ids, names = [], []
-    for line in lines:
-        key, _, name = line.strip().partition(" ")
+    for line in read(listing, LINES):
+        key, _, name = line.partition(" ")
         if not name:
             raise ValueError(f"{listing} has the line {line!r}: expected a WordNet id and a name.")
         ids.append(key)
@@ -261,9 +272,7 @@ def _read(benchmark: Benchmark, root: Path) -> tuple[list[str], Listing]:
             folder, folder / benchmark.images, folder / benchmark.listing
         )
     except OSError as error:
-        raise FileNotFoundError(
-            f"{benchmark.title} needs {error.filename}, which does not exist."
-        ) from None
+        raise FileNotFoundError(f"{benchmark.title} lacks a file: {error}") from None
     if not any(listing.values()):
         raise ValueError(f"{benchmark.title} has no image in {folder / benchmark.images}.")
     return names, listing

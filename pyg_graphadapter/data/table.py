@@ -1,10 +1,22 @@
 """Loads lists of images, and finds the columns of images and labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import datasets
-import pandas
 
+from pyg_graphadapter.storage import FileKind, read
+
+Row: TypeAlias = dict[str, str | int | float | bool | None]
+LISTS: FileKind[tuple[Row, ...]] = FileKind(
+    "list of images",
+    tuple[Row, ...],
+    "It must be a table, or a list of tables, with the entries path, label and, if there are "
+    "several splits, split",
+    suffixes=(".csv", ".json", ".jsonl"),
+    max_bytes=2**30,
+)
 NAMES = {
     "image": ("image", "img", "path", "file", "file_name", "filename", "file_path"),
     "label": ("label", "labels", "class", "class_name", "category", "target"),
@@ -23,33 +35,44 @@ def load_table(
         FileNotFoundError: If a listed image does not exist.
         ValueError: If the list cannot be read or lacks a column.
     """
-    try:
-        if path.suffix == ".csv":
-            table = pandas.read_csv(path, encoding="utf-8-sig", dtype_backend="numpy_nullable")
-        else:
-            table = pandas.read_json(path, lines=path.suffix == ".jsonl")
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a list of images ({error}).") from error
-    columns = [str(name) for name in table.columns]
+    rows = read(path, LISTS)
+    if not rows:
+        raise ValueError(f"{path} lists no image: add rows with an image and a label.")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     image = _column_name(columns, "image", image_column, str(path))
     label = _column_name(columns, "label", label_column, str(path))
-    if table[[image, label]].isna().any(axis=None):
-        row = int(table[[image, label]].isna().any(axis=1).to_numpy().argmax())
-        raise ValueError(f"{path} has no image or no label in row {row + 1}: complete it.")
-    files = [path.parent / str(name) for name in table[image]]
-    for file in files:
+    _check_labels(rows, label, path)
+    splits: dict[str, dict[str, list[str]]] = {}
+    for i, row in enumerate(rows):
+        names = [image, label, *([SPLIT_COLUMN] if SPLIT_COLUMN in columns else [])]
+        for name in names:
+            if row.get(name) in (None, ""):
+                raise ValueError(f"{path} has no {name!r} in row {i + 1}: complete it.")
+        file = path.parent / str(row[image])
         if not file.is_file():
             raise FileNotFoundError(f"{path} lists the image {file}, which does not exist.")
-    table = table.assign(image=[str(file) for file in files], label=table[label].tolist())
-    images = table[["image", "label"]]
-    if SPLIT_COLUMN not in columns:
-        return datasets.DatasetDict({"train": datasets.Dataset.from_pandas(images)})
+        split = splits.setdefault(str(row.get(SPLIT_COLUMN, "train")), {"image": [], "label": []})
+        split["image"].append(str(file))
+        split["label"].append(str(row[label]))
     return datasets.DatasetDict(
-        {
-            str(split): datasets.Dataset.from_pandas(rows, preserve_index=False)
-            for split, rows in images.groupby(table[SPLIT_COLUMN], sort=False)
-        }
+        {name: datasets.Dataset.from_dict(split) for name, split in splits.items()}
     )
+
+
+def _check_labels(rows: Sequence[Row], label: str, path: Path) -> None:
+    """Refuses labels of which some are numbers and some are texts."""
+    first = type(rows[0].get(label))
+    for i, row in enumerate(rows):
+        if isinstance(row.get(label), float | bool):
+            raise ValueError(
+                f"{path} has the label {row[label]!r} in row {i + 1}: labels must be class names "
+                f"or whole numbers."
+            )
+        if type(row.get(label)) is not first:
+            raise ValueError(
+                f"{path} has the label {rows[0].get(label)!r} in row 1 and {row.get(label)!r} in "
+                f"row {i + 1}: write all labels as texts, or all as whole numbers."
+            )
 
 
 def find_column(dataset: datasets.Dataset, kind: str, column: str | None = None) -> str:
@@ -83,8 +106,7 @@ def with_class_labels(splits: datasets.DatasetDict) -> datasets.DatasetDict:
         raise ValueError(
             f"Labels must be class names or whole numbers (got {next(iter(values))!r})."
         )
-    ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
-    names = [str(value) for value in ordered]
+    names = [str(value) for value in sorted(values, key=_by_number)]
     label = datasets.ClassLabel(names=names)
     return datasets.DatasetDict(
         {
@@ -94,6 +116,13 @@ def with_class_labels(splits: datasets.DatasetDict) -> datasets.DatasetDict:
             for split, part in splits.items()
         }
     )
+
+
+def _by_number(label: str | int) -> tuple[bool, int, str]:
+    """The place of a label: numbers by their value, also those that are texts, then other texts."""
+    text = str(label)
+    is_number = text.isascii() and text.isdecimal()
+    return (not is_number, int(text) if is_number else 0, text)
 
 
 def _column_name(columns: list[str], kind: str, column: str | None, where: str) -> str:

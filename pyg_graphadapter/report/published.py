@@ -1,9 +1,36 @@
 """Published accuracies, which figures show beside measured ones."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pyg_graphadapter.storage import FileKind, Within, read
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The numbers of one method: their source, and accuracies in percent by data set and shots."""
+
+    source: str
+    accuracy: dict[str, dict[str, Annotated[float, Within(0, 100)]]]
+
+
+@dataclass(frozen=True)
+class PublishedContent:
+    """What a file of published numbers holds."""
+
+    backbone: str
+    methods: dict[str, Paper]
+
+
+PUBLISHED_FILE: FileKind[PublishedContent] = FileKind(
+    "file of published numbers",
+    PublishedContent,
+    'It must be {"backbone": ..., "methods": {method: {"source": ..., "accuracy": '
+    "{data set: {shots: percent}}}}}",
+    suffixes=(".json",),
+)
 
 
 @dataclass(frozen=True)
@@ -28,23 +55,19 @@ class Published:
         Raises:
             ValueError: If it is malformed.
         """
+        content = read(path, PUBLISHED_FILE)
         accuracy: dict[str, dict[str, dict[int, float]]] = {}
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            backbone = str(content["backbone"])
-            sources = {name: str(paper["source"]) for name, paper in content["methods"].items()}
-            for method, paper in content["methods"].items():
-                for dataset, points in paper["accuracy"].items():
-                    accuracy.setdefault(dataset, {})[method] = {
-                        int(shots): float(value) for shots, value in points.items()
-                    }
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} has no published numbers ({type(error).__name__}: {error}): it must be "
-                '{"backbone": ..., "methods": {method: {"source": ..., "accuracy": '
-                "{data set: {shots: percent}}}}}."
-            ) from error
-        return cls(backbone, accuracy, sources)
+        for method, paper in content.methods.items():
+            for dataset, points in paper.accuracy.items():
+                if not all(shots.isdecimal() for shots in points):
+                    raise PUBLISHED_FILE.error(
+                        Path(path), f"shots must be whole numbers (got {', '.join(points)})"
+                    )
+                accuracy.setdefault(dataset, {})[method] = {
+                    int(shots): value for shots, value in points.items()
+                }
+        sources = {method: paper.source for method, paper in content.methods.items()}
+        return cls(content.backbone, accuracy, sources)
 
     def is_of(self, backbone: str | None) -> bool:
         """Whether these are numbers of an image tower, whatever the spelling of its name:

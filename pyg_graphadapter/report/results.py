@@ -1,14 +1,19 @@
 """Result files, and their means over seeds."""
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pyg_graphadapter.storage import FileKind, Length, SchemaError, Within, checked, read
 
 RESULT_FORMAT = "pyg_graphadapter/result/1"
+REMEDY = "Remove it to have the run done again, or move it to another folder if it is none"
 SELECTED_ON_TEST = "†"
+Percent: TypeAlias = Annotated[float, Within(0, 100)]
+Seconds: TypeAlias = Annotated[float, Within(0, 1e10)]
+Count: TypeAlias = Annotated[int, Within(0)]
 
 
 @dataclass(frozen=True)
@@ -43,26 +48,101 @@ class Row:
         object.__setattr__(self, "label", self.label or self.method)
 
 
+@dataclass(frozen=True)
+class BaseToNew:
+    """Accuracies in percent on the base classes and on new ones, and their harmonic mean; the
+    reason, if a method cannot classify new classes."""
+
+    base: Percent
+    new: Percent | None = None
+    harmonic_mean: Percent | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FeaturesOfResult:
+    """The hash of the features that a result was measured on, and the number of images that could
+    not be decoded."""
+
+    sha256: str = ""
+    skipped: Count = 0
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """What the result file of a run that failed holds: which run it was, and the reason."""
+
+    format: str
+    method: Annotated[str, Length(1)]
+    shots: Annotated[int, Within(1)]
+    seed: int
+    error: str
+    variant: str | None = ""
+    protocol: Literal["honest", "paper"] = "honest"
+    dataset: str = ""
+    backbone: str | None = None
+    features: FeaturesOfResult | None = None
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a result file holds: the run, its measures in percent, and its cost. Older files lack
+    what has a default."""
+
+    format: str
+    method: Annotated[str, Length(1)]
+    shots: Annotated[int, Within(1)]
+    seed: int
+    accuracy: Percent
+    fit_seconds: Seconds
+    parameters: Count
+    variant: str | None = ""
+    protocol: Literal["honest", "paper"] = "honest"
+    dataset: str = ""
+    backbone: str | None = None
+    features: FeaturesOfResult | None = None
+    top5: Percent = 100.0
+    macro_f1: Percent = 0.0
+    ece: Percent = 0.0
+    num_images: Annotated[int, Within(1)] = 1
+    num_classes: Annotated[int, Within(1)] = 1
+    select_seconds: Seconds = 0.0
+    steps: Count = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    selected_on: str | None = None
+    code: Any = None
+    versions: dict[str, str] = field(default_factory=dict)
+    shifted: dict[str, Percent] = field(default_factory=dict)
+    base_to_new: BaseToNew | None = None
+    knowledge_graphs: dict[str, tuple[tuple[str, str, float], ...]] = field(default_factory=dict)
+
+
+RESULT_FILE: FileKind[dict[str, Any]] = FileKind(
+    "result file", Any, REMEDY, (RESULT_FORMAT,), (".json",)
+)
+
+
 def is_result(path: Path) -> bool:
-    """Whether a file is a result file."""
-    if path.suffix != ".json" or not path.is_file():
-        return False
+    """Whether a file is a result file, whole or not."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        read(path, RESULT_FILE)
     except (ValueError, OSError):
         return False
-    return isinstance(content, dict) and content.get("format") == RESULT_FORMAT
+    return True
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """The content of a result file.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is none, or a value is missing or impossible, such as an accuracy that is
+            negative or not finite.
     """
-    if not is_result(path):
-        raise ValueError(f"{path} is not a result file: remove it to have the run done again.")
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content = read(path, RESULT_FILE)
+    try:
+        checked(content, FailedRun if "error" in content else FinishedRun)
+    except SchemaError as error:
+        raise RESULT_FILE.error(path, error) from error
     return content
 
 
@@ -70,9 +150,9 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     """The result files in a folder and its subfolders, ordered by data set, method, shots and seed.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or a JSON file is not a whole result file, naming it.
     """
-    results = [read_result(path) for path in sorted(folder.rglob("*.json")) if is_result(path)]
+    results = [read_result(path) for path in sorted(folder.rglob("*.json"))]
     if not results:
         raise ValueError(
             f"There is no result file in {folder}: give the folder that compare --out was given."

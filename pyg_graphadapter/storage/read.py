@@ -16,13 +16,14 @@ from pyg_graphadapter.storage.arrays import parse_npz, parse_safetensors
 from pyg_graphadapter.storage.schema import checked
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Parser: TypeAlias = Callable[[BinaryIO, Path], Any]
 MEGABYTE = 2**20
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib")
 
 
 @dataclass(frozen=True)
-class FileKind(Generic[T]):
+class FileKind(Generic[T_co]):
     """A kind of file that is read: what it is called, what it must hold, and how large it may be.
 
     Args:

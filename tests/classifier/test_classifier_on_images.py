@@ -167,7 +167,11 @@ def test_the_hubs_way_to_save_and_load(classifier, images, tmp_path, monkeypatch
     FewShotClassifier.from_pretrained("me/classifier", revision="abc")
     assert asked["name"] == "me/classifier"
     assert asked["revision"] == "abc"
-    assert asked["allow_patterns"] == ["classifier.safetensors", "classifier.json"]
+    assert asked["allow_patterns"] == [
+        "classifier.safetensors",
+        "classifier-*.safetensors",
+        "classifier.json",
+    ]
 
 
 def test_the_model_card_tells_what_was_measured_and_escapes_names(classifier):

@@ -165,8 +165,8 @@ def row(path, label, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (broken("{"), "is not a split file"),
-        (broken('{"train": []}'), "is not a split file .*'val'"),
+        (broken("{"), "cannot be read as a split file"),
+        (broken('{"train": []}'), "cannot be read as a split file.*'val'"),
         (row("a.jpg", 0, "y"), "two names for label 0"),
         (row("/etc/passwd", 0, "x"), "leads out of"),
         (row("../a.jpg", 0, "x"), "leads out of"),

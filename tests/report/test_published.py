@@ -35,7 +35,9 @@ def test_one_image_tower_has_several_names(name):
 def test_files_without_published_numbers(tmp_path, content):
     path = tmp_path / "p.json"
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"p\.json has no published numbers .* it must be"):
+    with pytest.raises(
+        ValueError, match=r"p\.json cannot be read as a file of published numbers.* It must be"
+    ):
         Published.load(path)
     with pytest.raises(FileNotFoundError):
         Published.load(tmp_path / "gone.json")

@@ -50,8 +50,11 @@ def test_other_files_are_not_results(tmp_path, content):
     path = tmp_path / "r.json"
     path.write_bytes(content.encode("latin-1"))
     assert not is_result(path)
-    with pytest.raises(ValueError, match="not a result file"):
+    with pytest.raises(ValueError, match="cannot be read as a result file"):
         read_result(path)
+    with pytest.raises(ValueError, match=r"r\.json cannot be read as a result file"):
+        read_results(tmp_path)  # rather than a mean without it
+    path.unlink()
     with pytest.raises(ValueError, match="no result file in"):
         read_results(tmp_path)
 
