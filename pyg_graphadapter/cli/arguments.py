@@ -10,7 +10,7 @@ import typer
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class, adapter_names
 from pyg_graphadapter.optional import MissingPackageError, explained
-from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.settings import check_whole_number, unknown
 
 if TYPE_CHECKING:
     from pyg_graphadapter.encoding.sources import Source
@@ -141,11 +141,15 @@ def as_usage_error() -> Iterator[None]:
 def numbers(text: str, option: str) -> list[int]:
     """Whole numbers separated by commas."""
     try:
-        return list(dict.fromkeys(int(number) for number in text.split(",")))
+        values = list(dict.fromkeys(int(number) for number in text.split(",")))
     except ValueError as error:
         raise typer.BadParameter(
             f"{option} takes whole numbers separated by commas, as in 1,2,4 (got {text!r})."
         ) from error
+    with as_usage_error():
+        for value in values:
+            check_whole_number(option, value)
+    return values
 
 
 def method_names(text: str) -> list[str]:

@@ -173,6 +173,9 @@ def _measure(
     seconds: float,
 ) -> dict[str, Any]:
     metrics = evaluate(adapter, evaluation)
+    training = asdict(run.training)
+    if adapter_class(run.method).is_trained:
+        training["epochs"] = len(history.loss)
     return {
         **identity(run),
         **asdict(metrics),
@@ -182,7 +185,7 @@ def _measure(
         "steps": history.steps,
         "parameters": adapter.num_parameters(),
         "num_classes": adapter.num_classes,
-        "settings": {**adapter.settings(), **asdict(run.training)},
+        "settings": {**adapter.settings(), **training},
         "selected_on": selection.split,
         "code": code_identity(run.method),
         "versions": versions(),

@@ -154,10 +154,11 @@ def _opened(path: Path, kind: FileKind[Any]) -> Iterator[BinaryIO]:
         raise FileNotFoundError(f"There is no {kind.noun} {path}: check the path.") from None
     except (OSError, ValueError) as error:  # a ValueError where the path holds a null byte
         raise kind.error(path, getattr(error, "strerror", None) or error) from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise kind.error(path, "it is a folder, a pipe or a device, and no file")
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise kind.error(path, "it is a folder, a pipe or a device, and no file")
         if status.st_size > kind.max_bytes:
             raise kind.error(
                 path, f"it has {status.st_size:,} bytes, and at most {kind.max_bytes:,} are read"

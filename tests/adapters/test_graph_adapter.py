@@ -357,7 +357,7 @@ def test_new_classes_that_do_not_fit_are_refused(text, prototypes, message):
         ({"alpha": 1.1}, "'alpha' must be between 0 and 1"),
         ({"alpha": None}, "'alpha' must be a number"),
         ({"beta": -0.1}, "'beta' must be between 0 and 1"),
-        ({"beta": float("nan")}, "'beta' must be between 0 and 1"),
+        ({"beta": float("nan")}, "'beta' must be a finite number"),
         ({"bias": "each"}, "'bias': 'each'. Choose from class, shared, none"),
         ({"groups": 0}, "'groups' must be at least 1"),
         ({"k": 0}, "'k' must be at least 1"),
