@@ -83,6 +83,7 @@ def keys(found):
     return {*found, *inner}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", REPORTS)
 def test_report_writes_the_committed_readmes_and_all_figures(script, copy):
     readmes = [Path(folder) / "README.md" for folder in REPORTS[script]]
@@ -119,6 +120,7 @@ def quick(copy, name, *options):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("training", marks=pytest.mark.slow), "graph_scale"])
 def test_quick(name, copy):
     committed = json.loads((copy / name / "results" / "cpu.json").read_text())
@@ -127,6 +129,7 @@ def test_quick(name, copy):
     assert keys(quick(copy, name)) >= keys(committed) - variable
 
 
+@pytest.mark.slow
 def test_quick_graph_layers(copy):
     found = quick(copy, "graph_layers")
     assert len(found) == 9

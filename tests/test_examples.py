@@ -21,6 +21,7 @@ def numbers(text):
     return [float(value.replace(",", "")) for value in re.findall(r"\d[\d.,]*\d|\d", text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["quickstart.py", "pyg_layer.py", "sklearn_pipeline.py"])
 def test_offline_examples(name):
     header = (EXAMPLES / name).read_text(encoding="utf-8").split('"""')[1]

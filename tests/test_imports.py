@@ -191,6 +191,7 @@ def test_a_report_loads_matplotlib_alone(features, tmp_path):
     assert loaded & set(HEAVY) == {"matplotlib"}
 
 
+@pytest.mark.slow
 def test_commands_on_feature_files_load_no_more_than_pyg(features, tmp_path, with_pyg):
     def more(modules):
         return {m for m in modules - with_pyg if m.split(".")[0] in ("transformers", "datasets")}

@@ -92,6 +92,7 @@ def test_methods_on_a_feature_file_need_none_of_the_packages_for_images(tmp_path
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.slow
 def test_what_draws_says_it_in_python_before_it_works(tmp_path):
     expected = "The package matplotlib is not installed: pip install 'pyg-graphadapter[plot]'."
     demo = f"from pyg_graphadapter.demo import run_demo\nrun_demo({str(tmp_path / 'out')!r})"
@@ -110,6 +111,7 @@ def test_a_public_name_says_it_in_python():
     assert message_of(["PIL"], "from pyg_graphadapter import Encoder") == expected
 
 
+@pytest.mark.slow
 def test_a_tokenizer_says_which_extra_it_needs(checkpoint, tmp_path):
     pytest.importorskip("transformers")
     program = "from pyg_graphadapter import Encoder\nEncoder.from_pretrained({!r}, device='cpu')"

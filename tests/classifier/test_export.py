@@ -64,6 +64,7 @@ def test_equals_pytorch(exported, clip, weights):
     check_equal(exported, clip, weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["siglip", "vision-text-dual-encoder"])
 def test_other_families_equal_pytorch(family, tmp_path):
     pytest.importorskip("onnxscript")
@@ -190,6 +191,7 @@ def test_without_the_extra_or_of_an_old_one(clip, weights, missing, tmp_path, mo
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_extra_is_really_needed(clip, weights, tmp_path):
     program = f"""
         import sys

@@ -39,6 +39,7 @@ def _own_cache(tmp_path_factory):
 FAST = ("--epochs", 2, "--no-select", "--jobs", 1)
 
 
+@pytest.mark.slow
 def test_all_benchmarks_then_the_report(root, model, tmp_path):
     out = tmp_path / "out"
     options = ("--root", root, "--model", model, "--methods", "zero_shot,graph_adapter,gda")
@@ -180,6 +181,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_goes_on_where_it_stopped(slow_comparison, tmp_path):
     out = tmp_path / "out"
     process = start(*slow_comparison)
@@ -198,6 +200,7 @@ def test_a_killed_comparison_goes_on_where_it_stopped(slow_comparison, tmp_path)
     assert contents(whole) == contents(out)
 
 
+@pytest.mark.slow
 def test_two_at_once_do_not_harm_each_other(slow_comparison, tmp_path):
     both = [start(*slow_comparison) for _ in range(2)]
     outputs = [process.communicate(timeout=200) for process in both]

@@ -42,6 +42,7 @@ def shards_in(cache):
     return {path.name: path.read_bytes() for path in cache.rglob("*.safetensors")}
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bytes_of_one(tmp_path):
     images = fake_images(tmp_path / "images", splits={"train": 4, "test": 2})
     bad = images / "train" / "class_0" / "bad.jpg"
@@ -62,6 +63,7 @@ def test_two_processes_give_the_bytes_of_one(tmp_path):
     assert torch.equal(first.text, second.text)
 
 
+@pytest.mark.slow
 def test_several_processes_need_the_cache(tmp_path):
     images = fake_images(tmp_path / "images")
     run = encode(images, tmp_path / "f.npz", tmp_path, "--no-cache", processes=2)

@@ -327,6 +327,7 @@ def encoded_by(process):
     return int(re.search(r"encoded (\d+)", process.communicate(timeout=100)[0]).group(1))
 
 
+@pytest.mark.slow
 def test_killed_runs_go_on_where_they_stopped(checkpoint, many_images, tmp_path):
     model, images = checkpoint("clip"), sorted(many_images.rglob("*.*g"))
     for delay in (0.05, 0.3, 0.15, 0.2):
@@ -345,6 +346,7 @@ def test_killed_runs_go_on_where_they_stopped(checkpoint, many_images, tmp_path)
     assert torch.equal(resumed.x, whole.x)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_give_one_result(checkpoint, many_images, tmp_path):
     model, images = checkpoint("clip"), sorted(many_images.rglob("*.*g"))
     with (

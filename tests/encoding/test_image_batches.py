@@ -67,6 +67,7 @@ def test_features_do_not_depend_on_the_size_of_batches(encoder, files, views):
         torch.testing.assert_close(encode(encoder, files, views).x, expected, atol=2e-6, rtol=0)
 
 
+@pytest.mark.slow
 @ignore_forks
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_features_do_not_depend_on_workers(encoder, files, start, tmp_path, monkeypatch):
