@@ -76,7 +76,7 @@ def read_content(path: str | Path, kind: FileKind[Any]) -> bytes:
     path = Path(path)
     _check_suffix(path, kind)
     with _opened(path, kind) as stream:
-        return stream.read(kind.max_bytes)
+        return stream.read(os.fstat(stream.fileno()).st_size)
 
 
 def parsed(content: bytes, path: str | Path, kind: FileKind[T]) -> T:
