@@ -40,7 +40,8 @@ def clip_tokenizer(folder):
         end_of_word_suffix="</w>",
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    # Every character also ends a word somewhere, so that "class 0" and "class 1" are told apart:
+    tokenizer.train_from_iterator((*CORPUS, " ".join(CORPUS[2])), trainer)
     state = json.loads(tokenizer.to_str())["model"]
     # CLIP's own pooling takes the largest id for the end of the text:
     vocab = {token: i for i, token in enumerate(t for t in state["vocab"] if t not in special)}

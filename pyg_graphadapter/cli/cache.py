@@ -1,6 +1,7 @@
 """Commands about the feature cache: ``cache list`` and ``cache gc``."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,9 +53,15 @@ def list_features(
         _list(folder)
 
 
-def _list(folder: Path) -> None:
-    from pyg_graphadapter.encoding.cache_folder import cached_features
+def _tell_left_alone(foreign: Mapping[Path, str]) -> None:
+    for path, reason in foreign.items():
+        typer.echo(f"Left alone: {path} ({reason.rstrip('.')})", err=True)
 
+
+def _list(folder: Path) -> None:
+    from pyg_graphadapter.encoding.cache_folder import cached_features, left_alone
+
+    _tell_left_alone(left_alone(folder))
     entries = cached_features(folder)
     typer.echo(f"{'images':>10} {'MB':>8} {'days unused':>11}  features of")
     for entry in entries:
@@ -76,8 +83,9 @@ def _line(entry: "CachedFeatures") -> str:
 
 
 def _verify(folder: Path) -> None:
-    from pyg_graphadapter.encoding.cache_folder import verify
+    from pyg_graphadapter.encoding.cache_folder import left_alone, verify
 
+    _tell_left_alone(left_alone(folder))
     verified = verify(folder)
     for path in verified.damaged:
         typer.echo(f"Damaged: {path}", err=True)
@@ -100,12 +108,24 @@ def collect(
         typer.Option(min=0, help="Remove features that were not used for this many days."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Remove features of this model.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")
+    ] = False,
 ) -> None:
     """Remove damaged files, the remains of killed processes, and the features that options select.
+
+    Only what the feature cache has written is removed: anything else is named and left alone.
 
     Example: graphadapter cache gc --unused-days 30
     """
     from pyg_graphadapter.encoding.cache_folder import collect_garbage
 
-    num_bytes = collect_garbage(cache_dir or default_cache_folder(), unused_days, model)
-    typer.echo(f"Freed {num_bytes / 1e6:,.1f} MB.")
+    folder = cache_dir or default_cache_folder()
+    removed = collect_garbage(folder, unused_days, model, dry_run=dry_run)
+    _tell_left_alone(removed.foreign)
+    if not dry_run:
+        typer.echo(f"Freed {removed.num_bytes / 1e6:,.1f} MB.")
+        return
+    for path in removed.paths:
+        typer.echo(f"Would remove: {path}")
+    typer.echo(f"Would free {removed.num_bytes / 1e6:,.1f} MB; nothing was removed.")

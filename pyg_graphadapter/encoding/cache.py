@@ -1,32 +1,39 @@
 """A cache of features on disk, under everything that they depend on."""
 
-import errno
 import json
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
-import safetensors
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from pyg_graphadapter.storage import sha256, write_atomic
+from pyg_graphadapter.encoding.cache_files import (
+    CORRUPT_SUFFIX,
+    DIGEST_BYTES,
+    FOLDER_DIGITS,
+    MANIFEST,
+    MANIFEST_FILE,
+    SCHEMA,
+    SHARD_SUFFIX,
+    append_line,
+    is_temporary,
+    read_keys,
+    read_manifest,
+    read_shard,
+    shard_line,
+    shards_in,
+)
+from pyg_graphadapter.encoding.cache_lock import folder_lock
+from pyg_graphadapter.storage import read_content, sha256, write_atomic
 
-SCHEMA = 2
-MANIFEST = "manifest.json"
-SHARDS = "shards.jsonl"  # one line per shard: name, number of images, bytes
-SHARD_SUFFIX = ".safetensors"
-CORRUPT_SUFFIX = f"{SHARD_SUFFIX}.corrupt"  # of what was moved aside
-DIGEST_BYTES = 32
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 ORPHAN_AGE = 3600.0  # seconds, after which a temporary file is a killed writer's
+ATTEMPTS = 100  # to write into a folder that others remove at the same time
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +46,15 @@ class FeatureCache:
     never change. A shard is named by the SHA-256 of its content, so damage is detected when it is
     read: a damaged shard is moved aside, and its features count as missing. Shards are written to a
     temporary file and renamed, so a killed process leaves a whole shard or none. If two processes
-    write features of the same image, both use those that were written first.
+    write features of the same image, both use those that were written first. A folder whose
+    manifest is not its own is moved aside as a whole.
 
     Args:
         folder (Path): The folder of all caches; made when something is written.
         depends_on (dict): What the features depend on, as plain JSON values.
+
+    Raises:
+        ValueError: If what they depend on cannot be written as JSON.
 
     Example:
         >>> import tempfile
@@ -56,9 +67,9 @@ class FeatureCache:
 
     def __init__(self, folder: Path, depends_on: Mapping[str, Any]) -> None:
         self.depends_on = {"schema": SCHEMA, **depends_on}
-        self._manifest = (json.dumps(self.depends_on, indent=2, sort_keys=True) + "\n").encode()
+        self._manifest = _as_json(self.depends_on)
         self.fingerprint = sha256(self._manifest)
-        self.folder = Path(folder) / self.fingerprint[:32]
+        self.folder = Path(folder) / self.fingerprint[:FOLDER_DIGITS]
         self._known: set[str] = set()  # names of shards
         self._damaged: set[str] = set()  # those that cannot be moved aside
         self._places: dict[bytes, tuple[str, int]] = {}  # shard and row of every key
@@ -77,6 +88,10 @@ class FeatureCache:
             - **out:** :math:`(N, *)`
             - **output:** :math:`(N)`
         """
+        self._set_aside_foreign()
+        return self._read(keys, out)
+
+    def _read(self, keys: Sequence[bytes], out: Tensor) -> Tensor:
         rows: dict[bytes, list[int]] = {}
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
@@ -107,6 +122,7 @@ class FeatureCache:
     def has(self, keys: Sequence[bytes]) -> list[bool]:
         """Whether features are cached, including those that another process has just written;
         checksums are not compared."""
+        self._set_aside_foreign()
         self._refresh()
         return [key in self._places for key in keys]
 
@@ -121,16 +137,19 @@ class FeatureCache:
             torch.Tensor: The cached features, which may be those of the other process.
 
         Raises:
+            ValueError: If a feature is not finite.
             OSError: If they cannot be written; nothing partial is left.
 
         Shapes:
             - **x:** :math:`(N, *)`
         """
         x = x.contiguous().clone()
+        if not x.isfinite().all():
+            raise ValueError("Features that are not finite are not cached: check the encoder.")
+        self._set_aside_foreign()
         try:
-            self._make_folder()
-            with self._lock():
-                is_cached = self.read(keys, x)
+            with self._locked_folder():
+                is_cached = self._read(keys, x)
                 new_keys = [key for key, old in zip(keys, is_cached, strict=True) if not old]
                 self._write_shard(new_keys, x[~is_cached])
         except OSError as error:
@@ -143,16 +162,24 @@ class FeatureCache:
         return x
 
     def _shards(self) -> list[Path]:
-        return sorted(self.folder.glob(f"*{SHARD_SUFFIX}"))
+        return shards_in(self.folder)
 
     def _refresh(self) -> None:
         """Reads the keys of new shards."""
         for path in self._shards():
-            if path.name not in self._known and path.name not in self._damaged:
-                self._known.add(path.name)
-                for at, key in enumerate(keys_of(path)):
-                    # The first shard wins, should two hold the same image:
-                    self._places.setdefault(key, (path.name, at))
+            if path.name in self._known or path.name in self._damaged:
+                continue
+            self._known.add(path.name)
+            try:
+                keys = read_keys(path)
+            except FileNotFoundError:  # another process has just moved it aside
+                continue
+            except ValueError as error:
+                self._move_aside(path, error)
+                continue
+            for at, key in enumerate(keys):
+                # The first shard wins, should two hold the same image:
+                self._places.setdefault(key, (path.name, at))
 
     def _forget(self) -> None:
         self._known.clear()
@@ -161,25 +188,25 @@ class FeatureCache:
     def _features_of(self, path: Path, like: Tensor) -> Tensor | None:
         """The features of a whole shard; a damaged one is moved aside."""
         try:
-            content = path.read_bytes()
+            _, x, _ = read_shard(path)
+            if x.shape[1:] != like.shape[1:] or x.dtype != like.dtype:
+                raise ValueError(
+                    f"{path} has features that are {x.dtype} {list(x.shape[1:])}, not {like.dtype} "
+                    f"{list(like.shape[1:])}."
+                )
         except FileNotFoundError:  # another process has just moved it aside
             return None
-        try:
-            if sha256(content) != path.stem:
-                raise ValueError("its checksum is wrong")
-            x = safetensors.torch.load(content)["x"]
-            if x.shape[1:] != like.shape[1:]:
-                raise ValueError(
-                    f"its features are {list(x.shape[1:])}, not {list(like.shape[1:])}"
-                )
-            return x
-        except (ValueError, KeyError, SafetensorError) as error:
-            logger.warning("%s is damaged (%s): moved aside, its images are encoded again.",
-                           path, error)  # fmt: skip
-            _move_aside(path)
-            if path.exists():
-                self._damaged.add(path.name)
+        except ValueError as error:
+            self._move_aside(path, error)
             return None
+        features: Tensor = x
+        return features
+
+    def _move_aside(self, path: Path, reason: ValueError) -> None:
+        logger.warning("A shard is damaged and moved aside: %s", reason)
+        move_aside(path)
+        if path.exists():
+            self._damaged.add(path.name)
 
     def _write_shard(self, keys: Sequence[bytes], x: Tensor) -> None:
         if not keys:
@@ -188,31 +215,85 @@ class FeatureCache:
         content = safetensors.torch.save({"keys": digests.view(-1, DIGEST_BYTES), "x": x})
         name = f"{sha256(content)}{SHARD_SUFFIX}"
         write_atomic(self.folder / name, content)
-        with (self.folder / SHARDS).open("a", encoding="utf-8") as file:
-            file.write(shard_line(name, len(keys), len(content)))
+        append_line(self.folder, shard_line(name, len(keys), len(content)))
+        with _unless_gone():
+            os.utime(self.folder / MANIFEST)
+
+    @contextmanager
+    def _locked_folder(self) -> Iterator[None]:
+        """The folder with its manifest, locked. What killed processes left in it is removed."""
+        for attempt in range(ATTEMPTS):
+            is_last = attempt == ATTEMPTS - 1
+            with ExitStack() as stack:
+                try:
+                    self._make_folder()
+                    stack.enter_context(folder_lock(self.folder))
+                except FileNotFoundError:  # somebody has just removed the folder
+                    if is_last:
+                        raise
+                    continue
+                # 'cache gc' holds the lock while it removes a folder: it was that of no folder.
+                if (self.folder / MANIFEST).is_file() or is_last:
+                    self._remove_leftovers()
+                    yield
+                    return
 
     def _make_folder(self) -> None:
-        """Makes the folder with its manifest, and removes the files that killed processes left."""
         if not (self.folder / MANIFEST).is_file():
             self._log_what_changed()
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self.folder / MANIFEST, self._manifest)
+
+    def _remove_leftovers(self) -> None:
         for path in self.folder.glob(".*.tmp"):
             with _unless_gone():
-                if time.time() - path.stat().st_mtime > ORPHAN_AGE:
+                if is_temporary(path) and time.time() - path.lstat().st_mtime > ORPHAN_AGE:
                     path.unlink()
+
+    def _set_aside_foreign(self) -> None:
+        """Renames the folder if its manifest is not the one of its name: nobody knows what its
+        features depend on."""
+        if self._is_own():
+            return
+        aside = self.folder.with_name(f"{self.folder.name}.{time.time_ns():x}.corrupt")
+        try:
+            with folder_lock(self.folder):
+                if self._is_own():  # another process was first
+                    return
+                self.folder.rename(aside)
+        except OSError as error:
+            raise OSError(
+                f"The {MANIFEST} in {self.folder} is damaged or another's, and the folder cannot "
+                f"be moved aside ({error.strerror or error}): remove it, choose another folder, or "
+                f"do without a cache."
+            ) from error
+        self._forget()
+        logger.warning(
+            "The %s in %s is damaged or another's: the folder is moved aside to %s, and its images "
+            "are encoded again.", MANIFEST, self.folder, aside.name,
+        )  # fmt: skip
+
+    def _is_own(self) -> bool:
+        """Whether the folder has its own manifest, or none yet."""
+        path = self.folder / MANIFEST
+        if not path.exists() and not path.is_symlink():
+            return True
+        try:
+            return read_content(path, MANIFEST_FILE) == self._manifest
+        except FileNotFoundError:
+            return not path.is_symlink()
+        except ValueError:
+            return False
 
     def _log_what_changed(self) -> None:
         """Logs why cached features of the same model are not used."""
         for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")):
             try:
-                other = json.loads(path.read_text(encoding="utf-8"))
+                other = read_manifest(path.parent)
             except (OSError, ValueError):
                 continue
             same = ("model", "kind")
-            if not isinstance(other, dict) or any(
-                other.get(name) != self.depends_on.get(name) for name in same
-            ):
+            if any(other.get(name) != self.depends_on.get(name) for name in same):
                 continue
             changed = [
                 f"{name!r} is {value!r} now and was {other.get(name)!r}"
@@ -221,51 +302,25 @@ class FeatureCache:
             ]
             logger.info("The features in %s are not used: %s.", path.parent, ", ".join(changed))
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Locks the folder between processes. On a file system without locks, some images may be
-        encoded twice.
-
-        Raises:
-            OSError: If there is another reason why it cannot be held.
-        """
-        lock = filelock.FileLock(self.folder / ".lock")
-        try:
-            lock.acquire()
-        except (NotImplementedError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
-                raise
-            logger.info("%s cannot be locked (%s).", self.folder, error)
-        try:
-            yield
-        finally:
-            lock.release()
-
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.folder})"
 
 
-def shard_line(name: str, images: int, num_bytes: int) -> str:
-    """The line of a shard in the list of shards."""
-    return json.dumps({"shard": name, "images": images, "bytes": num_bytes}) + "\n"
-
-
-def keys_of(path: Path) -> list[bytes]:
-    """The keys of a shard, without its features; none if it cannot be read."""
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            return [key.tobytes() for key in file.get_tensor("keys")]
-    except FileNotFoundError:
-        return []
-    except (OSError, SafetensorError) as error:
-        logger.warning("%s is damaged (%s): moved aside.", path, error)
-        _move_aside(path)
-        return []
-
-
-def _move_aside(path: Path) -> None:
+def move_aside(path: Path) -> None:
+    """Renames a damaged shard, if it can be."""
     with _unless_gone():
         path.replace(path.with_suffix(CORRUPT_SUFFIX))
+
+
+def _as_json(depends_on: Mapping[str, Any]) -> bytes:
+    try:
+        text = json.dumps(depends_on, indent=2, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"What cached features depend on must be plain JSON values ({error}): check identity() "
+            f"of the model {depends_on.get('model')!r} and describe() of its preprocessing."
+        ) from error
+    return f"{text}\n".encode()
 
 
 @contextmanager

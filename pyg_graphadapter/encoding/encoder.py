@@ -1,10 +1,8 @@
 """Dual encoders of transformers: features of images and texts."""
 
-import hashlib
-import json
+import inspect
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -14,12 +12,20 @@ from torch import Tensor
 
 from pyg_graphadapter.data import TEMPLATES
 from pyg_graphadapter.device import resolve_device
+from pyg_graphadapter.encoding.checks import check_model, check_text_features
 from pyg_graphadapter.encoding.config import DTYPES, SHARD_IMAGES
 from pyg_graphadapter.encoding.model import class_text_features
+from pyg_graphadapter.encoding.part_hashes import (
+    hash_of_configuration,
+    hash_of_preprocessing,
+    hash_of_tokenizer,
+    hash_of_weights,
+)
 from pyg_graphadapter.encoding.pipeline import EncodedImages, ImagePipeline
 from pyg_graphadapter.encoding.pretrained import check_model_type, load_pretrained
 from pyg_graphadapter.encoding.text_tower import TextTower, checked_features
 from pyg_graphadapter.encoding.views import Views
+from pyg_graphadapter.settings import unknown
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +55,8 @@ class Encoder(TextTower):
             process loses at most one shard. (default: :obj:`128`)
 
     Raises:
-        ValueError: If the model is not a supported dual encoder, or a setting is unknown.
+        ValueError: If the model is not a supported dual encoder, its parts are damaged or do not
+            fit together, or a setting is unknown.
 
     Example:
         >>> from pyg_graphadapter import Encoder
@@ -77,6 +84,7 @@ class Encoder(TextTower):
             raise ValueError(f"Unknown 'dtype' {dtype!r}. Choose from {', '.join(DTYPES)}.")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"'batch_size' must be at least 1 (got {batch_size}).")
+        words = check_model(name, model, processor, tokenizer)
         # Convolutions are two to three times as fast channels last; other layers do not care:
         model = model.to(
             resolve_device(device), getattr(torch, dtype), memory_format=torch.channels_last
@@ -85,6 +93,9 @@ class Encoder(TextTower):
         self.processor, self.revision = processor, revision
         self.batch_size = batch_size or BATCH_SIZE[self.device.type]
         self.pipeline = ImagePipeline(self, workers, shard_images)
+        x = self.text_features(words)
+        check_text_features(name, words, x)
+        self.num_channels = x.size(1)
 
     @classmethod
     def from_pretrained(
@@ -116,6 +127,15 @@ class Encoder(TextTower):
                 "'trust_remote_code' is not supported: code that comes with a model is never run. "
                 "Use a model that transformers itself knows."
             )
+        choices = [
+            parameter.name
+            for parameter in inspect.signature(cls.__init__).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY
+            and parameter.name not in ("name", "revision")
+        ]
+        for setting in settings:
+            if setting not in choices:
+                raise unknown("argument", setting, choices)
         pretrained = load_pretrained(str(model), revision, token, local_files_only=local_files_only)
         return cls(
             pretrained.model,
@@ -145,23 +165,28 @@ class Encoder(TextTower):
         return True
 
     def identity(self) -> dict[str, Any]:
-        """Everything that image features depend on, save the image and its preprocessing."""
+        """Everything that features depend on, save the image. Its four parts
+        (:obj:`~pyg_graphadapter.encoding.identity.PARTS`) have a hash each, which is the same
+        wherever the model lies and whatever it is called."""
         return {
             "model": self.name,
             "revision": self.revision,
             "weights": self.weights_hash,
+            "configuration": hash_of_configuration(self.model),
+            "tokenizer": self._tokenizer_hash,
+            "preprocessing": hash_of_preprocessing(self.processor),
             "dtype": str(self.dtype),
             "torch": torch.__version__,
         }
 
     @cached_property
     def weights_hash(self) -> str:
-        """The SHA-256 of the weights and of the configuration."""
-        state = sorted(self.model.state_dict().items())
-        with ThreadPoolExecutor() as pool:
-            hashes = list(pool.map(lambda weight: _hash_of(*weight), state))
-        config = json.dumps(_portable(self.model.config.to_dict()), sort_keys=True, default=str)
-        return hashlib.sha256("".join([*hashes, config]).encode()).hexdigest()
+        """The SHA-256 of the weights."""
+        return hash_of_weights(self.model)
+
+    @cached_property
+    def _tokenizer_hash(self) -> str:
+        return hash_of_tokenizer(self.tokenizer)
 
     def preprocessing(self, views: int, seed: int) -> Views:
         """The model's own preprocessing, and augmented views."""
@@ -292,17 +317,3 @@ class Encoder(TextTower):
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"
-
-
-def _hash_of(name: str, weight: Tensor) -> str:
-    content = weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
-    text = f"{name} {weight.dtype} {list(weight.shape)} {hashlib.sha256(content).hexdigest()}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _portable(config: Any) -> Any:
-    """A configuration without the entries that say where it came from."""
-    if not isinstance(config, dict):
-        return config
-    dropped = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
-    return {key: _portable(value) for key, value in config.items() if key not in dropped}

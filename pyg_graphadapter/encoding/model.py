@@ -1,5 +1,6 @@
 """What the pipeline and the methods know of a model: images and texts in, features out."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -8,11 +9,14 @@ from PIL import Image
 from torch import Tensor
 
 from pyg_graphadapter.data import TEMPLATES, prompts
+from pyg_graphadapter.data.class_names import normalize_class_name
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.parallel import map_threads
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
 
 
 class ImagePreprocessing(Protocol):
@@ -60,8 +64,10 @@ class EncoderModel(Protocol):
         """Whether it has a text tower; if not, :meth:`text_features` is never called."""
 
     def identity(self) -> dict[str, Any]:
-        """Everything that features depend on, save the image and its preprocessing, as plain JSON
-        values: features of models of the same identity are the same."""
+        """Everything that features depend on, save the image, as plain JSON values: features of
+        models of the same identity are the same. A saved classifier compares the entries
+        ``weights``, ``configuration``, ``tokenizer`` and ``preprocessing`` that are there
+        (:mod:`~pyg_graphadapter.encoding.identity`)."""
 
     def preprocessing(self, views: int, seed: int) -> ImagePreprocessing:
         """The preprocessing of images with a number of views; the seed decides augmented views."""
@@ -72,6 +78,20 @@ class EncoderModel(Protocol):
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """The features ``[P, D]`` of texts."""
+
+
+@runtime_checkable
+class TellsTokens(Protocol):
+    """A model that says what tokens it makes of texts, so that names that it confuses are found."""
+
+    name: str
+
+    @property
+    def max_tokens(self) -> int:
+        """The largest number of tokens of a text."""
+
+    def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The tokens of every text, cut after :attr:`max_tokens`."""
 
 
 def class_text_features(
@@ -88,7 +108,8 @@ def class_text_features(
 
     Raises:
         ValueError: If the model has no text tower, a template does not have exactly one ``{}``, or
-            a name is empty.
+            a name is empty; if text features are not finite or zero, or two distinct names have the
+            same, naming the classes.
     """
     if not model.has_texts:
         raise ValueError(
@@ -97,8 +118,77 @@ def class_text_features(
         )
     templates = (templates,) if isinstance(templates, str) else tuple(templates)
     filled = prompts(class_names, templates)
+    if isinstance(model, TellsTokens):
+        _check_tokens(model, class_names, filled)
     x = model.text_features([prompt for class_prompts in filled for prompt in class_prompts])
-    return unit(x.view(len(class_names), len(templates), -1).mean(dim=1))
+    x = x.view(len(class_names), len(templates), -1).mean(dim=1)
+    _check_features(model.name, class_names, filled, x)
+    return unit(x)
+
+
+def _check_tokens(
+    model: TellsTokens, class_names: Sequence[str], filled: Sequence[Sequence[str]]
+) -> None:
+    """Refuses distinct names that are the same tokens in all prompts."""
+    rows = model.token_rows([class_prompts[0] for class_prompts in filled])
+    for first, second in _equal_pairs(rows, filled):
+        if model.token_rows(filled[first]) != model.token_rows(filled[second]):
+            continue
+        names = f"{_short(class_names[first])} and {_short(class_names[second])}"
+        if len(rows[first]) >= model.max_tokens:
+            raise ValueError(
+                f"The class names {names} are the same to the model {model.name!r}, which cuts "
+                f"texts after {model.max_tokens} tokens: use shorter names or templates."
+            )
+        raise ValueError(
+            f"The class names {names} are the same tokens to the model {model.name!r}, which does "
+            f"not know all of their letters: use other names or another model."
+        )
+
+
+def _check_features(
+    model: str, class_names: Sequence[str], filled: Sequence[Sequence[str]], x: Tensor
+) -> None:
+    """Refuses text features that are not finite, zero, or equal for distinct names."""
+    for what, is_wrong in (
+        ("not finite", ~x.isfinite().all(dim=1)),
+        ("zero", ~x.any(dim=1)),
+    ):
+        wrong = [_short(class_names[c]) for c in is_wrong.nonzero().flatten().tolist()]
+        if wrong:
+            others = f" and {len(wrong) - 1} others" if len(wrong) > 1 else ""
+            raise ValueError(
+                f"The model {model!r} gives text features that are {what}, of the class "
+                f"{wrong[0]}{others}: use another model or dtype='float32'."
+            )
+    for first, second in _equal_pairs(
+        [row.numpy().tobytes() for row in x.detach().float().cpu()], filled
+    ):
+        raise ValueError(
+            f"The model {model!r} gives the classes {_short(class_names[first])} and "
+            f"{_short(class_names[second])} the same text features, so that it cannot tell them "
+            f"apart: use other names or another model."
+        )
+
+
+def _equal_pairs(rows: Sequence[Any], filled: Sequence[Sequence[str]]) -> Iterator[tuple[int, int]]:
+    """Classes whose rows are equal, though their prompts are not. Those of prompts that differ in
+    upper case, spaces, ``-`` and ``_`` alone are told in the log."""
+    first_of: dict[Any, int] = {}
+    for second, row in enumerate(rows):
+        first = first_of.setdefault(row, second)
+        if first == second:
+            continue
+        one, other = (normalize_class_name(filled[c][0]) for c in (first, second))
+        if one != other:
+            yield first, second
+        else:
+            logger.warning("Two classes have the same text features: their prompts are %r and %r.",
+                           filled[first][0], filled[second][0])  # fmt: skip
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:50]}…{name[-29:]}")
 
 
 def map_batches(

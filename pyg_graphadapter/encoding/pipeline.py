@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pyg_graphadapter.data import UnreadableImageError
 from pyg_graphadapter.encoding.cache import FeatureCache
 from pyg_graphadapter.encoding.config import SHARD_IMAGES, EncodingConfig
+from pyg_graphadapter.encoding.identity import identity_of_images
 from pyg_graphadapter.encoding.image_batches import (
     Batch,
     DecodedBatch,
@@ -153,7 +154,8 @@ class ImagePipeline:
     def _store(self, cache: Path | None, batches: ImageBatches) -> FeatureCache | None:
         if cache is None:
             return None
-        depends_on = {"kind": "images", **self.model.identity(), **batches.preprocessing.describe()}
+        identity = identity_of_images(self.model.identity())
+        depends_on = {"kind": "images", **identity, **batches.preprocessing.describe()}
         return FeatureCache(cache, depends_on)
 
     def _encode(

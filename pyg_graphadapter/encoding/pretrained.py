@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
 from pyg_graphadapter.builtin import BUILTIN, MODEL_FOLDER
+from pyg_graphadapter.encoding.checkpoint_files import (
+    NOT_NEEDED,
+    check_layers,
+    check_stored,
+    stored_weights,
+)
 from pyg_graphadapter.hub import is_id, is_reachable
 from pyg_graphadapter.optional import MissingPackageError, is_installed, missing
 
@@ -27,16 +32,6 @@ MODEL_TYPES = (
 )
 # Tokenizers that come as a model of sentencepiece alone need them; SigLIP has such a one:
 TOKENIZER_PACKAGES = ("sentencepiece", "google.protobuf")
-# What the libraries raise for a model that is not there, damaged, or of another kind:
-LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    ImportError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    SafetensorError,
-)
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,8 @@ def load_pretrained(
     with _in_one_sentence(name):
         config = AutoConfig.from_pretrained(source, **where)
         check_model_type(name, config)
+        check_layers(config)
+        check_stored(stored_weights(source, revision), config)
         model, report = AutoModel.from_pretrained(
             source,
             config=config,
@@ -85,13 +82,25 @@ def load_pretrained(
             dtype=torch.float32,
             **where,
         )
-        misshaped = [str(mismatch[0]) for mismatch in report["mismatched_keys"]]
-        wrong = sorted([*report["missing_keys"], *misshaped])
-        if wrong:
-            raise ValueError(f"{len(wrong)} of its weights are missing or misshaped, as {wrong[0]}")
+        _check_report(report)
         processor = AutoImageProcessor.from_pretrained(source, **where)  # type: ignore[no-untyped-call]
         tokenizer = _tokenizer(name, source, where)
     return Pretrained(model, processor, tokenizer, getattr(config, "_commit_hash", None))
+
+
+def _check_report(report: dict[str, Any]) -> None:
+    """Refuses weights of which some are missing, misshaped or left over."""
+    wrong = {
+        "missing": report["missing_keys"],
+        "misshaped": [mismatch[0] for mismatch in report["mismatched_keys"]],
+        "left over": [key for key in report["unexpected_keys"] if not NOT_NEEDED.search(key)],
+    }
+    for problem, keys in wrong.items():
+        if keys:
+            are = "is" if len(keys) == 1 else "are"
+            raise ValueError(
+                f"{len(keys)} of its weights {are} {problem}, as {min(map(str, keys))}"
+            )
 
 
 def check_model_type(name: str, config: Any) -> None:
@@ -112,7 +121,7 @@ def _tokenizer(name: str, source: str, where: dict[str, Any]) -> Any:
     """A tokenizer, or which package of the extra [tokenizers] it lacks."""
     try:
         return AutoTokenizer.from_pretrained(source, **where)
-    except (*LOADING_ERRORS, AttributeError) as error:
+    except Exception as error:
         # What transformers says differs between families and versions, and may be another error.
         lacking = [package for package in TOKENIZER_PACKAGES if not is_installed(package)]
         is_there = not Path(source).is_dir() or any(Path(source).glob("*.model"))
@@ -129,11 +138,11 @@ def _in_one_sentence(name: str) -> Iterator[None]:
         yield
     except MissingPackageError:
         raise
-    except LOADING_ERRORS as error:
+    # For a model that is not there, damaged, or of another kind, the libraries raise any error:
+    except Exception as error:
         if str(error).startswith("The model "):
             raise
-        # The first sentence, which says what failed:
-        reason = re.split(r"(?<=\w\w)\.\s|\n", str(error).strip())[0].rstrip(". ")
+        reason = _reason(error)
         if "custom code" in reason:
             advice = (
                 "no code that comes with a model is run; use one that transformers itself knows"
@@ -143,3 +152,17 @@ def _in_one_sentence(name: str) -> Iterator[None]:
         else:
             advice = f"check the name, or fetch it where there is a network: hf download {name}"
         raise ValueError(f"The model {name!r} cannot be loaded ({reason}): {advice}.") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of an error, which says what failed."""
+    text = str(error).strip()
+    if isinstance(error, MemoryError):
+        text = "it needs more memory than there is"
+    elif text.startswith(("Validation error", "Class validation error")):  # what is wrong follows
+        text = " ".join(text.split())
+    reason = re.split(r"(?<=\w\w)\.\s|\n", text)[0].rstrip(". ")
+    # A key alone, or nothing at all, says little:
+    if isinstance(error, KeyError) or not reason:
+        reason = f"{type(error).__name__}: {reason}"
+    return reason[:400]

@@ -72,7 +72,21 @@ class TextTower:
             max_length=self.max_tokens,
             return_tensors="pt",
         )
+        self._check_ids(inputs["input_ids"])
         return {key: value.to(self.device) for key, value in inputs.items()}
+
+    def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The tokens of every text, as the text tower sees them: cut after :attr:`max_tokens`."""
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
+        return [tuple(ids) for ids in encoded["input_ids"]]
+
+    def _check_ids(self, ids: Tensor) -> None:
+        size = getattr(self.model.config.text_config, "vocab_size", None)
+        if size is not None and ids.numel() and int(ids.max()) >= size:
+            raise ValueError(
+                f"The tokenizer of {self.name!r} gives the token {int(ids.max())}, and its text "
+                f"tower knows {size} tokens: fetch or save the model again."
+            )
 
     def token_ids(self, text: str) -> Tensor:
         """The tokens of a text without special ones ``[L]``, on the device."""

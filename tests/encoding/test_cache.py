@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from pyg_graphadapter.encoding import cache as cache_module
+from pyg_graphadapter.encoding import cache_lock
 from pyg_graphadapter.encoding.cache import FeatureCache
+from pyg_graphadapter.encoding.cache_files import read_keys as read_keys_of
 from pyg_graphadapter.encoding.config import default_cache_folder
 from pyg_graphadapter.storage import sha256
 
@@ -95,7 +97,7 @@ def test_a_flipped_bit_is_found_and_its_images_are_missing(cache, caplog, where)
 
 
 def read_keys(path):
-    return cache_module.keys_of(path)
+    return read_keys_of(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 100])
@@ -172,7 +174,7 @@ def test_a_killed_writer_leaves_whole_shards(tmp_path):
 
 def test_what_killed_writers_left_is_collected_after_a_while(cache):
     cache.write(keys(1), features(1))
-    old, new = cache.folder / ".old.1.tmp", cache.folder / ".new.2.tmp"
+    old, new = cache.folder / ".manifest.json.1.tmp", cache.folder / ".manifest.json.2.tmp"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -207,7 +209,7 @@ def test_a_file_system_without_locks_costs_the_lock_alone(cache, monkeypatch, er
     def acquire(self, *_, **__):
         raise error
 
-    monkeypatch.setattr(cache_module.filelock.FileLock, "acquire", acquire)
+    monkeypatch.setattr(cache_lock.filelock.FileLock, "acquire", acquire)
     cache.write(keys(1), features(1))
     assert read(cache, 1) == ([1], [True])
 
@@ -216,7 +218,7 @@ def test_a_lock_that_cannot_be_made_is_told(cache, monkeypatch):
     def acquire(self, *_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(cache_module.filelock.FileLock, "acquire", acquire)
+    monkeypatch.setattr(cache_lock.filelock.FileLock, "acquire", acquire)
     with pytest.raises(OSError, match=r"cannot be written \(Permission denied\)"):
         cache.write(keys(1), features(1))
     assert read(cache, 1) == ([0], [False])
@@ -234,7 +236,7 @@ def test_a_damaged_shard_that_cannot_be_moved_aside_is_passed_over(cache, monkey
     [path] = cache.folder.glob("*.safetensors")
     content = path.read_bytes()  # its last 32 bytes are the key, those before are features
     path.write_bytes(content[:-33] + b"x" + content[-32:])
-    monkeypatch.setattr(cache_module, "_move_aside", lambda _: None)
+    monkeypatch.setattr(cache_module, "move_aside", lambda _: None)
     features_of, reads = cache._features_of, []
 
     def counted(shard, like):
@@ -262,7 +264,7 @@ def test_a_shard_that_another_process_moves_aside_meanwhile(cache, monkeypatch):
     path.unlink()
     assert read(cache, 1) == ([0], [False])
     assert cache._features_of(path, features(1)) is None
-    cache_module._move_aside(path)
+    cache_module.move_aside(path)
 
 
 def test_shards_are_named_for_their_content_and_readable_by_others(cache):
