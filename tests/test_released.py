@@ -48,3 +48,15 @@ def test_there_is_one_folder_per_version():
     assert {path.name for path in RELEASED.iterdir()} == set(CLASS_OF)
     for path in RELEASED.glob("*/classifier/classifier.json"):
         assert json.loads(path.read_text())["format"].startswith("pyg_graphadapter/classifier/")
+
+
+@pytest.mark.parametrize(("version", "accuracy"), [("0.1", 39.27)])
+def test_classifiers_of_images_find_their_encoder(version, accuracy, tmp_path):
+    classifier = FewShotClassifier.load(RELEASED / version / "classifier_of_images")
+    assert classifier.evaluate("builtin", progress=False).accuracy == pytest.approx(
+        accuracy, abs=0.1
+    )
+    classifier.encoding["weights_and_configuration"] = "0" * 64
+    classifier.save(tmp_path)
+    with pytest.raises(ValueError, match="its weights or configuration changed"):
+        FewShotClassifier.load(tmp_path).load_encoder()

@@ -23,6 +23,7 @@ from pyg_graphadapter.classifier.file import (
 )
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.identity import PARTS, changed_parts
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file, read_images
 from pyg_graphadapter.features import Features, check_finite, counted
@@ -171,7 +172,7 @@ class FewShotClassifier(ModelHubMixin):
         self.encoding = {
             "model": encoder.name,
             "revision": identity.get("revision"),
-            "weights": identity.get("weights"),
+            **{part: identity.get(part) for part in PARTS},
             "width": encoder.num_channels,
             **(config or EncodingConfig()).describe(),
         }
@@ -201,6 +202,7 @@ class FewShotClassifier(ModelHubMixin):
                 "features, or say which encoder they came from with use_encoder."
             )
         from pyg_graphadapter.encoding.encoder import Encoder  # loads transformers
+        from pyg_graphadapter.encoding.part_hashes import hash_of_weights_and_configuration
 
         encoding = self.encoding
         encoder = Encoder.from_pretrained(
@@ -210,11 +212,15 @@ class FewShotClassifier(ModelHubMixin):
             device=device,
             local_files_only=offline,
         )
-        if encoder.weights_hash != encoding["weights"]:
+        changed = changed_parts(encoding, encoder.identity())
+        both = encoding.get("weights_and_configuration")  # of classifiers of format 1
+        if both is not None and both != hash_of_weights_and_configuration(encoder.model):
+            changed.append("weights or configuration")
+        if changed:
             raise ValueError(
                 f"The model {encoding['model']!r} is not the one that the classifier was fitted "
-                f"with (its weights or configuration have changed): fit it again, or restore the "
-                f"model."
+                f"with: its {' and '.join(changed)} changed. Fit the classifier again, or restore "
+                f"the model."
             )
         self._encoder = encoder
 

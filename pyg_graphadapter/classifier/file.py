@@ -81,6 +81,7 @@ class Encoding:
     configuration: str | None = None
     tokenizer: str | None = None
     preprocessing: str | None = None
+    weights_and_configuration: str | None = None  # one hash of both, from format 1
     width: Annotated[int, Within(1)] | None = None
     views: Annotated[int, Within(1)] = 1
     view_seed: int = 0
@@ -216,7 +217,12 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
             raise ValueError(f"{count} class names for {adapter.num_classes} classes")
     except (ValueError, TypeError, KeyError) as error:
         raise CARD_FILE.error(folder, error) from error
-    return adapter.eval(), {name: getattr(card, name) for name in FIELDS}
+    fields = {name: getattr(card, name) for name in FIELDS}
+    if card.format == FORMATS[0] and "weights" in card.encoding:
+        encoding = dict(card.encoding)
+        encoding["weights_and_configuration"] = encoding.pop("weights")
+        fields["encoding"] = encoding
+    return adapter.eval(), fields
 
 
 def _read_files(folder: Path) -> tuple[Card, bytes]:

@@ -34,10 +34,26 @@ OF_THE_LAST_CALL = ("padding", "truncation")
 
 def hash_of_weights(model: Any) -> str:
     """The hash of all weights and buffers with their names, types and shapes."""
+    return hashlib.sha256("".join(_hashes_of_weights(model)).encode()).hexdigest()
+
+
+def hash_of_weights_and_configuration(model: Any) -> str:
+    """The one hash that classifiers of format 1 have of both."""
+    dropped = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+    config = json.dumps(_without(model.config.to_dict(), dropped), sort_keys=True, default=str)
+    return hashlib.sha256("".join([*_hashes_of_weights(model), config]).encode()).hexdigest()
+
+
+def _hashes_of_weights(model: Any) -> list[str]:
     state = sorted(model.state_dict().items())
     with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(lambda weight: _hash_of_weight(*weight), state))
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+        return list(pool.map(lambda weight: _hash_of_weight(*weight), state))
+
+
+def _without(config: Any, names: tuple[str, ...]) -> Any:
+    if not isinstance(config, dict):
+        return config
+    return {key: _without(value, names) for key, value in config.items() if key not in names}
 
 
 def hash_of_configuration(model: Any) -> str:

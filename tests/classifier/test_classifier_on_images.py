@@ -77,13 +77,15 @@ def test_save_and_load_find_the_encoder_again(classifier, images, tmp_path):
     torch.testing.assert_close(loaded.predict_proba(files), classifier.predict_proba(files))
 
 
-def test_another_encoder_of_the_same_name_is_refused(classifier, tmp_path):
+@pytest.mark.parametrize("part", ["weights", "configuration", "tokenizer", "preprocessing"])
+def test_another_encoder_of_the_same_name_is_refused(classifier, tmp_path, part):
     classifier.save(tmp_path / "c")
     path = tmp_path / "c" / "classifier.json"
     card = json.loads(path.read_text())
-    card["encoding"]["weights"] = "0" * 64
+    assert len(card["encoding"][part]) == 64
+    card["encoding"][part] = "0" * 64
     path.write_text(json.dumps(card))
-    with pytest.raises(ValueError, match="not the one that the classifier was fitted with"):
+    with pytest.raises(ValueError, match=f"was fitted with: its {part} changed"):
         FewShotClassifier.load(tmp_path / "c").predict(["a.jpg"])
 
 
