@@ -1,5 +1,10 @@
 """Few-shot adaptation of CLIP-like models by message passing over class graphs."""
 
+from pyg_graphadapter.interrupts import end_at_signals, is_command
+
+if is_command():  # before anything else is loaded: Ctrl-C may come first
+    end_at_signals()
+
 from typing import TYPE_CHECKING
 
 from pyg_graphadapter.lazy import lazy_names

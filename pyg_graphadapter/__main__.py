@@ -2,20 +2,19 @@
 
 import sys
 
+from pyg_graphadapter.interrupts import end_at_signals
 from pyg_graphadapter.optional import MissingPackageError, explained
 
 
 def main() -> None:
-    """Runs the command line; Ctrl-C while it starts ends it quietly."""
+    """Runs the command line, in a process of its own: Ctrl-C ends it at any moment."""
+    end_at_signals()
     try:
-        try:
-            with explained():
-                from pyg_graphadapter import cli
-        except MissingPackageError as error:
-            sys.exit(f"Error: {error}")
-        cli.main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+        with explained():
+            from pyg_graphadapter import cli
+    except MissingPackageError as error:
+        sys.exit(f"Error: {error}")
+    cli.main()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import importlib
 import logging
 import signal
-import threading
 import warnings
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from typer.core import TyperGroup
 
 from pyg_graphadapter import __version__
 from pyg_graphadapter.cli.arguments import debug_mode
+from pyg_graphadapter.interrupts import STOPPED, end_at_signals, raised_as_stopped
 
 # The help text of every command. A command is in the module of its name:
 COMMANDS = {
@@ -39,26 +39,19 @@ class LazyGroup(TyperGroup):
         return name, command, arguments
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs a command; Ctrl-C ends it in one line, also where a library that is just being
-        imported turns it into another error."""
-        interrupts: list[int] = []
-
-        def interrupt(number: int, _: Any) -> None:
-            interrupts.append(number)
-            raise KeyboardInterrupt
-
-        is_main = threading.current_thread() is threading.main_thread()
-        handler = signal.signal(signal.SIGINT, interrupt) if is_main else None
-        try:
-            return super().invoke(ctx)
-        except BaseException as error:
-            if not interrupts and not isinstance(error, KeyboardInterrupt):
-                raise
-            typer.echo("Stopped; run the command again to continue.", err=True)
-            raise typer.Exit(130) from None
-        finally:
-            if is_main:
-                signal.signal(signal.SIGINT, handler)
+        """Runs a command; Ctrl-C and SIGTERM end it in one line, also where a library turns them
+        into another error, or keeps them to itself."""
+        with raised_as_stopped() as signals:
+            try:
+                result = super().invoke(ctx)
+            except BaseException as error:
+                if not signals and not isinstance(error, KeyboardInterrupt):
+                    raise
+            else:
+                if not signals:
+                    return result
+            typer.echo(STOPPED, err=True)
+            raise typer.Exit(128 + (signals[0] if signals else signal.SIGINT))
 
 
 app = typer.Typer(
@@ -108,5 +101,6 @@ for name, help_text in COMMANDS.items():
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line, in a process of its own."""
+    end_at_signals()
     app()

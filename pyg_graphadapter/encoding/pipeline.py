@@ -1,8 +1,11 @@
 """Lists of images to features: decoded batches, encoded by a model, kept in cached shards."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from pyg_graphadapter.encoding.image_batches import (
     join_shards,
 )
 from pyg_graphadapter.encoding.model import EncoderModel, map_batches
+from pyg_graphadapter.parallel import WorkerKilledError, output_of_workers, start_worker
 
 
 @dataclass(frozen=True)
@@ -211,8 +215,8 @@ class ImagePipeline:
             return encode(batches[batch])
 
         if self.workers and bar.total:
-            loader = self._loader(batches, order, bar.total)
-            encoded = map_batches(self.model.device, encode, loader)
+            decoded = self._decoded(batches, order, bar.total)
+            encoded = map_batches(self.model.device, encode, decoded)
         else:
             encoded = map_batches(self.model.device, decode_and_encode, order)
         for batch in encoded:
@@ -220,6 +224,29 @@ class ImagePipeline:
                 raise UnreadableImageError(batch.skipped[min(batch.skipped)])
             bar.update(len(batch.images) + len(batch.skipped))
             yield batch
+
+    def _decoded(
+        self, batches: ImageBatches, order: Iterable[Batch], total: int
+    ) -> Iterator[DecodedBatch]:
+        """Decodes batches in worker processes, in their order. When one of these is killed, the
+        batches that they had are done again once, by fresh workers."""
+        order = iter(order)
+        todo: deque[Batch] = deque()  # done again, before the others
+        suspects: set[int] = set()  # the first images of these batches
+        while True:
+            sent: deque[Batch] = deque()
+            loader = self._loader(batches, _recorded(todo, order, sent), total)
+            try:
+                for decoded in output_of_workers(loader):
+                    sent.popleft()
+                    yield decoded
+                return
+            except WorkerKilledError:
+                firsts = {batch.images[0] for batch in sent}
+                if firsts & suspects:
+                    raise
+                suspects |= firsts
+                todo.extendleft(reversed(sent))
 
     def _loader(
         self, batches: ImageBatches, order: Iterable[Batch], total: int
@@ -232,7 +259,19 @@ class ImagePipeline:
             collate_fn=_unchanged,
             num_workers=min(self.workers, total),
             pin_memory=self.model.device.type == "cuda",
+            worker_init_fn=partial(_start_worker, os.getpid()),
         )
+
+
+def _recorded(todo: deque[Batch], order: Iterator[Batch], sent: deque[Batch]) -> Iterator[Batch]:
+    """The batches to do again, then the others; keeps what is sent to workers."""
+    for batch in chain(iter(lambda: todo.popleft() if todo else None, None), order):
+        sent.append(batch)
+        yield batch
+
+
+def _start_worker(parent: int, _: int) -> None:
+    start_worker(parent)
 
 
 def pipeline_of(model: EncoderModel, config: EncodingConfig) -> ImagePipeline:

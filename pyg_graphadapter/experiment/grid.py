@@ -4,7 +4,8 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,13 @@ from pyg_graphadapter.adapters.registry import (
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.experiment.presets import preset_of
 from pyg_graphadapter.experiment.run import Run, execute_runs, identity
-from pyg_graphadapter.parallel import map_parallel, num_workers
+from pyg_graphadapter.parallel import (
+    WorkerKilledError,
+    from_bytes,
+    map_parallel,
+    num_workers,
+    to_bytes,
+)
 from pyg_graphadapter.report.results import is_result, read_result
 from pyg_graphadapter.settings import check_setting_names, unknown
 from pyg_graphadapter.storage import prepare_folder, write_atomic
@@ -146,13 +153,17 @@ def run_all(
     out: Path,
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     overwrite: bool = False,
     announce: Callable[[str], None] = logger.info,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Executes the runs that have no result file in ``out`` yet, and returns the results of all.
 
-    A run that fails is recorded with its reason and repeated the next time; the others go on.
+    Each result file is written by this process as soon as its run is finished. A run that fails is
+    recorded with its reason and repeated the next time; the others go on. So is one whose worker
+    process is killed, after it was done again once in a fresh worker.
+
     Results of other code (:func:`~pyg_graphadapter.adapters.registry.code_identity`) are not taken.
 
     Args:
@@ -164,6 +175,10 @@ def run_all(
         workers (int, optional): The number of processes; if not given, one per core on a CPU, and
             one on a GPU. A single process trains seeds as a batch where that is faster; the results
             are equal up to rounding. (default: :obj:`None`)
+        executor (concurrent.futures.Executor, optional): Executes the runs instead of local
+            processes: any executor, of threads, processes or other machines. Each run is sent with
+            its own draw alone. What the executor does not bring back, a local process does. It is
+            not shut down. (default: :obj:`None`)
         overwrite (bool, optional): Execute all runs again. (default: :obj:`False`)
         announce (callable, optional): Receives one line that says how many results were taken from
             ``out``. (default: the log)
@@ -188,11 +203,16 @@ def run_all(
         on_cpu = all(resolve_device(run.training.device).type == "cpu" for run, _ in pending)
         workers = num_workers(len(pending)) if on_cpu else 1
     # On several cores, single runs side by side are faster than a batch of seeds on one core:
-    batches = _by_seed(pending) if workers == 1 else [[run_and_path] for run_and_path in pending]
-    shared = (tasks, hashes, origin, registered_adapters())
-    finished = map_parallel(_execute_and_write, batches, shared, workers)
+    together = workers == 1 and executor is None
+    batches = _by_seed(pending) if together else [[run_and_path] for run_and_path in pending]
+    pieces = [_Piece.of([run for run, _ in batch], tasks) for batch in batches]
+    finished = map_parallel(_execute, pieces, workers, executor)
     with tqdm(total=len(pending), unit="run", disable=None if progress else True) as bar:
-        for i, _ in finished:
+        for i, results in finished:
+            if isinstance(results, WorkerKilledError):
+                results = [{**identity(run), "error": str(results)} for run, _ in batches[i]]
+            for (run, path), result in zip(batches[i], results, strict=True):
+                _write(path, result, hashes[run.shots, run.seed], origin)
             bar.update(len(batches[i]))
     return [read_result(path) for path in paths]
 
@@ -221,26 +241,50 @@ def _is_finished(path: Path) -> bool:
     return path.exists() and "error" not in read_result(path)
 
 
-def _execute_and_write(
-    shared: tuple[
-        Mapping[DrawKey, EvaluationTask],
-        Mapping[DrawKey, str],
-        Origin,
-        Mapping[str, type[Adapter]],
-    ],
-    batch: Sequence[tuple[Run, Path]],
-) -> None:
-    """Executes runs that differ in the seed alone, and writes their result files."""
-    tasks, hashes, origin, registered = shared
-    for name, cls in registered.items():  # a spawned worker does not know them
+@dataclass(frozen=True)
+class _Piece:
+    """Runs that differ in the seed alone, with all that they need in another process.
+
+    Args:
+        runs (list of Run): The runs.
+        tasks (dict): Their tasks, and no others.
+        methods (dict): The registered class of their method, if it is not one of this package.
+    """
+
+    runs: list[Run]
+    tasks: dict[DrawKey, EvaluationTask]
+    methods: dict[str, type[Adapter]]
+
+    @classmethod
+    def of(cls, runs: list[Run], tasks: Mapping[DrawKey, EvaluationTask]) -> "_Piece":
+        registered = registered_adapters()
+        return cls(
+            runs,
+            {(run.shots, run.seed): tasks[run.shots, run.seed] for run in runs},
+            {run.method: registered[run.method] for run in runs if run.method in registered},
+        )
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return _piece_of, (to_bytes(vars(self)),)
+
+
+def _piece_of(content: bytes) -> _Piece:
+    return _Piece(**from_bytes(content))
+
+
+def _execute(piece: _Piece) -> list[dict[str, Any]]:
+    """The results of the runs of a piece, in any process."""
+    for name, cls in piece.methods.items():  # another process may not know them
         register_adapter(name, cls)
-    results = _results_or_errors([run for run, _ in batch], tasks)
-    for (run, path), result in zip(batch, results, strict=True):
-        result |= {"dataset": origin.name, "backbone": origin.model}
-        digest = hashes[run.shots, run.seed]
-        result["features"] = {"sha256": digest, "skipped": origin.skipped}
-        text = EDGE.sub(r"[\1, \2, \3]", json.dumps(result, indent=2))
-        write_atomic(path, (text + "\n").encode())
+    return _results_or_errors(piece.runs, piece.tasks)
+
+
+def _write(path: Path, result: dict[str, Any], task: str, origin: Origin) -> None:
+    """Writes a result file."""
+    result = result | {"dataset": origin.name, "backbone": origin.model}
+    result["features"] = {"sha256": task, "skipped": origin.skipped}
+    text = EDGE.sub(r"[\1, \2, \3]", json.dumps(result, indent=2))
+    write_atomic(path, (text + "\n").encode())
 
 
 def _results_or_errors(
