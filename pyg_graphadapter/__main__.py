@@ -2,11 +2,13 @@
 
 import sys
 
+from pyg_graphadapter.display import escape_in_streams
 from pyg_graphadapter.optional import MissingPackageError, explained
 
 
 def main() -> None:
     """Runs the command line; Ctrl-C while it starts ends it quietly."""
+    escape_in_streams()
     try:
         try:
             with explained():

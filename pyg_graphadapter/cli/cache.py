@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyg_graphadapter.cli.arguments import new_app, one_sentence
+from pyg_graphadapter.cli.arguments import echo, new_app, one_sentence
 from pyg_graphadapter.encoding.config import default_cache_folder
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def _list(folder: Path) -> None:
     from pyg_graphadapter.encoding.cache_folder import cached_features
 
     entries = cached_features(folder)
-    typer.echo(f"{'images':>10} {'MB':>8} {'days unused':>11}  features of")
+    echo(f"{'images':>10} {'MB':>8} {'days unused':>11}  features of")
     for entry in entries:
-        typer.echo(_line(entry))
+        echo(_line(entry))
     total = sum(entry.num_bytes for entry in entries)
-    typer.echo(f"{folder}: {len(entries)} kinds of features, {total / 1e6:,.1f} MB.")
+    echo(f"{folder}: {len(entries)} kinds of features, {total / 1e6:,.1f} MB.")
 
 
 def _line(entry: "CachedFeatures") -> str:
@@ -80,10 +80,10 @@ def _verify(folder: Path) -> None:
 
     verified = verify(folder)
     for path in verified.damaged:
-        typer.echo(f"Damaged: {path}", err=True)
+        echo(f"Damaged: {path}", err=True)
     for path in verified.missing:
-        typer.echo(f"Missing: {path}", err=True)
-    typer.echo(
+        echo(f"Missing: {path}", err=True)
+    echo(
         f"{verified.shards} shards are whole, {len(verified.damaged)} are damaged, "
         f"{len(verified.missing)} are missing."
     )
@@ -108,4 +108,4 @@ def collect(
     from pyg_graphadapter.encoding.cache_folder import collect_garbage
 
     num_bytes = collect_garbage(cache_dir or default_cache_folder(), unused_days, model)
-    typer.echo(f"Freed {num_bytes / 1e6:,.1f} MB.")
+    echo(f"Freed {num_bytes / 1e6:,.1f} MB.")
