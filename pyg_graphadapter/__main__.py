@@ -2,6 +2,7 @@
 
 import sys
 
+from pyg_graphadapter.display import escape_in_streams
 from pyg_graphadapter.interrupts import end_at_signals
 from pyg_graphadapter.optional import MissingPackageError, explained
 
@@ -9,6 +10,7 @@ from pyg_graphadapter.optional import MissingPackageError, explained
 def main() -> None:
     """Runs the command line, in a process of its own: Ctrl-C ends it at any moment."""
     end_at_signals()
+    escape_in_streams()
     try:
         with explained():
             from pyg_graphadapter import cli

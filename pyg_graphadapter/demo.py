@@ -19,6 +19,7 @@ from pyg_graphadapter.encoding.sources import evaluation_tasks
 from pyg_graphadapter.experiment.grid import grid_runs, run_all
 from pyg_graphadapter.experiment.run import Run
 from pyg_graphadapter.optional import require
+from pyg_graphadapter.outputs import check_output_folder, writing
 from pyg_graphadapter.report.figures import accuracy_curve, picture_grid
 from pyg_graphadapter.report.results import Row, summarize
 from pyg_graphadapter.storage import prepare_folder
@@ -70,7 +71,9 @@ def run_demo(
         MissingPackageError: If matplotlib is not installed.
     """
     require("matplotlib")
-    prepare_folder(out, lambda path: path.name in (RESULTS, CURVE, EXAMPLES))
+    check_output_folder(out)
+    with writing(out):
+        prepare_folder(out, lambda path: path.name in (RESULTS, CURVE, EXAMPLES))
     config = config or TrainConfig()
     encoder = Encoder.from_pretrained(BUILTIN, device=config.device)
     settings = EncodingConfig(templates=TEMPLATES, **encoding)  # type: ignore[arg-type]

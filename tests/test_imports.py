@@ -21,7 +21,8 @@ MODULES = {
 }
 # A line may import the lines above it. A folder may also import its own files:
 ORDER = (
-    ("optional", "interrupts"),
+    ("optional", "interrupts", "display"),
+    ("outputs",),
     ("lazy", "settings", "storage", "builtin", "device", "hub", "parallel"),
     ("report",),
     ("graph",),

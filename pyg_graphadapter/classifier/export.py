@@ -1,6 +1,5 @@
 """A classifier of images as one ONNX file: image tower and class weights, without PyTorch."""
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pyg_graphadapter.display import json_text
 from pyg_graphadapter.encoding.encoder import Encoder
 from pyg_graphadapter.encoding.model import EncoderModel
 from pyg_graphadapter.graph import check_features, unit
+from pyg_graphadapter.outputs import check_output_file, make_parents, writing
 from pyg_graphadapter.storage import write_atomic
 
 ONNX_FORMAT = "pyg_graphadapter/onnx/1"
@@ -69,6 +70,7 @@ def export_onnx(
             or is in half precision, or the graph is larger than an ONNX file can be.
         OSError: If the file cannot be written.
     """
+    check_output_file(path)
     check_features(class_weights, "class_weights")
     if len(class_names) != len(class_weights):
         raise ValueError(f"{len(class_names)} class names for {len(class_weights)} classes.")
@@ -89,7 +91,7 @@ def export_onnx(
         )
     metadata = {
         "format": ONNX_FORMAT,
-        "class_names": json.dumps(list(class_names), ensure_ascii=False),
+        "class_names": json_text(list(class_names)),
         "preprocessing": encoder.processor.to_json_string(),
     }
     try:
@@ -99,8 +101,9 @@ def export_onnx(
             f"The export needs the extra [onnx]: pip install 'pyg-graphadapter[onnx]' ({error})."
         ) from error
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, content)
+    make_parents(path)
+    with writing(path):
+        write_atomic(path, content)
 
 
 class _ImageClassifier(torch.nn.Module):

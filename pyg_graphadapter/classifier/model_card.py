@@ -1,10 +1,11 @@
 """The model card of a classifier on the Hugging Face hub."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
+
+from pyg_graphadapter.display import markdown, markdown_code, visible
 
 SHOWN_CLASSES = 50
 
@@ -28,15 +29,15 @@ def model_card(
     data = ModelCardData(
         library_name="pyg_graphadapter",
         pipeline_tag="image-classification",
-        tags=["few-shot", "clip", method.replace("_", "-")],
-        base_model=encoding.get("model"),
+        tags=["few-shot", "clip", visible(method).replace("_", "-")],
+        base_model=visible(encoding["model"]) if encoding.get("model") else None,
     )
-    model = f"`{_escaped(encoding['model'])}`" if encoding else "a frozen dual encoder"
-    first_classes = ", ".join(_escaped(name) for name in class_names[:SHOWN_CLASSES])
+    model = f"{markdown_code(encoding['model'])}" if encoding else "a frozen dual encoder"
+    first_classes = ", ".join(markdown(name) for name in class_names[:SHOWN_CLASSES])
     more = f", and {len(class_names) - SHOWN_CLASSES} more" * (len(class_names) > SHOWN_CLASSES)
     sections = [
-        f"# {len(class_names)} classes by {_escaped(method)}",
-        f"A few-shot classifier: {_escaped(method)} on features of {model}.",
+        f"# {len(class_names)} classes by {markdown(method)}",
+        f"A few-shot classifier: {markdown(method)} on features of {model}.",
         "```python\nfrom pyg_graphadapter import FewShotClassifier\n\n"
         'classifier = FewShotClassifier.from_pretrained("…")\n'
         'classifier.predict(["image.jpg"])\n```',
@@ -48,11 +49,5 @@ def model_card(
 
 
 def _table(values: Mapping[str, Any]) -> str:
-    rows = [f"| {_escaped(str(key))} | {_escaped(str(value))} |" for key, value in values.items()]
+    rows = [f"| {markdown(key)} | {markdown(value)} |" for key, value in values.items()]
     return "\n".join(["| what | value |", "|---|---|", *rows])
-
-
-def _escaped(text: str) -> str:
-    """Text with the special characters of HTML and Markdown escaped."""
-    plain = html.escape(" ".join(text.split()), quote=False)
-    return "".join("\\" + sign if sign in "\\`*[]|#<>!" else sign for sign in plain)

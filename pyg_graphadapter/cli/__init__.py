@@ -7,10 +7,10 @@ import warnings
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from pyg_graphadapter import __version__
-from pyg_graphadapter.cli.arguments import debug_mode
+from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode, echo
+from pyg_graphadapter.display import VisibleFormatter
 from pyg_graphadapter.interrupts import STOPPED, end_at_signals, raised_as_stopped
 
 # The help text of every command. A command is in the module of its name:
@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(VisibleGroup):
     """A group that lists its commands without importing them, and imports the one that is run."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -50,7 +50,7 @@ class LazyGroup(TyperGroup):
             else:
                 if not signals:
                     return result
-            typer.echo(STOPPED, err=True)
+            echo(STOPPED, err=True)
             raise typer.Exit(128 + (signals[0] if signals else signal.SIGINT))
 
 
@@ -65,12 +65,12 @@ app = typer.Typer(
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    typer.echo(f"Warning: {message}", err=True)
+    echo(f"Warning: {message}", err=True)
 
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(f"graphadapter {__version__}")
+        echo(f"graphadapter {__version__}")
         raise typer.Exit
 
 
@@ -86,7 +86,9 @@ def options(
 ) -> None:
     """Teach a CLIP-like model your own classes from a few labelled images per class."""
     debug_mode.set(debug)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     warnings.showwarning = _show_warning
     if not debug:
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)

@@ -1,14 +1,17 @@
 """Arguments that several commands have, and the conversion of their values."""
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class, adapter_names
+from pyg_graphadapter.display import in_encoding_of, visible, visible_lines
 from pyg_graphadapter.optional import MissingPackageError, explained
 from pyg_graphadapter.settings import check_whole_number, unknown
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 ALL = "all"
 METHODS = ", ".join(ADAPTERS)
 debug_mode: ContextVar[bool] = ContextVar("debug", default=False)
+# typer has a click of its own, or needs click:
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 IMAGES_HELP = (
     "folder of images, list of images (.csv, .json, .jsonl), WebDataset tars or Parquet files, "
@@ -90,9 +95,75 @@ Import = Annotated[
 ]
 
 
+FollowLinks = Annotated[
+    bool,
+    typer.Option("--follow-links", help="Follow links that lead out of the folder of images, too."),
+]
+
+
+def echo(text: Any = "", *, err: bool = False) -> None:
+    """Prints one line, in which names may be of any characters."""
+    echo_lines(visible(text), err=err)
+
+
+def echo_lines(text: str, *, err: bool = False) -> None:
+    """Prints lines and columns that were composed of names made visible."""
+    stream = sys.stderr if err else sys.stdout
+    typer.echo(in_encoding_of(stream, visible_lines(text)), err=err)
+
+
+@contextmanager
+def visible_usage() -> Iterator[None]:
+    """Makes visible what a wrong use of a command repeats of the command line."""
+    try:
+        yield
+    except UsageError as error:
+        error.message = visible(error.message)  # type: ignore[attr-defined]
+        raise
+
+
+class VisibleCommand(TyperCommand):
+    """A command whose usage errors are visible."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Reads the arguments of the command."""
+        with visible_usage():
+            return super().make_context(*args, **kwargs)
+
+
+class VisibleGroup(TyperGroup):
+    """A group of commands whose usage errors are visible."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Reads the arguments of the group."""
+        with visible_usage():
+            return super().make_context(*args, **kwargs)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called."""
+        with visible_usage():
+            return super().resolve_command(ctx, args)
+
+
+class _App(typer.Typer):
+    """An app whose commands are visible ones."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """Makes a command of a function."""
+        return super().command(name, **{"cls": VisibleCommand, **settings})
+
+
 def new_app() -> typer.Typer:
     """The app of a command or of a group of commands."""
-    return typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    return _App(cls=VisibleGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+def sentence_of(error: BaseException) -> str:
+    """What an error says; of the operating system's, the file and the reason."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        reason = f"{error.strerror[:1].lower()}{error.strerror[1:]}"
+        return f"{error.filename} cannot be read or written ({reason}): check the path."
+    return str(error)
 
 
 def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
@@ -101,14 +172,14 @@ def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            with explained():
+            with explained(), visible_usage():
                 command(*args, **kwargs)
         except BrokenPipeError:
             raise  # the reader closed the pipe: not a mistake, typer ends quietly
         except (ValueError, OSError, MissingPackageError) as error:
             if debug_mode.get():
                 raise
-            typer.echo(f"Error: {error}", err=True)
+            echo(f"Error: {sentence_of(error)}", err=True)
             raise typer.Exit(1) from error
 
     return run
@@ -198,6 +269,5 @@ def show_skipped(source: "Source") -> None:
     if encoder is None:
         return
     for name, reason in encoder.summary.skipped.items():
-        typer.echo(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}",
-                   err=True)  # fmt: skip
-    typer.echo(str(encoder.summary), err=True)
+        echo(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}", err=True)
+    echo(encoder.summary, err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyg_graphadapter.cli.arguments import new_app, one_sentence
+from pyg_graphadapter.cli.arguments import echo, new_app, one_sentence
 from pyg_graphadapter.encoding.config import default_cache_folder
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def list_features(
 
 def _tell_left_alone(foreign: Mapping[Path, str]) -> None:
     for path, reason in foreign.items():
-        typer.echo(f"Left alone: {path} ({reason.rstrip('.')})", err=True)
+        echo(f"Left alone: {path} ({reason.rstrip('.')})", err=True)
 
 
 def _list(folder: Path) -> None:
@@ -63,11 +63,11 @@ def _list(folder: Path) -> None:
 
     _tell_left_alone(left_alone(folder))
     entries = cached_features(folder)
-    typer.echo(f"{'images':>10} {'MB':>8} {'days unused':>11}  features of")
+    echo(f"{'images':>10} {'MB':>8} {'days unused':>11}  features of")
     for entry in entries:
-        typer.echo(_line(entry))
+        echo(_line(entry))
     total = sum(entry.num_bytes for entry in entries)
-    typer.echo(f"{folder}: {len(entries)} kinds of features, {total / 1e6:,.1f} MB.")
+    echo(f"{folder}: {len(entries)} kinds of features, {total / 1e6:,.1f} MB.")
 
 
 def _line(entry: "CachedFeatures") -> str:
@@ -88,10 +88,10 @@ def _verify(folder: Path) -> None:
     _tell_left_alone(left_alone(folder))
     verified = verify(folder)
     for path in verified.damaged:
-        typer.echo(f"Damaged: {path}", err=True)
+        echo(f"Damaged: {path}", err=True)
     for path in verified.missing:
-        typer.echo(f"Missing: {path}", err=True)
-    typer.echo(
+        echo(f"Missing: {path}", err=True)
+    echo(
         f"{verified.shards} shards are whole, {len(verified.damaged)} are damaged, "
         f"{len(verified.missing)} are missing."
     )
@@ -124,8 +124,8 @@ def collect(
     removed = collect_garbage(folder, unused_days, model, dry_run=dry_run)
     _tell_left_alone(removed.foreign)
     if not dry_run:
-        typer.echo(f"Freed {removed.num_bytes / 1e6:,.1f} MB.")
+        echo(f"Freed {removed.num_bytes / 1e6:,.1f} MB.")
         return
     for path in removed.paths:
-        typer.echo(f"Would remove: {path}")
-    typer.echo(f"Would free {removed.num_bytes / 1e6:,.1f} MB; nothing was removed.")
+        echo(f"Would remove: {path}")
+    echo(f"Would free {removed.num_bytes / 1e6:,.1f} MB; nothing was removed.")

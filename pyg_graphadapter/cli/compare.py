@@ -12,6 +12,7 @@ import typer
 from pyg_graphadapter.cli.arguments import (
     METHODS,
     DataOrBenchmarks,
+    FollowLinks,
     Import,
     LogitScale,
     Model,
@@ -19,6 +20,8 @@ from pyg_graphadapter.cli.arguments import (
     Templates,
     as_usage_error,
     benchmark_names,
+    echo,
+    echo_lines,
     method_names,
     new_app,
     numbers,
@@ -30,13 +33,16 @@ from pyg_graphadapter.cli.settings import (
     Config,
     SaveConfig,
     Set,
+    check_config_path,
     method_settings,
     pop_config,
     save_config,
     with_options,
 )
 from pyg_graphadapter.cli.sources import open_data, pop_encoding
+from pyg_graphadapter.display import markdown
 from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.outputs import check_output_folder, no_empty_folders
 from pyg_graphadapter.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -97,6 +103,7 @@ def compare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Run all again, also what is in the folder.")
     ] = False,
+    follow_links: FollowLinks = False,
     import_: Import = None,
     config: Config = None,
     save: SaveConfig = None,
@@ -126,23 +133,32 @@ def compare(
     with as_usage_error():
         grid.runs("")  # checks the settings
     open_named = _Opener(
-        root, model, encoding, training.device, logit_scale, own_templates=not template
+        root,
+        model,
+        encoding,
+        training.device,
+        logit_scale,
+        own_templates=not template,
+        follow_links=follow_links,
     )
+    check_output_folder(out)
+    check_config_path(save, out)
     sources = [open_named(name) for name in (benchmark_names(data) if root else [data])]
     shifted_sources = [open_named(name) for name in shifted.split(",") if name]
     save_config(ctx, save, grid.settings)
     results = []
     for source in sources:
         folder = out / source.name if len(sources) > 1 else out
-        measured = _measure(
-            source,
-            shifted_sources,
-            grid,
-            folder,
-            base_to_new=base_to_new,
-            jobs=jobs,
-            overwrite=overwrite,
-        )
+        with no_empty_folders(folder):
+            measured = _measure(
+                source,
+                shifted_sources,
+                grid,
+                folder,
+                base_to_new=base_to_new,
+                jobs=jobs,
+                overwrite=overwrite,
+            )
         _print_summary(source.name if len(sources) > 1 else "", measured)
         results += measured
     _print_further_tables(results)
@@ -190,15 +206,22 @@ class _Opener:
         logit_scale: float | None,
         *,
         own_templates: bool,
+        follow_links: bool = False,
     ) -> None:
         self.root, self.model, self.encoding = root, model, encoding
         self.device, self.logit_scale, self.own_templates = device, logit_scale, own_templates
+        self.follow_links = follow_links
         self._encoder: EncoderModel | None = None
 
     def __call__(self, name: str) -> "Source":
         if self.root is None or Path(name).exists():
             return open_data(
-                name, self.model, self.encoding, device=self.device, logit_scale=self.logit_scale
+                name,
+                self.model,
+                self.encoding,
+                follow_links=self.follow_links,
+                device=self.device,
+                logit_scale=self.logit_scale,
             )
         from pyg_graphadapter.encoding.sources import load_encoder, open_benchmark
 
@@ -238,7 +261,7 @@ def _measure(
         out,
         workers=jobs,
         overwrite=overwrite,
-        announce=partial(typer.echo, err=True),
+        announce=partial(echo, err=True),
     )
 
 
@@ -265,20 +288,21 @@ def _print_summary(title: str, results: Sequence[dict[str, Any]]) -> None:
     from pyg_graphadapter.report.results import summarize
     from pyg_graphadapter.report.tables import markdown_table
 
-    typer.echo((f"{title}\n\n" if title else "") + markdown_table(summarize(results)))
+    heading = f"{markdown(title)}\n\n" if title else ""
+    echo_lines(heading + markdown_table(summarize(results)))
 
 
 def _print_further_tables(results: Sequence[dict[str, Any]]) -> None:
     from pyg_graphadapter.report.tables import base_to_new_tables, shifted_tables
 
     for table in [*shifted_tables(results), *base_to_new_tables(results)]:
-        typer.echo(f"\n{table.title}\n\n{table.markdown()}")
+        echo_lines(f"\n{markdown(table.title)}\n\n{table.markdown()}")
 
 
 def _exit_if_failed(results: Sequence[dict[str, Any]]) -> None:
     failed = [result for result in results if "error" in result]
     for result in failed:
         run = f"{result['method']}, {result['shots']} shots, seed {result['seed']}"
-        typer.echo(f"Failed: {result['dataset']}, {run}: {result['error']}", err=True)
+        echo(f"Failed: {result['dataset']}, {run}: {result['error']}", err=True)
     if failed:
         raise typer.Exit(1)

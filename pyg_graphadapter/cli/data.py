@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.cli.arguments import Images, new_app, one_sentence, silence_libraries
+from pyg_graphadapter.cli.arguments import (
+    FollowLinks,
+    Images,
+    echo,
+    new_app,
+    one_sentence,
+    silence_libraries,
+)
+from pyg_graphadapter.display import visible
+from pyg_graphadapter.outputs import check_output_file
 
 if TYPE_CHECKING:
     from pyg_graphadapter.data.benchmarks import Check
@@ -30,6 +39,7 @@ def look(
             help="Images, as in other commands, or the folder that holds the benchmarks' folders.",
         ),
     ],
+    follow_links: FollowLinks = False,
 ) -> None:
     """Show the splits and classes of a data set, or which benchmarks a folder holds.
 
@@ -50,31 +60,31 @@ def look(
         if not any(check.is_complete for check in checks):
             raise typer.Exit(1)
     else:
-        _print_splits(load_images(path))
+        _print_splits(load_images(path, follow_links=follow_links))
 
 
 def _print_checks(checks: "list[Check]") -> None:
-    typer.echo(f"{'benchmark':16} {'classes':>7} {'train':>8} {'val':>7} {'test':>7}  state")
+    echo(f"{'benchmark':16} {'classes':>7} {'train':>8} {'val':>7} {'test':>7}  state")
     for check in checks:
         train, val, test = (str(check.images.get(split, "-")) for split in SPLITS)
         state = "complete" if check.is_complete else "see below"
-        typer.echo(
+        echo(
             f"{check.name:16} {check.num_classes or '-':>7} {train:>8} {val:>7} {test:>7}  {state}"
         )
     for check in checks:
         if not check.is_complete:
-            typer.echo(f"{check.name} (in {check.folder}): {check.problem}")
+            echo(f"{check.name} (in {check.folder}): {check.problem}")
 
 
 def _print_splits(images: Any) -> None:
-    names = next(iter(images.values())).features["label"].names
+    names = list(map(visible, next(iter(images.values())).features["label"].names))
     counts = {split: Counter(images[split]["label"]) for split in SPLITS if split in images}
-    typer.echo(f"{len(names)} classes. " + ", ".join(
+    echo(f"{len(names)} classes. " + ", ".join(
         f"{split}: {count.total()} images" for split, count in counts.items()) + ".")  # fmt: skip
     width = max(len("class"), *map(len, names))
-    typer.echo(" ".join([f"{'class':{width}}", *(f"{split:>7}" for split in counts)]))
+    echo(" ".join([f"{'class':{width}}", *(f"{split:>7}" for split in counts)]))
     for label, name in enumerate(names):
-        typer.echo(" ".join([f"{name:{width}}", *(f"{c[label]:>7}" for c in counts.values())]))
+        echo(" ".join([f"{name:{width}}", *(f"{c[label]:>7}" for c in counts.values())]))
 
 
 @app.command()
@@ -92,6 +102,7 @@ def draw(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Draw a few images per class, and write their paths and labels to a file.
 
@@ -103,15 +114,15 @@ def draw(
 
     if out.exists() and not overwrite:
         raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
+    check_output_file(out)
     silence_libraries()
-    images = load_images(path)
+    images = load_images(path, follow_links=follow_links)
     if root is None:
         root = Path(path) if Path(path).is_dir() else Path(path).parent
     drawn = make_draw(images, root, shots, seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_draw(drawn, out, root)
     further = f" and {len(drawn.val)} validation" if drawn.val else ""
-    typer.echo(
+    echo(
         f"Wrote {out}: {len(drawn.train)} training{further} images of {len(drawn.class_names)} "
         f"classes."
     )

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from pyg_graphadapter.cli.arguments import Device, new_app, one_sentence, silence_libraries
+from pyg_graphadapter.cli.arguments import (
+    Device,
+    echo,
+    echo_lines,
+    new_app,
+    one_sentence,
+    silence_libraries,
+)
+from pyg_graphadapter.outputs import no_empty_folders
 from pyg_graphadapter.training.config import TrainConfig
 
 app = new_app()
@@ -30,7 +38,9 @@ def demo(
     from pyg_graphadapter.report.tables import markdown_table
 
     silence_libraries()
-    measured = run_demo(out, config=TrainConfig(device=device))
-    typer.echo(f"{len(measured.class_names)} classes, {measured.num_images} test images.\n")
-    typer.echo(markdown_table(measured.rows))
-    typer.echo(f"\nCurve: {measured.curve}\nPictures with their predictions: {measured.examples}")
+    with no_empty_folders(out):
+        measured = run_demo(out, config=TrainConfig(device=device))
+    echo(f"{len(measured.class_names)} classes, {measured.num_images} test images.")
+    echo_lines(f"\n{markdown_table(measured.rows)}\n")
+    echo(f"Curve: {measured.curve}")
+    echo(f"Pictures with their predictions: {measured.examples}")

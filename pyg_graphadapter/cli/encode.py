@@ -8,8 +8,10 @@ import typer
 from pyg_graphadapter.cli.arguments import (
     Data,
     Device,
+    FollowLinks,
     Model,
     Templates,
+    echo,
     new_app,
     one_sentence,
     show_skipped,
@@ -17,6 +19,7 @@ from pyg_graphadapter.cli.arguments import (
 from pyg_graphadapter.cli.settings import with_options
 from pyg_graphadapter.cli.sources import open_data, pop_encoding
 from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.outputs import check_output_file, make_parents, no_empty_folders, writing
 
 app = new_app()
 OPTIONS = (
@@ -35,6 +38,7 @@ def encode(
     template: Templates = None,
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    follow_links: FollowLinks = False,
     options: dict[str, Any] | None = None,
 ) -> None:
     """Encode images and class names to a feature file.
@@ -54,8 +58,9 @@ def encode(
     check_feature_path(out)
     if out.exists() and not overwrite:
         raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
+    check_output_file(out)
     with this_process(device) as process:
-        source = open_data(data, model, config, device=device)
+        source = open_data(data, model, config, follow_links=follow_links, device=device)
         if not isinstance(source, ImageSource):
             raise ValueError(f"{data} is a feature file already: give images.")
         if process.count > 1:
@@ -64,7 +69,10 @@ def encode(
         if process.index > 0:
             return
         features = source.features()
-    features.save(out)
+    with no_empty_folders(out.parent):
+        make_parents(out)
+        with writing(out):
+            features.save(out)
     show_skipped(source)
     splits = ", ".join(f"{len(source.splits[split])} {split}" for split in source.splits)
-    typer.echo(f"Wrote {out}: {len(features.class_names)} classes, images: {splits}.")
+    echo(f"Wrote {out}: {len(features.class_names)} classes, images: {splits}.")

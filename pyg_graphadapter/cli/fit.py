@@ -8,6 +8,7 @@ import typer
 from pyg_graphadapter.cli.arguments import (
     METHODS,
     Data,
+    FollowLinks,
     Import,
     LogitScale,
     Model,
@@ -15,6 +16,7 @@ from pyg_graphadapter.cli.arguments import (
     Templates,
     as_fault_of,
     as_usage_error,
+    echo,
     method_names,
     new_app,
     one_sentence,
@@ -24,6 +26,7 @@ from pyg_graphadapter.cli.settings import (
     Config,
     SaveConfig,
     Set,
+    check_config_path,
     method_settings,
     pop_config,
     save_config,
@@ -31,6 +34,7 @@ from pyg_graphadapter.cli.settings import (
 )
 from pyg_graphadapter.cli.sources import open_data, pop_encoding
 from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.outputs import check_output_folder, no_empty_folders, writing
 from pyg_graphadapter.training.config import TrainConfig
 
 app = new_app()
@@ -57,6 +61,7 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the classifier in the folder.")
     ] = False,
+    follow_links: FollowLinks = False,
     import_: Import = None,
     config: Config = None,
     save: SaveConfig = None,
@@ -78,26 +83,37 @@ def fit(
 
     with as_usage_error():
         grid_runs([name], [shots], [seed], training, settings)  # checks the settings
-    source = open_data(data, model, encoding, device=training.device, logit_scale=logit_scale)
-    check_output(out, overwrite=overwrite)
-    save_config(ctx, save, settings)
-    with as_fault_of(name):
-        classifier = FewShotClassifier.fit(
-            source,
-            shots,
-            seed,
-            name,
-            training,
-            select=select,
-            measure=True,
-            **settings.get(name, {}),
+    check_output_folder(out)
+    check_config_path(save, out)
+    with no_empty_folders(out):
+        check_output(out, overwrite=overwrite)
+        source = open_data(
+            data,
+            model,
+            encoding,
+            follow_links=follow_links,
+            device=training.device,
+            logit_scale=logit_scale,
         )
-    show_skipped(source)
-    classifier.save(out, overwrite=overwrite)
+        save_config(ctx, save, settings)
+        with as_fault_of(name):
+            classifier = FewShotClassifier.fit(
+                source,
+                shots,
+                seed,
+                name,
+                training,
+                select=select,
+                measure=True,
+                **settings.get(name, {}),
+            )
+        show_skipped(source)
+        with writing(out):
+            classifier.save(out, overwrite=overwrite)
     if classifier.selected and shots > 1:
         chosen = ", ".join(f"{name} = {value}" for name, value in classifier.selected.items())
-        typer.echo(f"Selected {chosen}.")
-    typer.echo(f"Saved {name} for {len(classifier.class_names)} classes to {out}.")
+        echo(f"Selected {chosen}.")
+    echo(f"Saved {name} for {len(classifier.class_names)} classes to {out}.")
     if classifier.measured:
         accuracy, zero_shot, count = classifier.measured.values()
-        typer.echo(f"Test accuracy {accuracy:.2f} % (zero-shot {zero_shot:.2f} %), {count} images.")
+        echo(f"Test accuracy {accuracy:.2f} % (zero-shot {zero_shot:.2f} %), {count} images.")

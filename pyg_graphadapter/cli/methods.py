@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyg_graphadapter.adapters import adapter_class, adapter_names
-from pyg_graphadapter.cli.arguments import Import, method_names, new_app, one_sentence
+from pyg_graphadapter.cli.arguments import (
+    Import,
+    echo,
+    echo_lines,
+    method_names,
+    new_app,
+    one_sentence,
+)
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -47,14 +55,15 @@ def methods(
             try:
                 adapter = adapter_class(method)
             except ValueError as error:  # of an installed package
-                typer.echo(f"{method:14} {error}")
+                echo(f"{method:14} {error}")
                 continue
             kind = "trained" if adapter.is_trained else "not trained"
-            typer.echo(f"{method:14} {kind:12} {_summary(adapter)}")
-        typer.echo("\nShow one with its settings: graphadapter methods NAME")
+            echo(f"{method:14} {kind:12} {_summary(adapter)}")
+        echo()
+        echo("Show one with its settings: graphadapter methods NAME")
         return
     for method in method_names(name):
-        typer.echo(_description(method))
+        echo_lines(_description(method))
 
 
 def _summary(method: "type[Adapter]") -> str:
@@ -67,7 +76,7 @@ def _description(name: str) -> str:
     method = adapter_class(name)
     about = _plain((inspect.getdoc(method) or "").split("\nArgs:")[0].split("\nShapes:")[0])
     settings = fields(method.Config)
-    sections = [name, about.strip()]
+    sections = [visible(name), about.strip()]
     sections.append("Settings (--set NAME=VALUE)" if settings else "It has no settings.")
     sections += [_setting_line(field, method.grid) for field in settings]
     if method.is_trained:
@@ -104,7 +113,7 @@ def _line(name: str, field: Field[Any], default: Any, text: str) -> str:
     elif low is not None:
         bounds = f" [{low} to {high}]" if high is not None else f" [at least {low}]"
     default_text = "-" if default is None or default == "" else default
-    return f"  {name:18} {default_text!s:>8}  {text}{bounds}"
+    return visible(f"  {name:18} {default_text!s:>8}  {text}{bounds}")
 
 
 def _plain(text: str) -> str:

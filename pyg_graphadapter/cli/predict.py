@@ -1,6 +1,6 @@
 """The command ``predict``."""
 
-import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,12 +8,16 @@ import typer
 
 from pyg_graphadapter.cli.arguments import (
     Device,
+    FollowLinks,
     Import,
     as_fault_of,
+    echo,
+    echo_lines,
     new_app,
     one_sentence,
     silence_libraries,
 )
+from pyg_graphadapter.display import encoding_of, json_text, visible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +49,7 @@ def predict(
     ] = False,
     device: Device = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Do not download a model.")] = False,
+    follow_links: FollowLinks = False,
     import_: Import = None,
 ) -> None:
     """Classify images or features, and print one line per image: label, class name, probability.
@@ -66,7 +71,7 @@ def predict(
     else:
         silence_libraries()
         classifier.load_encoder(device, offline=offline)
-        x, names = _encode(classifier, data, strict=strict)
+        x, names = _encode(classifier, data, strict=strict, follow_links=follow_links)
     with as_fault_of(classifier.method):
         probabilities = classifier.predict_proba(x)
     best = probabilities.topk(min(top, len(classifier.class_names)), dim=1)
@@ -83,19 +88,19 @@ def predict(
         _print_lines(names, predictions)
     if y is not None and len(y):
         accuracy = 100 * float((best.indices[:, 0] == y).float().mean())
-        typer.echo(f"Accuracy {accuracy:.2f} % of {len(y)} labelled images.", err=True)
+        echo(f"Accuracy {accuracy:.2f} % of {len(y)} labelled images.", err=True)
 
 
 def _encode(
-    classifier: "FewShotClassifier", paths: list[Path], *, strict: bool
+    classifier: "FewShotClassifier", paths: list[Path], *, strict: bool, follow_links: bool
 ) -> "tuple[Tensor, list[str]]":
     """The features of the images that can be decoded, and their paths."""
     from pyg_graphadapter.data import list_images
 
-    images = list_images(paths)
+    images = list_images(paths, follow_links=follow_links)
     encoded = classifier.encode_images(images, strict=strict)
     for reason in encoded.skipped.values():
-        typer.echo(f"Skipped: {reason}", err=True)
+        echo(f"Skipped: {reason}", err=True)
     return encoded.x[:, 0], [str(images[i]) for i in encoded.index.tolist()]
 
 
@@ -107,10 +112,12 @@ def _print_json(
         {key: name, **classes[0], **({"top": classes} if with_top else {})}
         for name, classes in zip(names, predictions, strict=True)
     ]
-    typer.echo(json.dumps(content, ensure_ascii=False))
+    typer.echo(json_text(content, encoding=encoding_of(sys.stdout)))
 
 
 def _print_lines(names: list[Any], predictions: list[list[dict[str, Any]]]) -> None:
     for name, classes in zip(names, predictions, strict=True):
-        cells = (f"{c['label']}\t{c['class_name']}\t{c['probability']:.4f}" for c in classes)
-        typer.echo("\t".join([str(name), *cells]))
+        cells = (
+            f"{c['label']}\t{visible(c['class_name'])}\t{c['probability']:.4f}" for c in classes
+        )
+        echo_lines("\t".join([visible(name), *cells]))

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pyg_graphadapter.cli.arguments import new_app, one_sentence
+from pyg_graphadapter.cli.arguments import echo, echo_lines, new_app, one_sentence
+from pyg_graphadapter.display import markdown
+from pyg_graphadapter.outputs import no_empty_folders
 
 app = new_app()
 
@@ -35,6 +37,10 @@ def report(
     from pyg_graphadapter.report.published import Published
 
     numbers = None if published is None else Published.load(published)
-    tables = write_report(results, out, published=numbers, backbone=backbone, reference=reference)
-    typer.echo("\n\n".join(f"{table.title}\n\n{table.markdown()}" for table in tables))
-    typer.echo(f"\nWrote {out / PAGE}, and the tables and the figure beside it.")
+    with no_empty_folders(out):
+        tables = write_report(
+            results, out, published=numbers, backbone=backbone, reference=reference
+        )
+    for table in tables:
+        echo_lines(f"{markdown(table.title)}\n\n{table.markdown()}\n")
+    echo(f"Wrote {out / PAGE}, and the tables and the figure beside it.")

@@ -13,6 +13,7 @@ import typer
 
 from pyg_graphadapter.adapters import adapter_class, adapter_names
 from pyg_graphadapter.cli.arguments import as_usage_error
+from pyg_graphadapter.outputs import check_output_file, make_parents, writing
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import write_atomic
 
@@ -222,6 +223,8 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is not a regular file")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -263,6 +266,23 @@ SaveConfig = Annotated[
 ]
 
 
+def check_config_path(path: Path | None, out: Path) -> None:
+    """Checks, before the work, that ``--save-config`` can be written and is not in the way.
+
+    Raises:
+        OutputError: If it cannot be written.
+        ValueError: If it would lie in the output folder, which holds nothing else.
+    """
+    if path is None:
+        return
+    if path.resolve().is_relative_to(out.resolve()):
+        raise ValueError(
+            f"--save-config {path} lies in the output folder {out}, which holds nothing else: "
+            f"choose another place for it."
+        )
+    check_output_file(path)
+
+
 def save_config(
     ctx: typer.Context, path: Path | None, settings: Mapping[str, Mapping[str, Any]]
 ) -> None:
@@ -277,8 +297,9 @@ def save_config(
         and (source := ctx.get_parameter_source(p.name)) is not None
         and source.name in ("COMMANDLINE", "DEFAULT_MAP")
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, toml_of(options, settings).encode())
+    make_parents(path)
+    with writing(path):
+        write_atomic(path, toml_of(options, settings).encode())
 
 
 def toml_of(options: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:

@@ -19,13 +19,39 @@ def pop_encoding(options: dict[str, Any], templates: list[str] | None) -> Encodi
 
 
 def open_data(
-    data: str | Path, model: str | None, encoding: EncodingConfig, **settings: Any
+    data: str | Path,
+    model: str | None,
+    encoding: EncodingConfig,
+    *,
+    follow_links: bool = False,
+    **settings: Any,
 ) -> "FileSource | ImageSource":
     """A feature file, or images with their encoder
     (:func:`~pyg_graphadapter.encoding.sources.open_source`)."""
     from pyg_graphadapter.encoding.sources import open_source
     from pyg_graphadapter.feature_file import is_feature_file
 
-    if not is_feature_file(data):
-        silence_libraries()
-    return open_source(data, model, encoding, **settings)
+    if is_feature_file(data):
+        return open_source(data, model, encoding, **settings)
+    silence_libraries()
+    if not follow_links:
+        return open_source(data, model, encoding, **settings)
+    return _open_linked(data, model, encoding, **settings)
+
+
+def _open_linked(
+    data: str | Path,
+    model: str | None,
+    encoding: EncodingConfig,
+    *,
+    device: str = "auto",
+    logit_scale: float | None = None,
+) -> "ImageSource":
+    """Images, also those that links lead to."""
+    from pyg_graphadapter.data import load_images
+    from pyg_graphadapter.encoding.image_source import ImageSource
+    from pyg_graphadapter.encoding.sources import load_encoder
+
+    images = load_images(data, follow_links=True)
+    encoder = load_encoder(model, encoding, device)
+    return ImageSource(images, encoder, encoding, logit_scale=logit_scale, name=Path(data).name)

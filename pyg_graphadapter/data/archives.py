@@ -1,30 +1,50 @@
 """Loads images from archives: tars in WebDataset form, and Parquet files."""
 
 import re
-import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import datasets
 
+from pyg_graphadapter.data.folder import Links
+from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES, TarError, load_tar
+from pyg_graphadapter.outputs import OutputError
+
+__all__ = ["KINDS", "LABEL_SUFFIXES", "archives_of", "load_archives"]
 KINDS = {".tar": "webdataset", ".parquet": "parquet"}
 CLASS_NAMES = "classnames.txt"  # one name per line, beside tars whose labels are numbers
 SPLIT_IN_NAME = re.compile(r"(train|training|val|valid|validation|dev|test)(?=[^a-z]|$)")
 
 
-def archives_of(source: Path) -> list[Path]:
-    """Lists the archives of a source: a file itself, or those in a folder and its split folders."""
+def archives_of(source: Path, *, follow_links: bool = False) -> list[Path]:
+    """Lists the archives of a source: a file itself, or those in a folder and its split folders.
+    Links that lead out of the folder are left out, with a warning, unless they are followed."""
     if source.is_file():
         return [source] if source.suffix in KINDS else []
     splits = [path for path in source.iterdir() if SPLIT_IN_NAME.fullmatch(path.name.lower())]
     candidates = [
         path for folder in (source, *splits) if folder.is_dir() for path in folder.iterdir()
     ]
-    return sorted(path for path in candidates if path.suffix in KINDS and path.is_file())
+    archives = sorted(path for path in candidates if path.suffix in KINDS and path.is_file())
+    links = Links(source, follow=follow_links)
+    archives = [path for path in archives if follow_links or _is_followed(links, path)]
+    links.tell()
+    return archives
+
+
+def _is_followed(links: Links, path: Path) -> bool:
+    if links.is_inside(path):
+        return True
+    links.left_out.append(path)
+    return False
 
 
 def load_archives(
-    source: Path, archives: Sequence[Path], *, label_column: str | None = None
+    source: Path,
+    archives: Sequence[Path],
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> datasets.DatasetDict:
     """Loads the images of archives, by split.
 
@@ -36,6 +56,8 @@ def load_archives(
     Args:
         source (Path): The file or folder that holds the archives.
         archives (sequence of Path): The archives.
+        image_column (str, optional): In tars, the suffix of images, where there are several.
+            (default: :obj:`None`)
         label_column (str, optional): The column of labels, if it has another name.
             (default: :obj:`None`)
 
@@ -51,10 +73,15 @@ def load_archives(
     for path in archives:
         splits.setdefault(_split_of(path, source), []).append(str(path))
     try:
-        images = datasets.load_dataset(KINDS[kinds[0]], data_files=splits)
+        images = (
+            _load_tars(splits, image_column, label_column)
+            if kinds == [".tar"]
+            else datasets.load_dataset("parquet", data_files=splits)
+        )
+    except OutputError:
+        raise
     except (
         datasets.exceptions.DatasetGenerationError,
-        tarfile.TarError,
         OSError,
         ValueError,
     ) as error:
@@ -63,9 +90,6 @@ def load_archives(
             f"The archives {splits[next(iter(splits))][0]}, … cannot be read ({reason})."
         ) from error
     if kinds == [".tar"]:
-        images = datasets.DatasetDict(
-            {split: _with_label(rows, label_column) for split, rows in images.items()}
-        )
         names = _class_names(archives, source)
         if names is not None and label_column is None:
             images = _with_class_names(images, names, source)
@@ -81,15 +105,22 @@ def _split_of(path: Path, source: Path) -> str:
     return "train"
 
 
-def _with_label(images: datasets.Dataset, label_column: str | None) -> datasets.Dataset:
-    """Takes the column ``label`` from ``cls``, or from ``json`` where there is no label."""
-    columns = images.column_names
-    if label_column is None and "cls" in columns:
-        return images.rename_column("cls", "label")
-    if "json" in columns and "label" not in columns:
-        labels = [metadata.get("label") for metadata in images["json"]]
-        return images.add_column("label", labels)
-    return images
+def _load_tars(
+    splits: Mapping[str, Sequence[str]], image_column: str | None, label_column: str | None
+) -> datasets.DatasetDict:
+    """The images of the tars of every split, with labels that are all numbers or all names."""
+    images = {}
+    for split, paths in splits.items():
+        parts = []
+        for path in paths:
+            try:
+                parts.append(load_tar(Path(path), image_column, label_column))
+            except TarError as error:
+                raise ValueError(f"{Path(path).name}: {error}") from error
+        if len({str(part.features) for part in parts}) > 1:
+            parts = [part.cast_column("label", datasets.Value("string")) for part in parts]
+        images[split] = datasets.concatenate_datasets(parts)
+    return datasets.DatasetDict(images)
 
 
 def _class_names(archives: Sequence[Path], source: Path) -> list[str] | None:

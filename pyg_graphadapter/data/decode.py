@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pyg_graphadapter.data.folder import read_regular
+
 # Decoders of other formats have a history of security holes, and photographs do not need them:
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -77,10 +79,11 @@ def image_bytes(image: Any) -> bytes:
         return image
     if isinstance(image, str | Path):
         try:
-            return Path(image).read_bytes()
-        except OSError as error:
+            return read_regular(image)
+        except (OSError, ValueError) as error:  # ValueError of a path with a zero byte
+            reason = getattr(error, "strerror", None) or str(error)
             raise UnreadableImageError(
-                f"The image {image} cannot be read ({error.strerror}): check its path."
+                f"The image {image} cannot be read ({reason}): check its path."
             ) from error
     if isinstance(image, np.ndarray):
         return f"{image.dtype} {image.shape} ".encode() + image.tobytes()

@@ -4,13 +4,16 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import datasets
 
 from pyg_graphadapter.data.draw import few_shot
+from pyg_graphadapter.data.folder import Links, check_regular
 from pyg_graphadapter.data.image_dataset import image_dataset
+from pyg_graphadapter.display import json_text
 from pyg_graphadapter.features import MAX_VALIDATION_SHOTS
+from pyg_graphadapter.outputs import check_output_file, make_parents, writing
 from pyg_graphadapter.storage import write_atomic
 
 DRAW_FORMAT = "pyg_graphadapter/draw/1"
@@ -56,8 +59,12 @@ def make_draw(images: datasets.DatasetDict, root: str | Path, shots: int, seed: 
 def _rows(part: datasets.Dataset, root: Path) -> tuple[tuple[str, int], ...]:
     rows = []
     for image, label in zip(part["image"], part["label"], strict=True):
-        if not image["path"] or not Path(image["path"]).is_relative_to(root):
-            raise ValueError(f"The image {image['path']!r} is not a file below {root}.")
+        path = image["path"]
+        if not path or image["bytes"] is not None or not Path(path).is_relative_to(root):
+            raise ValueError(
+                f"The image {path!r} is not a file below {root} (with a name that is UTF-8): a "
+                f"draw lists such files alone."
+            )
         rows.append((Path(image["path"]).relative_to(root).as_posix(), int(label)))
     return tuple(rows)
 
@@ -71,59 +78,93 @@ def save_draw(draw: Draw, path: str | Path, root: str | Path | None = None) -> N
         root (str or Path, optional): The root of the images. If given, the file records it relative
             to its own folder. (default: :obj:`None`)
     """
+    check_output_file(path)
     content = {"format": DRAW_FORMAT, **asdict(draw)}
     if root is not None:
         folder = Path(path).resolve().parent
         content["root"] = Path(os.path.relpath(Path(root).resolve(), folder)).as_posix()
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    write_atomic(Path(path), (text + "\n").encode())
+    text = json_text(content, indent=1)
+    make_parents(path)
+    with writing(path):
+        write_atomic(Path(path), (text + "\n").encode())
 
 
 def is_draw(path: Path) -> bool:
     """Whether a JSON file is a draw of :func:`save_draw`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("format") == DRAW_FORMAT
 
 
-def load_draw(path: str | Path, root: str | Path | None = None) -> datasets.DatasetDict:
+def load_draw(
+    path: str | Path, root: str | Path | None = None, *, follow_links: bool = False
+) -> datasets.DatasetDict:
     """Loads the drawn images as :func:`load_images` does.
 
     Args:
         path (str or Path): A file of :func:`save_draw`.
         root (str or Path, optional): The root of the images. If not given, the root that the file
             records, or the folder of the file. (default: :obj:`None`)
+        follow_links (bool, optional): Follow links that lead out of the root.
+            (default: :obj:`False`)
 
     Raises:
         FileNotFoundError: If an image does not exist below the root.
-        ValueError: If the file was not written by :func:`save_draw`.
+        ValueError: If the file was not written by :func:`save_draw`, or a path leads out of the
+            root.
     """
     try:
+        check_regular(path)
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content["format"] != DRAW_FORMAT:
             raise ValueError(content["format"])
         names = list(content["class_names"])
-        recorded_root = PurePosixPath(content.get("root", "."))
-        if recorded_root.is_absolute():
+        recorded_root = str(content.get("root", "."))
+        if _is_absolute(recorded_root):
             raise ValueError(f"the root {recorded_root} is absolute")
         parts = {split: [(str(p), int(y)) for p, y in content[split]] for split in ("train", "val")}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a draw of images ({type(error).__name__}: {error})."
         ) from error
     folder = Path(path).parent / recorded_root if root is None else Path(root)
     return datasets.DatasetDict(
-        {split: _load_rows(rows, names, folder) for split, rows in parts.items() if rows}
+        {
+            split: _load_rows(rows, names, folder, str(path), follow_links=follow_links)
+            for split, rows in parts.items()
+            if rows
+        }
     )
 
 
-def _load_rows(rows: Sequence[tuple[str, int]], names: list[str], root: Path) -> datasets.Dataset:
+def _load_rows(
+    rows: Sequence[tuple[str, int]],
+    names: list[str],
+    root: Path,
+    file: str,
+    *,
+    follow_links: bool,
+) -> datasets.Dataset:
+    links = Links(root, follow=follow_links)
     for name, _ in rows:
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or not (root / pure).is_file():
-            raise FileNotFoundError(
-                f"There is no image {root / pure}: check the root of the images."
+        path = root / name
+        if _is_absolute(name) or _leads_up(name) or not (follow_links or links.is_inside(path)):
+            raise ValueError(
+                f"{file} has the path {name!r}, which leads out of the root {root}: a draw has "
+                f"paths below its root alone."
             )
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no image {path}: check the root of the images.")
     return image_dataset([root / path for path, _ in rows], [label for _, label in rows], names)
+
+
+def _is_absolute(path: str) -> bool:
+    """Whether a path is absolute here or on Windows, or begins with a drive."""
+    windows = PureWindowsPath(path)
+    return PurePosixPath(path).is_absolute() or bool(windows.drive or windows.root) or "\0" in path
+
+
+def _leads_up(path: str) -> bool:
+    return ".." in PurePosixPath(path).parts or ".." in PureWindowsPath(path).parts

@@ -6,6 +6,9 @@ from typing import Any
 
 import datasets
 
+from pyg_graphadapter.data.folder import read_regular
+from pyg_graphadapter.display import SURROGATE, visible
+
 
 def image_dataset(
     paths: Sequence[str | Path], labels: Sequence[int], class_names: Sequence[str]
@@ -15,12 +18,18 @@ def image_dataset(
     Args:
         paths (sequence of str or Path): The image files.
         labels (sequence of int): The label of every image.
-        class_names (sequence of str): The names of the classes.
+        class_names (sequence of str): The names of the classes; what is not UTF-8 in them is
+            escaped.
     """
     features = datasets.Features(
         {
             "image": datasets.Image(decode=False),
-            "label": datasets.ClassLabel(names=list(class_names)),
+            "label": datasets.ClassLabel(
+                names=[
+                    SURROGATE.sub(lambda match: visible(match.group()), name)
+                    for name in class_names
+                ]
+            ),
         }
     )
     return datasets.Dataset.from_dict(
@@ -29,10 +38,14 @@ def image_dataset(
 
 
 def _cell(path: str) -> dict[str, Any]:
-    """The path of an image, or its bytes if the path is not UTF-8, which a table cannot hold."""
+    """The path of an image. If it is not UTF-8, which a table cannot hold, what is seen of it, and
+    its bytes; those of a file that cannot be read are no image, and are skipped as such."""
     if _is_utf8(path):
         return {"bytes": None, "path": path}
-    return {"bytes": Path(path).read_bytes(), "path": None}
+    try:
+        return {"bytes": read_regular(path), "path": visible(path)}
+    except OSError:
+        return {"bytes": b"", "path": visible(path)}
 
 
 def _is_utf8(path: str) -> bool:

@@ -14,6 +14,7 @@ from pyg_graphadapter.data.archives import KINDS, archives_of, load_archives
 from pyg_graphadapter.data.class_names import normalize_class_name
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.draw_file import is_draw, load_draw
+from pyg_graphadapter.data.folder import Links, check_regular
 from pyg_graphadapter.data.image_dataset import image_dataset
 from pyg_graphadapter.data.table import find_column, load_table, with_class_labels
 from pyg_graphadapter.hub import is_id, is_reachable
@@ -40,6 +41,7 @@ def load_images(
     token: str | bool | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    follow_links: bool = False,
 ) -> datasets.DatasetDict:
     """Images with labels, in the splits ``train``, ``val`` and ``test`` or some of them. Each has
     the columns ``image`` (undecoded) and ``label`` (a ``ClassLabel``, the same in all splits).
@@ -56,6 +58,9 @@ def load_images(
         image_column (str, optional): The column of images or their paths, where it is not
             recognised. (default: :obj:`None`)
         label_column (str, optional): The column of labels, likewise. (default: :obj:`None`)
+        follow_links (bool, optional): Follow links that lead out of a folder of images, too.
+            Otherwise such images are left out and counted in a warning, and such folders of classes
+            are refused. (default: :obj:`False`)
 
     Raises:
         FileNotFoundError: If a listed image does not exist.
@@ -70,12 +75,15 @@ def load_images(
                 for split in ("train", "test")
             }
         )
-    elif Path(source).exists() and (archives := archives_of(Path(source))):
-        loaded = load_archives(Path(source), archives, label_column=label_column)
+    elif _exists(source) and (archives := archives_of(Path(source), follow_links=follow_links)):
+        columns = {"image_column": image_column, "label_column": label_column}
+        loaded = load_archives(Path(source), archives, **columns)
+        if archives[0].suffix == ".tar":
+            image_column = label_column = None  # load_archives named them
     elif Path(source).is_dir():
-        return _load_folder(Path(source))
+        return _load_folder(Path(source), Links(Path(source), follow=follow_links))
     elif Path(source).suffix == ".json" and Path(source).is_file() and is_draw(Path(source)):
-        return load_draw(source)
+        return load_draw(source, follow_links=follow_links)
     elif Path(source).is_file() and Path(source).suffix in TABLE_SUFFIXES:
         loaded = load_table(Path(source), image_column, label_column)
         image_column = label_column = None  # load_table renamed them
@@ -89,8 +97,13 @@ def load_images(
     return _as_splits(loaded, image_column, label_column)
 
 
-def list_images(paths: Sequence[str | Path]) -> list[Path]:
+def list_images(paths: Sequence[str | Path], *, follow_links: bool = False) -> list[Path]:
     """Lists the image files at the given paths, and those in given folders at any depth.
+
+    Args:
+        paths (sequence of str or Path): Image files and folders.
+        follow_links (bool, optional): Follow links that lead out of a folder, too. Otherwise they
+            are left out and counted in a warning. (default: :obj:`False`)
 
     Raises:
         FileNotFoundError: If a path does not exist.
@@ -100,7 +113,13 @@ def list_images(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise FileNotFoundError(f"There is no image or folder {path}: check the path.")
-        image_paths += sorted(_images_in(path)) if path.is_dir() else [path]
+        check_regular(path)
+        if path.is_dir():
+            links = Links(path, follow=follow_links)
+            image_paths += sorted(_images_in(path, links))
+            links.tell()
+        else:
+            image_paths.append(path)
     if not image_paths:
         raise ValueError(
             f"There is no image in {', '.join(map(str, paths))}: images end with "
@@ -109,13 +128,23 @@ def list_images(paths: Sequence[str | Path]) -> list[Path]:
     return image_paths
 
 
-def _load_folder(folder: Path) -> datasets.DatasetDict:
-    subfolders = _class_folders(folder)
+def _exists(source: str | Path) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        ValueError: If it is a pipe, a socket or a device.
+    """
+    check_regular(source)
+    return Path(source).exists()
+
+
+def _load_folder(folder: Path, links: Links) -> datasets.DatasetDict:
+    subfolders = _class_folders(folder, links)
     splits = {SPLIT_NAMES[path.name.lower()]: path for path in subfolders
               if path.name.lower() in SPLIT_NAMES}  # fmt: skip
     if not splits or len(splits) < len(subfolders):
         splits = {"train": folder}
-    classes = {split: _class_folders(path) for split, path in splits.items()}
+    classes = {split: _class_folders(path, links) for split, path in splits.items()}
     first = "train" if "train" in splits else next(iter(splits))
     names = [path.name for path in classes[first]]
     _check_names(names, folder)
@@ -127,15 +156,18 @@ def _load_folder(folder: Path) -> datasets.DatasetDict:
                     f"The class {path.name!r} of {splits[split]} is not in {splits[first]}: add "
                     f"it to {splits[first]}, or remove it."
                 )
-        images[split] = _split_of(classes[split], names, complete=split == first)
+        images[split] = _split_of(classes[split], names, links, complete=split == first)
+    links.tell()
     return datasets.DatasetDict(images)
 
 
-def _split_of(folders: Sequence[Path], names: list[str], *, complete: bool) -> datasets.Dataset:
+def _split_of(
+    folders: Sequence[Path], names: list[str], links: Links, *, complete: bool
+) -> datasets.Dataset:
     images: list[str] = []
     labels: list[int] = []
     for folder in folders:
-        image_paths = sorted(_images_in(folder))
+        image_paths = sorted(_images_in(folder, links))
         if not image_paths and complete:
             raise ValueError(
                 f"The class folder {folder} holds no image: add images that end with "
@@ -146,21 +178,31 @@ def _split_of(folders: Sequence[Path], names: list[str], *, complete: bool) -> d
     return image_dataset(images, labels, names)
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_ignored(path))
+def _class_folders(folder: Path, links: Links) -> list[Path]:
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_ignored(path))
+    for path in folders:
+        links.check_folder(path)
+    return folders
 
 
-def _images_in(folder: Path) -> Iterator[Path]:
-    """Yields the image files at any depth. Links to folders are not followed."""
+def _images_in(folder: Path, links: Links) -> Iterator[Path]:
+    """Yields the image files at any depth. Links to further folders are followed only where all
+    links are, and each folder once."""
     num_other_files = 0
-    for root, folders, files in os.walk(folder):
+    visited: set[str] = set()
+    for root, folders, files in os.walk(folder, followlinks=links.follow):
+        if links.follow and (real := os.path.realpath(root)) in visited:
+            folders.clear()  # a loop
+            continue
+        visited.add(real if links.follow else root)
         folders[:] = [name for name in folders if not _is_ignored(Path(name))]
         for name in files:
             path = Path(root) / name
             if _is_ignored(path):
                 continue
-            if path.suffix.lower() in SUFFIXES:
-                yield path
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
+                if links.is_followed(path):
+                    yield path
             else:
                 num_other_files += 1
     if num_other_files:

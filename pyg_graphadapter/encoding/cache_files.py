@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from pyg_graphadapter.outputs import is_leftover
 from pyg_graphadapter.storage import (
     Array,
     FileKind,
@@ -15,7 +16,6 @@ from pyg_graphadapter.storage import (
     SchemaError,
     Within,
     checked,
-    is_leftover,
     parsed,
     read,
     read_content,

@@ -1,17 +1,23 @@
 """Figures of results. Matplotlib is imported when something is drawn."""
 
+import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.optional import require
+from pyg_graphadapter.outputs import check_output_file, make_parents, writing
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import Row
 from pyg_graphadapter.report.tables import average
+from pyg_graphadapter.storage import write_atomic
 
 if TYPE_CHECKING:  # commands that draw nothing start half a second sooner
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from PIL import Image
 
 COLUMNS = 6
@@ -39,6 +45,7 @@ def accuracy_curve(
         MissingPackageError: If matplotlib is not installed.
     """
     matplotlib = require("matplotlib")
+    check_figure_path(path)
     from matplotlib.figure import Figure
 
     panels = {
@@ -62,15 +69,43 @@ def accuracy_curve(
             _draw_panel(axes, panel_rows, colour)
             if published is not None:
                 _draw_published(axes, published.accuracy.get(name, {}), colour)
-            axes.set_title(name if len(panels) > 1 else title)
+            axes.set_title(visible(name if len(panels) > 1 else title))
         handles, names = _legend(list(grid[: len(panels)]))
         if len(names) <= FEW_LINES and len(panels) == 1:
             grid[0].legend(handles, names)
         else:
             figure.legend(handles, names, loc="outside right upper", fontsize=8)
         if len(panels) > 1:
-            figure.suptitle(title)
-        figure.savefig(path)
+            figure.suptitle(visible(title))
+        save_figure(figure, path)
+
+
+def check_figure_path(path: str | Path) -> None:
+    """Checks that a figure can be written, before it is drawn.
+
+    Raises:
+        OutputError: If the file cannot be written.
+        ValueError: If matplotlib has no such format.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix[1:].lower() not in formats:
+        raise ValueError(
+            f"The figure {path} has no suffix of a known format: choose .png, .pdf or .svg."
+        )
+    check_output_file(path)
+
+
+def save_figure(figure: "Figure", path: str | Path, **settings: Any) -> None:
+    """Writes a figure as a whole, in the format of its suffix."""
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(content, format=Path(path).suffix[1:].lower(), **settings)
+    make_parents(path)
+    with writing(path):
+        write_atomic(Path(path), content.getvalue())
 
 
 def _colours(labels: Sequence[str]) -> dict[str, Any]:
@@ -97,7 +132,7 @@ def _draw_panel(axes: "Axes", rows: Sequence[Row], colour: Mapping[str, Any]) ->
             color=colour[label],
             markersize=5 if len(colour) <= FEW_LINES else 3,
             capsize=3 if len(colour) <= FEW_LINES else 0,
-            label=label.replace("_", " "),
+            label=visible(label).replace("_", " "),
             linestyle=":" if label == ZERO_SHOT else "-",
             linewidth=2.5 if label == REFERENCE and len(colour) > FEW_LINES else 1.5,
             zorder=3 if label == REFERENCE else 2,
@@ -121,7 +156,7 @@ def _draw_published(
                 linestyle="--",
                 marker="." if len(curve) == 1 else "",
                 color=colour.get(method, "grey"),
-                label=f"{method.replace('_', ' ')}, published",
+                label=f"{visible(method).replace('_', ' ')}, published",
             )
 
 
@@ -146,6 +181,7 @@ def picture_grid(images: "Sequence[Image.Image]", captions: Sequence[str], path:
         MissingPackageError: If matplotlib is not installed.
     """
     matplotlib = require("matplotlib")
+    check_figure_path(path)
     from matplotlib.figure import Figure
 
     lines = -(-len(images) // COLUMNS)
@@ -156,5 +192,10 @@ def picture_grid(images: "Sequence[Image.Image]", captions: Sequence[str], path:
     with matplotlib.rc_context({"text.parse_math": False}):  # class names are no formulas
         for axes, image, caption in zip(grid, images, captions, strict=False):
             axes.imshow(image)
-            axes.set_title(caption, fontsize=8, y=-0.02, verticalalignment="top")
-        figure.savefig(path)
+            axes.set_title(
+                "\n".join(map(visible, caption.split("\n"))),
+                fontsize=8,
+                y=-0.02,
+                verticalalignment="top",
+            )
+        save_figure(figure, path)

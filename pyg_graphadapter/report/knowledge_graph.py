@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.optional import require
+from pyg_graphadapter.report.figures import check_figure_path, save_figure
 from pyg_graphadapter.report.layout import best_layout
 from pyg_graphadapter.settings import unknown
 
@@ -171,6 +173,8 @@ def draw_knowledge_graph(
         ValueError: If the number of names is wrong, or a class is unknown.
     """
     matplotlib = require("matplotlib")
+    if isinstance(path, str | Path):
+        check_figure_path(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -186,7 +190,10 @@ def draw_knowledge_graph(
             panels.append(_lay_out(figure, name, strongest, total))
         _draw(figure, panels, title)
         if path is not None:
-            figure.savefig(path, dpi=150)
+            if isinstance(path, str | Path):
+                save_figure(figure, path, dpi=150)
+            else:
+                figure.savefig(path, dpi=150)
     return figure
 
 
@@ -273,7 +280,7 @@ def _sizes(figure: "Figure", names: Sequence[str]) -> "np.ndarray[Any, Any]":
 
 def _name(where: "Figure | Axes", x: float, y: float, name: str) -> "Text":
     lines = textwrap.wrap(
-        name, NAME_WIDTH, max_lines=NAME_LINES, placeholder=" …", break_on_hyphens=False
+        visible(name), NAME_WIDTH, max_lines=NAME_LINES, placeholder=" …", break_on_hyphens=False
     )
     return where.text(
         x,
@@ -312,14 +319,14 @@ def _draw(figure: "Figure", panels: Sequence[_Panel], title: str) -> None:
             ylim=(-(room - h) / 2, (room + h) / 2),
         )
         axes.axis("off")
-        axes.set_title(panel.title, fontsize=11, pad=4)
+        axes.set_title(visible(panel.title), fontsize=11, pad=4)
         _draw_panel(axes, panel, hue)
         note = _note(panel)
         axes.text(0.5, 0, note, fontsize=8, color="0.35", ha="center", va="top",
                   transform=axes.transAxes)  # fmt: skip
         left, top = (left + w, top) if beside else (left, top - room - above - FOOT)
     if title:
-        figure.suptitle(title, y=1 - 6 / height, va="top", fontsize=12)
+        figure.suptitle(visible(title), y=1 - 6 / height, va="top", fontsize=12)
 
 
 def _draw_panel(axes: "Axes", panel: _Panel, hue: str) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyg_graphadapter.display import markdown, visible
 from pyg_graphadapter.optional import require
+from pyg_graphadapter.outputs import check_output_folder, writing
 from pyg_graphadapter.report.comparison import duel_table
 from pyg_graphadapter.report.figures import REFERENCE, accuracy_curve
 from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
@@ -71,6 +73,11 @@ def write_report(
         MissingPackageError: If matplotlib is not installed.
     """
     require("matplotlib")
+
+    def is_ours(path: Path) -> bool:
+        return path.name in (PAGE, MARKDOWN, LATEX, CSV, FIGURE)
+
+    check_output_folder(out, is_ours)
     contents = read_results(results)
     rows = summarize(contents)
     if not rows:
@@ -78,20 +85,24 @@ def write_report(
             f"All {len(contents)} runs in {results} failed; the first: {contents[0]['error']}"
         )
     drawn = _of_same_backbone(contents, published, backbone)
-    prepare_folder(out, lambda path: path.name in (PAGE, MARKDOWN, LATEX, CSV, FIGURE))
+    with writing(out):
+        prepare_folder(out, is_ours)
     accuracy_curve(rows, out / FIGURE, published=drawn)
     tables = [*accuracy_tables(rows), *dataset_tables(rows)]
     tables += [*shifted_tables(contents), *base_to_new_tables(contents)]
     compared = duel_table(contents, _label(contents, reference))
     tables += [compared] if compared is not None else []
     texts = {
-        MARKDOWN: "\n\n".join(f"**{t.title}**\n\n{t.markdown()}\n\n{t.note}" for t in tables),
+        MARKDOWN: "\n\n".join(
+            f"**{markdown(t.title)}**\n\n{t.markdown()}\n\n{markdown(t.note)}" for t in tables
+        ),
         LATEX: "\n\n".join(table.latex() for table in tables),
         CSV: csv_table(rows).rstrip("\n"),
         PAGE: _page(contents, tables, (out / FIGURE).read_bytes(), drawn),
     }
     for name, text in texts.items():
-        write_atomic(out / name, (text + "\n").encode())
+        with writing(out / name):
+            write_atomic(out / name, (text + "\n").encode())
     return tables
 
 
@@ -140,7 +151,7 @@ def _page(
         '<meta name="viewport" content="width=device-width">',
         f"<title>Few-shot results</title><style>{STYLE}</style></head><body>",
         "<h1>Few-shot results</h1>",
-        *(f"<p>{html.escape(fact)}</p>" for fact in facts),
+        *(f"<p>{_escaped(fact)}</p>" for fact in facts),
         _picture("Accuracy over labelled images per class", figure),
         *(_html(table) for table in tables),
         *_knowledge_graphs(results),
@@ -149,7 +160,7 @@ def _page(
         parts += [
             "<h2>Failed runs</h2><ul>",
             *(
-                f"<li>{html.escape(_run_name(result))}: {html.escape(result['error'])}</li>"
+                f"<li>{_escaped(_run_name(result))}: {_escaped(result['error'])}</li>"
                 for result in failed
             ),
             "</ul>",
@@ -171,13 +182,18 @@ def _knowledge_graphs(results: Sequence[dict[str, Any]]) -> list[str]:
             result["knowledge_graphs"], num_classes=result.get("num_classes"), path=file
         )
         title = f"Knowledge graphs of {_run_name(result)}"
-        parts += [f"<h2>{html.escape(title)}</h2>", _picture(title, file.getvalue())]
+        parts += [f"<h2>{_escaped(title)}</h2>", _picture(title, file.getvalue())]
     return parts
 
 
 def _picture(text: str, png: bytes) -> str:
     encoded = base64.b64encode(png).decode()
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">'
+    return f'<img alt="{_escaped(text)}" src="data:image/png;base64,{encoded}">'
+
+
+def _escaped(text: str) -> str:
+    """Text for HTML, with control characters visible."""
+    return html.escape(visible(text))
 
 
 def _run_name(result: dict[str, Any]) -> str:
@@ -186,20 +202,20 @@ def _run_name(result: dict[str, Any]) -> str:
 
 
 def _html(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
+    head = "".join(f"<th>{_escaped(name)}</th>" for name in table.header)
     body = "\n".join(
         "<tr>"
         + "".join(
-            f"<td><b>{html.escape(cell.text)}</b></td>"
+            f"<td><b>{_escaped(cell.text)}</b></td>"
             if cell.is_best
-            else f"<td>{html.escape(cell.text)}</td>"
+            else f"<td>{_escaped(cell.text)}</td>"
             for cell in line
         )
         + "</tr>"
         for line in table.lines
     )
     return (
-        f'<h2>{html.escape(table.title)}</h2>\n<div class="wide"><table>\n<thead><tr>{head}</tr>'
+        f'<h2>{_escaped(table.title)}</h2>\n<div class="wide"><table>\n<thead><tr>{head}</tr>'
         f"</thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
-        f'<p class="note">{html.escape(table.note)}</p>'
+        f'<p class="note">{_escaped(table.note)}</p>'
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pyg_graphadapter.display import csv_cell, latex, markdown
 from pyg_graphadapter.report.results import SELECTED_ON_TEST, Row, dataset_of, finished, label_of
 
 HEADER = ("method", "shots", "seeds", "accuracy %", "training s", "parameters")
@@ -14,13 +15,6 @@ CSV_HEADER = (
     "dataset", "method", "shots", "seeds", "accuracy", "deviation", "fit_seconds", "parameters",
     "selected_on_test",
 )  # fmt: skip
-LATEX_ESCAPES = {char: f"\\{char}" for char in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "†": r"\textsuperscript{\dag}",
-}
 
 
 @dataclass(frozen=True)
@@ -55,10 +49,11 @@ class Table:
     def markdown(self) -> str:
         """The table as aligned Markdown, with the best values in bold, without title and note."""
         lines = [
-            [f"**{cell.text}**" if cell.is_best else cell.text for cell in line]
+            [f"**{markdown(c.text)}**" if c.is_best else markdown(c.text) for c in line]
             for line in self.lines
         ]
-        width = [max(map(len, column)) for column in zip(self.header, *lines, strict=True)]
+        header = list(map(markdown, self.header))
+        width = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
         rule = ["-" * width[0], *("-" * (w - 1) + ":" for w in width[1:])]
         return "\n".join(
             "| "
@@ -67,7 +62,7 @@ class Table:
                 for i, (cell, w) in enumerate(zip(line, width, strict=True))
             )
             + " |"
-            for line in [self.header, rule, *lines]
+            for line in [header, rule, *lines]
         )
 
     def latex(self) -> str:
@@ -97,11 +92,6 @@ class Table:
         )
 
 
-def latex(text: str) -> str:
-    """Text with the special characters of LaTeX escaped."""
-    return "".join(LATEX_ESCAPES.get(char, char) for char in text)
-
-
 def markdown_table(rows: Sequence[Row]) -> str:
     """The rows as an aligned Markdown table: mean ± standard deviation over the seeds."""
     lines = [
@@ -125,8 +115,8 @@ def csv_table(rows: Sequence[Row]) -> str:
     writer.writerow(CSV_HEADER)
     for row in rows:
         writer.writerow([
-            row.dataset, row.label.removesuffix(SELECTED_ON_TEST), row.shots, row.seeds,
-            row.accuracy, row.deviation, row.fit_seconds, row.parameters,
+            csv_cell(row.dataset), csv_cell(row.label.removesuffix(SELECTED_ON_TEST)),
+            row.shots, row.seeds, row.accuracy, row.deviation, row.fit_seconds, row.parameters,
             row.label.endswith(SELECTED_ON_TEST),
         ])  # fmt: skip
     return text.getvalue()

@@ -12,8 +12,6 @@ from pyg_graphadapter.storage.schema import (
     checked,
 )
 from pyg_graphadapter.storage.write import (
-    TEMPORARY_SUFFIX,
-    is_leftover,
     prepare_folder,
     remove_leftovers,
     sha256,
@@ -23,7 +21,6 @@ from pyg_graphadapter.storage.write import (
 )
 
 __all__ = [
-    "TEMPORARY_SUFFIX",
     "Array",
     "Arrays",
     "FileKind",
@@ -32,7 +29,6 @@ __all__ = [
     "SchemaError",
     "Within",
     "checked",
-    "is_leftover",
     "parsed",
     "prepare_folder",
     "read",

@@ -9,8 +9,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pyg_graphadapter.outputs import (
+    TEMPORARY_SUFFIX,
+    check_output_folder,
+    is_leftover,
+    not_written,
+    writing,
+)
+
 STACK = ("pyg-graphadapter", "torch", "torch-geometric", "scikit-learn", "numpy")
-TEMPORARY_SUFFIX = ".tmp"
 LEFTOVER_AGE = 3600.0  # seconds, after which a temporary file is a killed writer's
 
 
@@ -46,9 +53,7 @@ def write_atomic(path: Path, content: bytes, *, exclusive: bool = False) -> None
     except FileExistsError:
         raise
     except OSError as error:
-        raise write_error(
-            f"{path} cannot be written", error, f"{len(content):,} bytes are needed"
-        ) from error
+        raise not_written(path, error, len(content)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -65,17 +70,6 @@ def _link(temporary: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(f"There is a file {path} already.") from None
         temporary.replace(path)
-
-
-def write_error(problem: str, error: OSError, need: str = "") -> OSError:
-    """The error, in one sentence, for an output that cannot be written."""
-    reason = error.strerror or error
-    said = OSError(
-        f"{problem} ({reason}){f': {need}' if need else ''}. Free some space, or choose another "
-        f"path."
-    )
-    said.errno = error.errno
-    return said
 
 
 def _mode_of(path: Path) -> int:
@@ -116,11 +110,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def is_leftover(path: Path) -> bool:
-    """Whether a file is a temporary file of :func:`write_atomic`, by its name."""
-    return path.name.startswith(".") and path.suffix == TEMPORARY_SUFFIX
-
-
 def remove_leftovers(folder: Path) -> int:
     """Removes the temporary files of writers that were killed, which are older than an hour, and
     returns how many bytes that freed. Another process may be writing the younger ones."""
@@ -148,20 +137,11 @@ def prepare_folder(folder: Path, is_ours: Callable[[Path], bool]) -> None:
         ValueError: If it is a file, or holds another file, naming it.
         OSError: If it cannot be made.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"The output folder {folder} is a file: choose another name.")
+    check_output_folder(folder, is_ours)
     if folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if not is_leftover(path) and not is_ours(path):
-                raise ValueError(
-                    f"The output folder {folder} holds something else ({path.name}): choose an "
-                    f"empty or a new folder."
-                )
         remove_leftovers(folder)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(f"The output folder {folder} cannot be made", error) from error
 
 
 def sha256(content: bytes) -> str:
