@@ -19,6 +19,7 @@ import torch
 from typer.testing import CliRunner
 
 from pyg_graphadapter import cli
+from pyg_graphadapter.encoding import cache as cache_module
 from pyg_graphadapter.encoding import cache_folder, cache_lock
 from pyg_graphadapter.encoding.cache import FeatureCache
 from pyg_graphadapter.encoding.cache_folder import cached_features, collect_garbage, verify
@@ -267,6 +268,27 @@ def test_a_writer_that_comes_before_the_manifest_goes_gets_it_back(cache, caches
     monkeypatch.setattr(cache_folder, "_remove_folder", late_writer)
     gc(caches)
     assert [entry.folder for entry in cached_features(caches)] == [cache.folder]
+
+
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_a_writer_that_waited_for_a_folder_that_was_removed(
+    cache, caches, monkeypatch, is_made_again
+):
+    lock, calls = cache_module.folder_lock, []
+
+    def removed_meanwhile(folder):
+        calls.append(folder)
+        if len(calls) == 1:
+            collect_garbage(caches, days=0)
+            if is_made_again:  # by another writer, whose manifest comes next
+                folder.mkdir()
+        return lock(folder)
+
+    monkeypatch.setattr(cache_module, "folder_lock", removed_meanwhile)
+    cache.write(keys(9), torch.ones(1, 1, 4))
+    assert len(calls) == 2
+    assert found(cache, 9).all()
+    assert [entry.images for entry in cached_features(caches)] == [1]
 
 
 def test_a_file_in_the_place_of_all_caches(tmp_path):
