@@ -45,7 +45,7 @@ LATEX_ESCAPES = {char: f"\\{char}" for char in "&%$#_{}"} | {
 # entities, formulas and tables; at its beginning headings, lists, quotations and rules.
 MARKDOWN_SIGNS = re.compile(
     r"[`*\[\]<>|~$]|\\(?=[!-/:-@\[-`{-~]|$)|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|:(?=//)|@(?=\w)"
-    r"|(?<=\bwww)\.|^[#+=-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]",
+    r"|(?<=\bwww)\.|^=|^[#+-](?=[\s#+-]|$)|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)",
     re.IGNORECASE,
 )
 FORMULA_SIGNS = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"  # the last four are the wide ones

@@ -91,7 +91,7 @@ def test_shifted_folders_of_ones_own(model, tmp_path):
 def test_base_to_new(root, model, tmp_path):
     methods = "zero_shot,graph_adapter,clip_adapter,linear_probe,gda"
     result = run("compare", "eurosat", "--root", root, "--model", model, "--methods", methods,
-                 "--base-to-new", "--shots", 2, "--seeds", 1, *FAST,
+                 "--base-to-new", "--shots", 2, "--seeds", 1, "--template", "{}", *FAST,
                  "--out", tmp_path / "out")  # fmt: skip
     assert "eurosat, base to new, 2 shots" in result.stdout
     accuracies = {r["method"]: r["base_to_new"] for r in read_results(tmp_path / "out")}

@@ -74,7 +74,7 @@ def test_a_full_disk_names_the_path_and_leaves_the_old_file(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
-    with pytest.raises(OSError, match=r"f cannot be written .No space left.*: 3 bytes") as error:
+    with pytest.raises(OSError, match=r"f cannot be written .no space left.*3 bytes") as error:
         write_atomic(path, b"new")
     assert error.value.errno == errno.ENOSPC
     assert path.read_bytes() == b"old"
@@ -83,9 +83,9 @@ def test_a_full_disk_names_the_path_and_leaves_the_old_file(tmp_path, monkeypatc
 
 def test_a_path_below_a_file(tmp_path):
     (tmp_path / "f").touch()
-    with pytest.raises(OSError, match=r"f/g cannot be written \(Not a directory\)"):
+    with pytest.raises(OSError, match=r"f/g cannot be written .not a directory"):
         write_atomic(tmp_path / "f" / "g", b"x")
-    with pytest.raises(OSError, match=r"f/g cannot be made \(Not a directory\)"):
+    with pytest.raises(OSError, match=r"f/g cannot be written: .*f is not a folder"):
         prepare_folder(tmp_path / "f" / "g", lambda _: True)
     write_atomic(tmp_path / ("n" * 250), b"x")  # its temporary name must not be too long
 
