@@ -20,7 +20,7 @@ from pyg_graphadapter.adapters.registry import (
 )
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.experiment.presets import preset_of
-from pyg_graphadapter.experiment.run import Run, execute_runs, identity
+from pyg_graphadapter.experiment.run import Run, execute_runs, identity, is_file_name
 from pyg_graphadapter.parallel import (
     WorkerKilledError,
     from_bytes,
@@ -188,7 +188,8 @@ def run_all(
     Raises:
         ValueError: If ``out`` holds other files.
     """
-    prepare_folder(out, is_result)
+    # A damaged result file is one, too; reading it says so:
+    prepare_folder(out, lambda path: is_result(path) or is_file_name(path.name))
     hashes = {draw: task.sha256() for draw, task in tasks.items()}
     paths = [out / run.file_name(hashes[run.shots, run.seed]) for run in runs]
     pending = [

@@ -1,6 +1,7 @@
 """One run of an experiment: its settings and a task in, the content of its result file out."""
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,13 @@ from pyg_graphadapter.training.evaluation import (
     harmonic_mean,
 )
 from pyg_graphadapter.training.selection import select_defaults
+
+FILE_NAME = re.compile(r".+-\d+shot-seed-?\d+-[0-9a-f]{8}\.json")
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name is that of a run's result file."""
+    return FILE_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)

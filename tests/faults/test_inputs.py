@@ -361,3 +361,20 @@ def test_tensors_that_no_card_names_are_collected_an_hour_later(data, tmp_path):
     assert names[0] not in left
     assert names[1] in left
     assert FewShotClassifier.load(tmp_path / "c").method == "zero_shot"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format": "x"}', b"\x00" * 99])
+def test_a_damaged_result_file_is_named(data, tmp_path, content):
+    words = ("--methods", "zero_shot", "--shots", 2, "--seeds", 1, "--out", tmp_path / "r")
+    assert run("compare", tmp_path / "features.npz", *words)[0] == 0
+    [path] = (tmp_path / "r").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    code, said = run("compare", tmp_path / "features.npz", *words)
+    assert code == 1
+    assert f"{path.name} cannot be read as a result file" in said
+    assert "Remove it to have the run done again" in said
+    assert path.read_bytes() == content
+    path.unlink()
+    assert run("compare", tmp_path / "features.npz", *words)[0] == 0
+    assert json.loads(path.read_text())["accuracy"] == json.loads(whole)["accuracy"]
