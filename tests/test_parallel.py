@@ -69,7 +69,7 @@ def test_a_worker_less_is_no_error(monkeypatch):
 
     monkeypatch.setattr(multiprocessing.context.ForkProcess, "start", start_one)
     assert len(dict(map_parallel(add_and_tell, [1, 2, 3], 2))) == 3
-    with pytest.raises(OSError, match="No worker process can be started .*: use --jobs 1"):
+    with pytest.raises(OSError, match=r"No worker process can be started .*: use --jobs 1"):
         list(map_parallel(add_and_tell, [1, 2, 3], 2))
 
 

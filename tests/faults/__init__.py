@@ -1,0 +1,1 @@
+"""What must survive faults: damaged files, full disks, killed processes, signals at any moment."""
