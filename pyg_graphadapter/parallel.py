@@ -227,7 +227,7 @@ def output_of_workers(loader: "DataLoader[T]") -> Iterator[T]:
         with held_back():
             iterator = iter(loader)
             workers = set(multiprocessing.active_children()) - others
-        silence()
+            silence()
         yield from _batches(iterator, workers)
 
 

@@ -1,1 +1,1 @@
-"""What must survive faults: damaged files, full disks, killed processes, signals at any moment."""
+"""Each fault, hole and misuse that this package survives, as a user meets it."""
