@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HELD_BACK = (*SIGNALS, *((signal.SIGCHLD,) if hasattr(signal, "SIGCHLD") else ()))
 STOPPED = "Stopped; run the command again to continue."
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
@@ -127,7 +128,7 @@ def held_back() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         yield
     finally:
@@ -144,7 +145,7 @@ def live_with(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     if not _dies_with_parent():
         import threading
 

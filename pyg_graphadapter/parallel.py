@@ -221,13 +221,17 @@ def output_of_workers(loader: "DataLoader[T]") -> Iterator[T]:
         WorkerKilledError: If one of them ends early. The others are ended.
     """
     others = set(multiprocessing.active_children())
-    with held_back():
-        iterator = iter(loader)
-        workers = set(multiprocessing.active_children()) - others
     # PyTorch's handler raises in the middle of anything that this thread does, as in the release of
     # a lock. Without it, the loader itself looks after its workers, every five seconds:
-    is_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if is_main else None
+    with _no_word_of_children() as silence:
+        with held_back():
+            iterator = iter(loader)
+            workers = set(multiprocessing.active_children()) - others
+            silence()
+        yield from _batches(iterator, workers)
+
+
+def _batches(iterator: Any, workers: set[BaseProcess]) -> Iterator[Any]:
     try:
         while True:
             try:
@@ -246,10 +250,28 @@ def output_of_workers(loader: "DataLoader[T]") -> Iterator[T]:
     except WorkerKilledError:
         for worker in workers:
             worker.kill()
+        iterator._shutdown_workers()  # or PyTorch tells of these again when others end
         raise
+
+
+@contextlib.contextmanager
+def _no_word_of_children() -> Iterator[Callable[[], None]]:
+    """Inside, no handler is called when a child ends; the function that is returned sees to it once
+    more, after a handler may have been installed. That handler is there afterwards."""
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        yield lambda: None
+        return
+    handlers = [signal.signal(signal.SIGCHLD, signal.SIG_DFL)]
+
+    def silence() -> None:
+        installed = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if installed is not signal.SIG_DFL:
+            handlers.append(installed)
+
+    try:
+        yield silence
     finally:
-        if is_main:
-            signal.signal(signal.SIGCHLD, handler)
+        signal.signal(signal.SIGCHLD, handlers[-1])
 
 
 def reason_of_end(exit_code: int | None, advice: str) -> str:

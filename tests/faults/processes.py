@@ -7,16 +7,18 @@ from pathlib import Path
 from pyg_graphadapter.testing import fake_features
 
 
-def start(folder, *options):
-    """Starts a comparison of features in a folder, with results in its folder ``out``."""
+def start(folder, *options, program=None, first=()):
+    """Starts a comparison of features in a folder, with results in its folder ``out``: by the
+    command, or by a program that is given further arguments first."""
     if not (folder / "f.npz").exists():
         fake_features(num_classes=5, channels=16, shots=4).save(folder / "f.npz")
     arguments = [
         "compare", folder / "f.npz", "--methods", "graph_adapter", "--shots", 1,
         "--seeds", "1,2,3,4", "--no-select", "--out", folder / "out", *options,
     ]  # fmt: skip
+    how = ["-m", "pyg_graphadapter"] if program is None else ["-c", program, *first]
     return subprocess.Popen(
-        [sys.executable, "-m", "pyg_graphadapter", *map(str, arguments)],
+        [sys.executable, *how, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
