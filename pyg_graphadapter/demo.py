@@ -12,6 +12,7 @@ from torch import Tensor
 from pyg_graphadapter.adapters import Adapter, GraphAdapter, ZeroShot
 from pyg_graphadapter.builtin import BUILTIN
 from pyg_graphadapter.data import decode_image
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.encoder import Encoder
 from pyg_graphadapter.encoding.image_source import ImageSource
@@ -119,7 +120,8 @@ def _examples(count: int, seed: int) -> list[int]:
 
 
 def _caption(names: Sequence[str], label: int, zero_shot: Tensor, adapted: Tensor) -> str:
-    lines = [f"{names[label]}"]
+    names = list(map(visible, names))
+    lines = [names[label]]
     for method, logits in (("zero-shot", zero_shot), ("GraphAdapter", adapted)):
         best = int(logits.argmax())
         lines.append(f"{method}: {names[best]} {'✓' if best == label else '✗'}")

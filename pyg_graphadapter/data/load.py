@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from datasets.packaged_modules.webdataset import webdataset
 from pyarrow import parquet
 
 from pyg_graphadapter.builtin import BUILTIN, IMAGES_FOLDER
@@ -17,6 +18,7 @@ from pyg_graphadapter.data.draw_file import is_draw, load_draw
 from pyg_graphadapter.data.folder import Links, check_regular
 from pyg_graphadapter.data.image_dataset import image_dataset
 from pyg_graphadapter.data.table import find_column, load_table, with_class_labels
+from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES
 from pyg_graphadapter.hub import is_id, is_reachable
 
 SPLIT_NAMES = {
@@ -236,7 +238,11 @@ def _load_from_hub(name: str, revision: str | None, token: str | bool | None) ->
     if not is_id(name):
         raise FileNotFoundError(f"There is no folder or list of images {name}: check the path.")
     was_offline = datasets.config.HF_HUB_OFFLINE
+    decoders = webdataset.WebDataset.DECODERS  # others than of labels would read tensors in tars
     try:
+        webdataset.WebDataset.DECODERS = {
+            suffix: decode for suffix, decode in decoders.items() if suffix in LABEL_SUFFIXES
+        }
         # Without a network, use what was downloaded earlier, without retries:
         datasets.config.HF_HUB_OFFLINE = was_offline or not is_reachable()
         return datasets.load_dataset(name, revision=revision, token=token)
@@ -248,6 +254,7 @@ def _load_from_hub(name: str, revision: str | None, token: str | bool | None) ->
         ) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = was_offline
+        webdataset.WebDataset.DECODERS = decoders
 
 
 def _as_splits(loaded: Any, image_column: str | None, label_column: str | None) -> Any:

@@ -25,6 +25,7 @@ from pyg_graphadapter.settings import warn
 
 LABEL_SUFFIXES = ("cls", "label", "json", "txt")
 MEMBER_NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 MAX_HEADER, MAX_NAME, MAX_LABEL = 2**20, 4096, 2**20  # bytes
 BATCH_BYTES, BATCH_ROWS = 2**26, 1000
 CACHE, CACHE_FORMAT = "graphadapter_tars", 1
@@ -157,6 +158,9 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
     """
     size = path.stat().st_size
     end = -1
+    with path.open("rb") as start:
+        if start.read(6).startswith(COMPRESSED):
+            raise TarError("it is compressed: decompress it")
     try:
         with _Headers(path) as file, tarfile.TarFile(fileobj=file) as tar:
             while (member := tar.next()) is not None:
@@ -203,7 +207,7 @@ def _label_of(sample: Sample, file: Any, label_column: str | None) -> Label:
             f"{label!r}"
         )
     if isinstance(label, int) and not -(2**63) <= label < 2**63:
-        raise TarError(f"the label in {visible(sample.name)}.json is too large ({label:.3e})")
+        raise TarError(f"the label in {visible(sample.name)}.json is no number of 64 bits")
     return visible(label) if isinstance(label, str) and not label.isprintable() else label
 
 

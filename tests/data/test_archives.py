@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import shutil
@@ -5,6 +6,7 @@ import tarfile
 
 import datasets
 import pytest
+from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
 from pyg_graphadapter.data import decode_image, load_images
 from pyg_graphadapter.testing import fake_images
@@ -109,3 +111,111 @@ def test_an_archive_among_class_folders_is_none_of_theirs(tmp_path, photos):
     folder = photos[0].parents[1]
     shutil.copy(photos[0], folder / photos[0].parent.name / "extra.tar")
     assert len(load_images(folder)["train"].features["label"].names) >= 2
+
+
+def write_members(path, members):
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def forbidden(monkeypatch):
+    """Fails where an array or a tensor in a tar is read."""
+
+    def decode(content):
+        raise AssertionError("a member that is neither image nor label was decoded")
+
+    suffixes = ("pth", "npy", "npz", "ten", "pyd", "pickle", "cbor", "mp")
+    decoders = {suffix: decode for suffix in suffixes}
+    monkeypatch.setattr(WebDataset, "DECODERS", {**WebDataset.DECODERS, **decoders})
+    return suffixes
+
+
+def test_other_members_of_a_tar_are_not_decoded(tmp_path, photos, forbidden, caplog):
+    members = {f"{i}.{suffix}": b"no" for i in range(2) for suffix in forbidden}
+    images = {f"{i}.jpg": photos[i].read_bytes() for i in range(2)}
+    labels = {f"{i}.cls": str(i).encode() for i in range(2)}
+    loaded = load_images(write_members(tmp_path / "a.tar", {**members, **images, **labels}))
+    assert loaded["train"]["label"] == [0, 1]
+    assert ".pth: 2" in caplog.text
+
+
+def test_other_members_of_a_tar_on_the_hub_are_not_decoded(
+    tmp_path, photos, forbidden, monkeypatch
+):
+    members = {}
+    for i in range(2):
+        members |= {f"{i}.jpg": photos[i].read_bytes(), f"{i}.cls": str(i).encode()}
+        members |= {f"{i}.{suffix}": b"no" for suffix in forbidden}
+    path = write_members(tmp_path / "a.tar", members)
+    load_dataset = datasets.load_dataset
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *_, **__: load_dataset("webdataset", data_files=str(path))
+    )
+    monkeypatch.setattr("pyg_graphadapter.data.load.is_reachable", lambda: True)
+    decoders = WebDataset.DECODERS
+    loaded = load_images("me/tars", image_column="jpg", label_column="cls")
+    assert loaded["train"]["label"] == [0, 1]
+    assert WebDataset.DECODERS is decoders
+
+
+def test_a_compressed_tar(tmp_path, photos):
+    write_tar(tmp_path / "a.tar", photos[:2], [0, 1])
+    (tmp_path / "b.tar").write_bytes(gzip.compress((tmp_path / "a.tar").read_bytes()))
+    with pytest.raises(ValueError, match=r"b\.tar.* compressed: decompress it"):
+        load_images(tmp_path / "b.tar")
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [
+        ("true", "a class name or a whole number, not True"),
+        ("1.5", "a class name or a whole number, not 1.5"),
+        ("9" * 400, "is no number of 64 bits"),
+        ("[" * 100_000, "is not a JSON object"),
+    ],
+)
+def test_labels_in_json_that_are_none(tmp_path, photos, label, reason):
+    members = {"0.jpg": photos[0].read_bytes(), "0.json": f'{{"label": {label}}}'.encode()}
+    with pytest.raises(ValueError, match=reason):
+        load_images(write_members(tmp_path / "a.tar", members))
+
+
+@pytest.mark.parametrize("part", ["size", "checksum", "end"])
+def test_a_damaged_tar(tmp_path, photos, part):
+    write_tar(tmp_path / "a.tar", photos[:3], [0, 1, 0])
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    header = content.index(b"0002.jpg")
+    if part == "size":  # negative
+        content[header + 124 : header + 136] = tarfile.itn(-1024, 12, tarfile.GNU_FORMAT)
+        content[header + 148 : header + 156] = b" " * 8
+        total = sum(content[header : header + 512])
+        content[header + 148 : header + 156] = b"%06o\0 " % total
+    elif part == "checksum":
+        content[header + 100] ^= 1
+    else:
+        del content[header + 600 :]
+    (tmp_path / "b.tar").write_bytes(content)
+    with pytest.raises(ValueError, match=r"b\.tar, … cannot be read \("):
+        load_images(tmp_path / "b.tar")
+
+
+def test_a_long_header_is_not_read(tmp_path, photos):
+    write_tar(tmp_path / "a.tar", photos[:2], [0, 1])
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 2**21
+    content = header.tobuf() + bytes(2**21) + (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "b.tar").write_bytes(content)
+    with pytest.raises(ValueError, match="a header is too long"):
+        load_images(tmp_path / "b.tar")
+
+
+def test_a_tar_that_was_replaced_is_read_again(tmp_path, photos):
+    write_tar(tmp_path / "a.tar", photos[:2], [0, 1])
+    assert load_images(tmp_path / "a.tar")["train"]["label"] == [0, 1]
+    write_tar(tmp_path / "a.tar", photos[:2], [1, 0])
+    assert load_images(tmp_path / "a.tar")["train"]["label"] == [1, 0]
