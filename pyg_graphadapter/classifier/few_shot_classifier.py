@@ -421,7 +421,8 @@ class FewShotClassifier(ModelHubMixin):
         return cls(adapter, tuple(fields.pop("class_names")), **fields)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        self.save(save_directory, overwrite=True)
+        folder = Path(save_directory)
+        self.save(folder, overwrite=(folder / CARD).exists())
 
     @classmethod
     def from_pretrained(

@@ -23,6 +23,7 @@ from pyg_graphadapter.storage import (
     prepare_folder,
     read,
     read_content,
+    remove_leftovers,
     sha256,
     versions,
     write_atomic,
@@ -127,8 +128,9 @@ def write_classifier(
 ) -> None:
     """Writes an adapter and what belongs to it: the :obj:`FIELDS`, plain JSON values.
 
-    The card names the file of tensors, which gets a new name where there is one already. So the
-    renaming of the card alone replaces a classifier by another: at any moment there is one.
+    The card names the file of tensors, which gets a new name where it replaces another. So the
+    renaming of the card alone replaces a classifier by another: at any moment there is one. No name
+    is used twice, since another process may be about to remove the file that had it.
 
     Raises:
         ValueError: As :func:`check_output` does, or if it cannot be saved.
@@ -148,7 +150,7 @@ def write_classifier(
         versions=versions(),
     )
     content = asdict(card)
-    content["weights"] = _write_weights(folder, weights)
+    content["weights"] = _write_weights(folder, weights, is_first=not overwrite)
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:
         write_atomic(folder / CARD, text.encode(), exclusive=not overwrite)
@@ -157,6 +159,10 @@ def write_classifier(
         raise _exists(folder) from None
     if replaced is not None:
         replaced.unlink(missing_ok=True)
+    # Whoever was killed has left tensors that no card names:
+    remove_leftovers(
+        folder, lambda path: _is_weights(path.name) and path.name != content["weights"]
+    )
 
 
 def _plain_settings(adapter: Adapter) -> dict[str, Any]:
@@ -170,15 +176,17 @@ def _plain_settings(adapter: Adapter) -> dict[str, Any]:
     return settings
 
 
-def _write_weights(folder: Path, weights: bytes) -> str:
+def _write_weights(folder: Path, weights: bytes, *, is_first: bool) -> str:
     """Writes the tensors to a file that is not there yet, and returns its name."""
-    try:
-        write_atomic(folder / WEIGHTS, weights, exclusive=True)
-    except FileExistsError:
-        name = f"classifier-{secrets.token_hex(8)}.safetensors"
-        write_atomic(folder / name, weights)
-        return name
-    return WEIGHTS
+    if is_first:
+        try:
+            write_atomic(folder / WEIGHTS, weights, exclusive=True)
+            return WEIGHTS
+        except FileExistsError:
+            pass
+    name = f"classifier-{secrets.token_hex(8)}.safetensors"
+    write_atomic(folder / name, weights)
+    return name
 
 
 def _weights_of(folder: Path) -> Path | None:

@@ -37,9 +37,16 @@ def write_atomic(path: Path, content: bytes, *, exclusive: bool = False) -> None
     path = Path(path)
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{path.name[:100]}.", path.parent)
+        prefix = f".{path.name[:100]}."
+        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, prefix, path.parent)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
+            # The folder may be a user's, which nobody else cleans:
+            remove_leftovers(
+                path.parent,
+                lambda other: is_leftover(other) and other.name.startswith(prefix),
+                now=os.fstat(file.fileno()).st_mtime,
+            )
             file.write(content)
             file.flush()
             # Of mkstemp only the owner can read:
@@ -110,14 +117,32 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> int:
-    """Removes the temporary files of writers that were killed, which are older than an hour, and
-    returns how many bytes that freed. Another process may be writing the younger ones."""
+def remove_leftovers(
+    folder: Path, is_one: Callable[[Path], bool] = is_leftover, now: float | None = None
+) -> int:
+    """Removes the files of writers that were killed, which are older than an hour. Another process
+    may be writing the younger ones.
+
+    Args:
+        folder (Path): The folder.
+        is_one (callable, optional): Whether a file is one, by its name.
+            (default: :func:`is_leftover`)
+        now (float, optional): The time, in seconds since 1970; that of a file just written in the
+            folder, if the clock may be another one than that of the file system.
+            (default: the time of this process)
+
+    Returns:
+        int: How many bytes that freed.
+    """
     freed = 0
-    for path in folder.iterdir():
+    try:
+        paths = [path for path in folder.iterdir() if is_one(path)]
+    except OSError:  # a folder that may be written but not read
+        return freed
+    for path in paths:
         try:
             status = path.lstat()
-            if is_leftover(path) and time.time() - status.st_mtime > LEFTOVER_AGE:
+            if (time.time() if now is None else now) - status.st_mtime > LEFTOVER_AGE:
                 path.unlink()
                 freed += status.st_size
         except OSError:  # another process was first, or may not be disturbed

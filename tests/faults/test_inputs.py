@@ -335,3 +335,29 @@ def test_a_save_does_not_replace_what_another_process_has_just_saved(data, tmp_p
         write_classifier(tmp_path / "c", second.adapter, fields)
     assert FewShotClassifier.load(tmp_path / "c").method == "zero_shot"
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [file.CARD, file.WEIGHTS]
+
+
+def test_a_classifier_that_lost_its_tensors_is_replaced(data, tmp_path):
+    """The new tensors have another name than the old ones, which are removed by name."""
+    first = FewShotClassifier.fit(data, shots=1, method="zero_shot", progress=False)
+    second = FewShotClassifier.fit(data, shots=4, method="gda", progress=False)
+    first.save(tmp_path / "c")
+    (tmp_path / "c" / file.WEIGHTS).unlink()
+    for _ in range(2):
+        second.save(tmp_path / "c", overwrite=True)
+        assert FewShotClassifier.load(tmp_path / "c").method == "gda"
+        assert len(list((tmp_path / "c").iterdir())) == 2
+
+
+def test_tensors_that_no_card_names_are_collected_an_hour_later(data, tmp_path):
+    classifier = FewShotClassifier.fit(data, shots=1, method="zero_shot", progress=False)
+    classifier.save(tmp_path / "c")
+    names = [f"classifier-{i:016x}.safetensors" for i in range(2)]
+    for name in names:
+        (tmp_path / "c" / name).write_bytes(b"of a writer that was killed")
+    os.utime(tmp_path / "c" / names[0], (0, 0))
+    classifier.save(tmp_path / "c", overwrite=True)
+    left = {path.name for path in (tmp_path / "c").iterdir()}
+    assert names[0] not in left
+    assert names[1] in left
+    assert FewShotClassifier.load(tmp_path / "c").method == "zero_shot"

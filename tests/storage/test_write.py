@@ -114,3 +114,15 @@ def test_leftovers_of_killed_writers_are_collected(tmp_path):
     prepare_folder(tmp_path, lambda path: path.name == "c.tmp")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.x2.tmp", "c.tmp"]
     assert remove_leftovers(tmp_path) == 0
+
+
+def test_a_write_collects_what_killed_writers_of_the_same_file_have_left(tmp_path, monkeypatch):
+    names = {".f.npz.abc.tmp": 0, ".f.npz.def.tmp": None, ".g.npz.abc.tmp": 0, "f.npz.tmp": 0}
+    for name, seconds in names.items():
+        (tmp_path / name).write_bytes(b"half")
+        if seconds is not None:
+            os.utime(tmp_path / name, (seconds, seconds))
+    monkeypatch.setattr(time, "time", lambda: 1e11)  # a clock that is wrong makes none older
+    write_atomic(tmp_path / "f.npz", b"whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"f.npz", ".f.npz.def.tmp", ".g.npz.abc.tmp", "f.npz.tmp"}
