@@ -197,16 +197,14 @@ def test_defaults_are_chosen_on_training_images(copy, features):
     run(copy / "defaults" / "run.py", features, "--report")
 
 
-@pytest.mark.parametrize(
-    "command", ["fit", "cache gc", pytest.param("encode,compare", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["encode", "fit", "compare", "cache gc"])
 def test_quick_faults(command, copy):
     found = quick(copy, "faults", "--commands", command)
-    assert found["kills"] >= 2
+    assert found["kills"] >= 1
     assert found["lost"] == found["changed"] == 0
-    commands = command.split(",")
-    assert {row["command"] for row in found["rows"]} == set(commands)
-    assert len(found["rows"]) >= 9 * len(commands)
+    assert {row["command"] for row in found["rows"]} == {command}
+    assert len(found["rows"]) >= 9
     for row in found["rows"]:
         assert row["trials"] or row["fault"].startswith("disk full"), row
         assert not row["problems"], row
