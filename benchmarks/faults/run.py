@@ -15,6 +15,7 @@ import gc
 import importlib
 import itertools
 import json
+import logging
 import random
 import shutil
 import sys
@@ -60,7 +61,7 @@ IMPORTED = (
 )  # fmt: skip
 DAY, YEAR = 86_400.0, 31_557_600.0
 CLOCKS = (-10 * YEAR, -DAY, DAY, 10 * YEAR)  # seconds by which a clock is wrong
-SIZES = (2_048, 8_192, 16_384)  # bytes, to which files are limited
+SIZES = (1_024, 4_096, 16_384)  # bytes, to which files are limited
 SHOWN = 20  # problems of a row that are written down
 
 
@@ -302,6 +303,7 @@ def main() -> None:
     CliRunner().invoke(
         app, ["cache", "list", "--cache-dir", str(HERE)]
     )  # typer imports when called
+    logging.getLogger().handlers.clear()  # that of the command is closed
     gc.freeze()  # what is imported is not copied by the garbage collector of each fork
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
