@@ -22,7 +22,9 @@ REPORTS = {
     "graph_layers/convolutions.py": ["graph_layers"],
     "methods/run.py": ["methods"],
     "builtin_model/run.py": ["builtin_model"],
+    "faults/run.py": ["faults"],
 }
+WITHOUT_FIGURE = ("faults/run.py",)
 ARGUMENTS = {  # of runners with --report that need some
     "defaults/run.py": ["features.npz"],
     "graph_layers/convolutions.py": ["features"],
@@ -97,7 +99,7 @@ def test_report_writes_the_committed_readmes_and_all_figures(script, copy):
     before = content(copy)
     options = [] if script == "report.py" else [*ARGUMENTS.get(script, []), "--report"]
     printed = run(copy / script, *options)
-    assert figures
+    assert figures or script in WITHOUT_FIGURE
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
     for readme in readmes:
         committed = (BENCHMARKS / readme).read_text()
@@ -193,3 +195,16 @@ def test_defaults_are_chosen_on_training_images(copy, features):
     committed = json.loads((BENCHMARKS / "defaults" / "validation.json").read_text())["accuracy"]
     assert found.keys() == committed.keys()
     run(copy / "defaults" / "run.py", features, "--report")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["encode", "fit", "compare", "cache gc"])
+def test_quick_faults(command, copy):
+    found = quick(copy, "faults", "--commands", command)
+    assert found["kills"] >= 1
+    assert found["lost"] == found["changed"] == 0
+    assert {row["command"] for row in found["rows"]} == {command}
+    assert len(found["rows"]) >= 9
+    for row in found["rows"]:
+        assert row["trials"] or row["fault"].startswith("disk full"), row
+        assert not row["problems"], row

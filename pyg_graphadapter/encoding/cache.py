@@ -154,8 +154,9 @@ class FeatureCache:
                 self._write_shard(new_keys, x[~is_cached])
         except OSError as error:
             size = x.numel() * x.element_size()
+            reason = os.strerror(error.errno) if error.errno else error  # without another sentence
             raise OSError(
-                f"The feature cache {self.folder} cannot be written ({error.strerror or error}): "
+                f"The feature cache {self.folder} cannot be written ({reason}): "
                 f"{size:,} bytes are needed. Free some space, choose another folder, or do without "
                 f"a cache."
             ) from error

@@ -123,6 +123,8 @@ def read_list(folder: Path) -> dict[str, int]:
         return {}
     try:
         lines = read(path, _LIST_FILE)
+    except FileNotFoundError:  # another process has just removed it
+        return {}
     except (OSError, ValueError) as error:
         logger.warning("%s", error)
         return {}

@@ -165,7 +165,30 @@ def collect_garbage(
                 planned.paths = [path for path in planned.paths if path not in locks]
         removed.paths += planned.paths
         removed.num_bytes += planned.num_bytes
+    for folder in [folder for folder in foreign if _is_remainder(folder)]:
+        del foreign[folder]
+        removed.paths.append(folder)
+        if not dry_run:
+            _remove_remainder(folder)
     return removed
+
+
+def _is_remainder(folder: Path) -> bool:
+    """Whether a folder is what remains where a removal is killed at its end: of such a name, and
+    without any file but a lock."""
+    if not FOLDER_NAME.fullmatch(folder.name) or folder.is_symlink():
+        return False
+    try:
+        return all(path.name == LOCK and is_ours(path) for path in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _remove_remainder(folder: Path) -> None:
+    """A writer that has just made the folder makes it again."""
+    with suppress(OSError):
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _garbage_of(folder: Path, is_chosen: Callable[[CachedFeatures], bool]) -> Removed:

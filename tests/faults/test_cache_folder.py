@@ -506,3 +506,20 @@ def test_threads_that_write_one_cache(caches, cache):
     assert found(cache, *range(100, 106)).all()
     assert verify(caches).damaged == ()
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("names", [(), (".lock",)])
+def test_what_a_killed_removal_leaves_is_removed_by_the_next(cache, caches, names):
+    folder = caches / ("0" * 32)
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
+    others = [caches / ("1" * 32), caches / "photos", caches / f"{'2' * 32}.corrupt"]
+    for other in others:
+        other.mkdir()
+    (others[0] / "1.jpg").write_bytes(b"a photo")
+    assert collect_garbage(caches, dry_run=True).paths == [folder]
+    assert folder.is_dir()
+    assert collect_garbage(caches).paths == [folder]
+    assert not folder.exists()
+    assert all(other.is_dir() for other in others)
