@@ -36,7 +36,9 @@ def drawn(monkeypatch, tmp_path):
         figures = []
         save = Figure.savefig
         monkeypatch.setattr(
-            Figure, "savefig", lambda self, path, **how: figures.append(self) or save(self, path, **how)
+            Figure,
+            "savefig",
+            lambda self, path, **how: figures.append(self) or save(self, path, **how),
         )
         accuracy_curve(rows, tmp_path / "a.png", published=published)
         return figures[0].axes[0]
