@@ -4,6 +4,7 @@ or lost."""
 import errno
 import json
 import os
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pyg_graphadapter import FewShotClassifier, draw_knowledge_graph, knowledge_graph
+from pyg_graphadapter import FewShotClassifier, data, draw_knowledge_graph, knowledge_graph
 from pyg_graphadapter.classifier import few_shot_classifier
 from pyg_graphadapter.cli import app
 from pyg_graphadapter.data import Draw, save_draw
-from pyg_graphadapter.encoding import sources
+from pyg_graphadapter.encoding import (
+    image_source,  # noqa: F401  # which imports what is replaced below
+    sources,
+)
 from pyg_graphadapter.encoding.encoder import Encoder
 from pyg_graphadapter.experiment import grid
 from pyg_graphadapter.outputs import OutputError
@@ -47,9 +51,10 @@ def inputs(tmp_path, checkpoint):
     )
 
 
-def commands(inputs, folder):
+def commands(inputs):
     """Every command with an option that names an output, by the option. ``{}`` is its value."""
     features, images = inputs.folder / "f.npz", inputs.folder / "images"
+    other = inputs.folder / "other"
     fit = ("fit", features, "--shots", 1, "--no-select", "--method", "zero_shot")
     compare = (
         "compare",
@@ -65,9 +70,9 @@ def commands(inputs, folder):
     )
     return {
         "fit --out": (*fit, "--out", "{}"),
-        "fit --save-config": (*fit, "--out", folder / "other", "--save-config", "{}.toml"),
+        "fit --save-config": (*fit, "--out", other, "--save-config", "{}.toml"),
         "compare --out": (*compare, "--out", "{}"),
-        "compare --save-config": (*compare, "--out", folder / "other", "--save-config", "{}.toml"),
+        "compare --save-config": (*compare, "--out", other, "--save-config", "{}.toml"),
         "encode --out": ("encode", images, "--model", inputs.model, "--out", "{}.npz"),
         "encode --out .safetensors": (
             "encode", images, "--model", inputs.model, "--overwrite", "--out", "{}.safetensors"
@@ -78,9 +83,9 @@ def commands(inputs, folder):
     }  # fmt: skip
 
 
-OPTIONS = list(commands(SimpleNamespace(folder=Path(), model=""), Path()))
-OF_FILES = [name for name in OPTIONS if "." in commands(
-    SimpleNamespace(folder=Path(), model=""), Path())[name][-1]]  # fmt: skip
+SHAPES = commands(SimpleNamespace(folder=Path(), model=""))
+OPTIONS = list(SHAPES)
+OF_FILES = [name for name, words in SHAPES.items() if "." in words[-1]]
 OF_FOLDERS = [name for name in OPTIONS if name not in OF_FILES]
 
 
@@ -120,7 +125,7 @@ def no_work(monkeypatch, inputs):
     monkeypatch.setattr(few_shot_classifier, "train", begun)
     monkeypatch.setattr(grid, "run_all", begun)
     monkeypatch.setattr(page, "read_results", begun)
-    monkeypatch.setattr("pyg_graphadapter.data.load_images", begun)
+    monkeypatch.setattr(data, "load_images", begun)
 
 
 def run(words, value):
@@ -153,7 +158,7 @@ def is_one_sentence(said, path):
 @pytest.mark.usefixtures("no_work")
 @pytest.mark.parametrize("option", OF_FILES)
 def test_a_folder_in_place_of_a_file(inputs, tmp_path, option):
-    words = commands(inputs, tmp_path)[option]
+    words = commands(inputs)[option]
     path = Path(words[-1].replace("{}", str(tmp_path / "x")))
     path.mkdir()
     (path / "mine").write_text("mine")
@@ -170,7 +175,7 @@ def test_a_folder_in_place_of_a_file(inputs, tmp_path, option):
 def test_a_file_in_place_of_a_folder(inputs, tmp_path, option):
     (tmp_path / "x").write_text("mine")
     before = snapshot(tmp_path)
-    said = run(commands(inputs, tmp_path)[option], tmp_path / "x")
+    said = run(commands(inputs)[option], tmp_path / "x")
     is_one_sentence(said, tmp_path / "x")
     assert "is a file" in said
     assert snapshot(tmp_path) == before
@@ -182,7 +187,7 @@ def test_a_file_in_place_of_a_folder(inputs, tmp_path, option):
     "where", ["file/x", "file/deep/x", "link/x", LONG, f"new/{LONG}/x", "pipe"]
 )
 def test_paths_that_cannot_be(inputs, tmp_path, option, where):
-    words = commands(inputs, tmp_path)[option]
+    words = commands(inputs)[option]
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     if where == "pipe":
@@ -198,24 +203,19 @@ def test_paths_that_cannot_be(inputs, tmp_path, option, where):
 def test_what_the_system_refuses(inputs, tmp_path, monkeypatch, option, number):
     (tmp_path / "there").mkdir()
 
-    def refuse(*_, **__):
+    write = tempfile.TemporaryFile
+
+    def refuse(*, dir, **settings):
+        if dir == inputs.folder:  # of the other output
+            return write(dir=dir, **settings)
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     before = snapshot(tmp_path)
     for where in ("there/x", "new/deep/x"):
-        said = run(commands(inputs, tmp_path)[option], tmp_path / where)
+        said = run(commands(inputs)[option], tmp_path / where)
         is_one_sentence(said, tmp_path / where)
         assert os.strerror(number)[1:] in said
-    assert snapshot(tmp_path) == before
-
-
-@pytest.mark.usefixtures("no_work")
-def test_names_with_a_null_byte(inputs, tmp_path):
-    before = snapshot(tmp_path)
-    for words in commands(inputs, tmp_path).values():
-        said = run(words, f"{tmp_path}/a\0b")
-        is_one_sentence(said, rf"{tmp_path}/a\x00b")
     assert snapshot(tmp_path) == before
 
 
@@ -237,7 +237,7 @@ def full_disk(monkeypatch):
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option != "demo --out"])
 def test_the_disk_is_full_at_the_write(inputs, tmp_path, full_disk, option):
-    words = commands(inputs, tmp_path)[option]
+    words = commands(inputs)[option]
     if "encode" in option:
         words = (*words[:-2], "--no-cache", *words[-2:])
     before = snapshot(tmp_path)
@@ -266,7 +266,7 @@ def test_an_earlier_classifier_is_intact(inputs, tmp_path, full_disk):
     inputs.classifier.save(folder)
     before = snapshot(tmp_path)
     full_disk()
-    words = (*commands(inputs, tmp_path)["fit --out"], "--overwrite")
+    words = (*commands(inputs)["fit --out"], "--overwrite")
     assert "o space left on device" in run(words, folder)
     with pytest.raises(OSError, match="no space left on device"):
         inputs.classifier.save(folder, overwrite=True)
@@ -306,13 +306,13 @@ def test_paths_that_a_call_cannot_write(inputs, tmp_path, monkeypatch, name):
     (tmp_path / f"folder{suffix}").mkdir()
     os.mkfifo(tmp_path / f"pipe{suffix}")
     before = snapshot(tmp_path)
-    for where in ("folder", "file/x", LONG, "pipe"):
+    for where in ("folder", "file/x", LONG, "pipe", "nul\0"):
         path = tmp_path / f"{where}{suffix}"
         with pytest.raises(OutputError) as caught:
             call(path)
         assert str(path) in str(caught.value)
-    monkeypatch.setattr("tempfile.TemporaryFile", _no_permission)
-    monkeypatch.setattr("tempfile.mkstemp", _no_permission)
+    monkeypatch.setattr(tempfile, "TemporaryFile", _no_permission)
+    monkeypatch.setattr(tempfile, "mkstemp", _no_permission)
     with pytest.raises(OutputError, match="permission denied"):
         call(tmp_path / f"x{suffix}")
     assert snapshot(tmp_path) == before
@@ -325,7 +325,7 @@ def test_where_a_classifier_cannot_be_saved(inputs, tmp_path, monkeypatch):
         with pytest.raises((OSError, ValueError)) as caught:
             inputs.classifier.save(tmp_path / where)
         assert str(tmp_path / where) in str(caught.value)
-    monkeypatch.setattr("tempfile.TemporaryFile", _no_permission)
+    monkeypatch.setattr(tempfile, "TemporaryFile", _no_permission)
     with pytest.raises(OutputError, match="permission denied"):
         inputs.classifier.save(tmp_path / "x")
     assert snapshot(tmp_path) == before
