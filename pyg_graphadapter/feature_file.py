@@ -20,8 +20,9 @@ from pyg_graphadapter.features import (
     num_base_classes,
     rows_of,
 )
+from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
-from pyg_graphadapter.storage import Array, FileKind, checked, read, write_atomic
+from pyg_graphadapter.storage import Array, FileKind, checked, read, write_output
 from pyg_graphadapter.storage.read import PICKLE_SUFFIXES
 
 FEATURE_SUFFIXES = (".npz", ".safetensors")
@@ -143,8 +144,11 @@ class FeatureFile:
 
         Raises:
             ValueError: If the suffix is neither ``.npz`` nor ``.safetensors``.
+            OSError: If it cannot be written.
         """
         path = Path(path)
+        check_feature_path(path)
+        check_output_file(path)
         arrays = {
             "text_features": self.text,
             "logit_scale": torch.tensor(self.logit_scale),
@@ -154,17 +158,16 @@ class FeatureFile:
             if features is not None:
                 arrays[f"{split}_features"] = features.x
                 arrays[f"{split}_labels"] = features.y
-        check_feature_path(path)
         if path.suffix == ".safetensors":
             names = json.dumps(list(self.class_names), ensure_ascii=False)
             # Cloned, since safetensors refuses tensors that share memory:
             content = {key: value.contiguous().clone() for key, value in arrays.items()}
-            write_atomic(path, safetensors.torch.save(content, {"class_names": names}))
+            write_output(path, safetensors.torch.save(content, {"class_names": names}))
         else:
             numpy_arrays: dict[str, Any] = {key: value.numpy() for key, value in arrays.items()}
             stream = io.BytesIO()
             np.savez(stream, class_names=np.array(self.class_names), **numpy_arrays)
-            write_atomic(path, stream.getvalue())
+            write_output(path, stream.getvalue())
 
     def base_and_new(self) -> tuple["FeatureFile", "FeatureFile"]:
         """Splits the file into the first half of its classes and the others, like

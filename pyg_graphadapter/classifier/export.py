@@ -15,8 +15,8 @@ from pyg_graphadapter.display import json_text
 from pyg_graphadapter.encoding.encoder import Encoder
 from pyg_graphadapter.encoding.model import EncoderModel
 from pyg_graphadapter.graph import check_features, unit
-from pyg_graphadapter.outputs import check_output_file, make_parents, writing
-from pyg_graphadapter.storage import write_atomic
+from pyg_graphadapter.outputs import check_output_file
+from pyg_graphadapter.storage import write_output
 
 ONNX_FORMAT = "pyg_graphadapter/onnx/1"
 MAX_BYTES = 2**31 - 1  # of an ONNX file, for it is one protobuf message
@@ -100,10 +100,7 @@ def export_onnx(
         raise ValueError(
             f"The export needs the extra [onnx]: pip install 'pyg-graphadapter[onnx]' ({error})."
         ) from error
-    path = Path(path)
-    make_parents(path)
-    with writing(path):
-        write_atomic(path, content)
+    write_output(path, content)
 
 
 class _ImageClassifier(torch.nn.Module):

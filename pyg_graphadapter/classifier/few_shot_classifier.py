@@ -27,8 +27,9 @@ from pyg_graphadapter.encoding.identity import PARTS, changed_parts
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file, read_images
 from pyg_graphadapter.features import Features, check_finite, counted
+from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import refuse_arguments, unknown
-from pyg_graphadapter.storage import write_atomic
+from pyg_graphadapter.storage import write_output
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train
@@ -347,6 +348,7 @@ class FewShotClassifier(ModelHubMixin):
 
         Raises:
             ValueError: If the method has no such weights, or the suffix is another.
+            OSError: If the file cannot be written.
         """
         if not isinstance(self.adapter, LinearAdapter):
             raise ValueError(
@@ -363,6 +365,7 @@ class FewShotClassifier(ModelHubMixin):
             scale = self.adapter.logit_scale
             export_onnx(self.encoder, weights, scale, path, self.class_names, biases)
         elif path.suffix == ".safetensors":
+            check_output_file(path)
             content = {
                 "class_weights": weights.contiguous(),
                 "logit_scale": torch.tensor(self.adapter.logit_scale),
@@ -370,7 +373,7 @@ class FewShotClassifier(ModelHubMixin):
             if biases is not None:
                 content["class_biases"] = biases.detach().contiguous()
             names = json.dumps(list(self.class_names), ensure_ascii=False)
-            write_atomic(path, safetensors.torch.save(content, {"class_names": names}))
+            write_output(path, safetensors.torch.save(content, {"class_names": names}))
         else:
             raise ValueError(f"Exports end with .onnx or .safetensors (got {path.name}).")
         return weights

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, adapter_class, adapter_names
 from pyg_graphadapter.features import LOGIT_SCALES, check_logit_scale
+from pyg_graphadapter.outputs import no_empty_folders
 from pyg_graphadapter.storage import (
     Arrays,
     FileKind,
@@ -136,7 +137,14 @@ def write_classifier(
         ValueError: As :func:`check_output` does, or if it cannot be saved.
         OSError: If it cannot be written.
     """
-    check_output(folder, overwrite=overwrite)
+    with no_empty_folders(folder):
+        check_output(folder, overwrite=overwrite)
+        _write_classifier(folder, adapter, fields, overwrite=overwrite)
+
+
+def _write_classifier(
+    folder: Path, adapter: Adapter, fields: Mapping[str, Any], *, overwrite: bool
+) -> None:
     replaced = _weights_of(folder)
     weights = safetensors.torch.save(
         {name: value.contiguous() for name, value in adapter.state_dict().items()}
@@ -154,9 +162,11 @@ def write_classifier(
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:
         write_atomic(folder / CARD, text.encode(), exclusive=not overwrite)
-    except FileExistsError:
+    except OSError as error:
         (folder / content["weights"]).unlink()
-        raise _exists(folder) from None
+        if isinstance(error, FileExistsError):
+            raise _exists(folder) from None
+        raise
     if replaced is not None:
         replaced.unlink(missing_ok=True)
     # Whoever was killed has left tensors that no card names:

@@ -19,7 +19,7 @@ from pyg_graphadapter.cli.arguments import (
 from pyg_graphadapter.cli.settings import with_options
 from pyg_graphadapter.cli.sources import open_data, pop_encoding
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.outputs import check_output_file, make_parents, no_empty_folders, writing
+from pyg_graphadapter.outputs import check_output_file
 
 app = new_app()
 OPTIONS = (
@@ -69,10 +69,7 @@ def encode(
         if process.index > 0:
             return
         features = source.features()
-    with no_empty_folders(out.parent):
-        make_parents(out)
-        with writing(out):
-            features.save(out)
+    features.save(out)
     show_skipped(source)
     splits = ", ".join(f"{len(source.splits[split])} {split}" for split in source.splits)
     echo(f"Wrote {out}: {len(features.class_names)} classes, images: {splits}.")

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
@@ -13,9 +12,10 @@ import typer
 
 from pyg_graphadapter.adapters import adapter_class, adapter_names
 from pyg_graphadapter.cli.arguments import as_usage_error
-from pyg_graphadapter.outputs import check_output_file, make_parents, writing
+from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
-from pyg_graphadapter.storage import write_atomic
+from pyg_graphadapter.storage import FileKind, read, write_output
+from pyg_graphadapter.storage.read import parse_toml
 
 T = TypeVar("T")
 OPTIONS = "options"
@@ -218,17 +218,23 @@ def _kind_name(kind: Any) -> str:
 # Files ################################################################################
 
 
+CONFIG_FILE: FileKind[dict[str, Any]] = FileKind(
+    "TOML file of settings",
+    dict[str, Any],
+    "Write one with --save-config",
+    parse=parse_toml,
+    max_bytes=2**20,
+)
+
+
 def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Makes the options of a TOML file the defaults of the command line."""
     if path is None:
         return None
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise ValueError("it is not a regular file")
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read(path, CONFIG_FILE)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise typer.BadParameter(f"{path} cannot be read as TOML ({reason}).") from error
+        raise typer.BadParameter(str(error)) from error
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
     parameters = {p.name: p for p in ctx.command.params if p.name not in NEVER_SAVED}
     defaults: dict[str, Any] = {}
@@ -297,9 +303,7 @@ def save_config(
         and (source := ctx.get_parameter_source(p.name)) is not None
         and source.name in ("COMMANDLINE", "DEFAULT_MAP")
     }
-    make_parents(path)
-    with writing(path):
-        write_atomic(path, toml_of(options, settings).encode())
+    write_output(path, toml_of(options, settings).encode())
 
 
 def toml_of(options: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:

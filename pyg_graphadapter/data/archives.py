@@ -3,17 +3,34 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, BinaryIO
 
 import datasets
 
+from pyg_graphadapter.data.benchmarks import CLASS_NAMES
 from pyg_graphadapter.data.folder import Links
 from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES, TarError, load_tar
 from pyg_graphadapter.outputs import OutputError
+from pyg_graphadapter.storage import FileKind, Length, read
+from pyg_graphadapter.storage.read import parse_text
 
 __all__ = ["KINDS", "LABEL_SUFFIXES", "archives_of", "load_archives"]
 KINDS = {".tar": "webdataset", ".parquet": "parquet"}
-CLASS_NAMES = "classnames.txt"  # one name per line, beside tars whose labels are numbers
 SPLIT_IN_NAME = re.compile(r"(train|training|val|valid|validation|dev|test)(?=[^a-z]|$)")
+
+
+def _parse_names(stream: BinaryIO, path: Path) -> list[str]:
+    """One name per line; an empty line counts, for the labels are numbers of lines."""
+    return parse_text(stream, path).rstrip().splitlines()
+
+
+# Beside tars whose labels are numbers:
+NAMES_FILE: FileKind[tuple[str, ...]] = FileKind(
+    "list of class names",
+    tuple[Annotated[str, Length(1)], ...],
+    "It must be UTF-8 text with one name per line",
+    parse=_parse_names,
+)
 
 
 def archives_of(source: Path, *, follow_links: bool = False) -> list[Path]:
@@ -123,16 +140,15 @@ def _load_tars(
     return datasets.DatasetDict(images)
 
 
-def _class_names(archives: Sequence[Path], source: Path) -> list[str] | None:
+def _class_names(archives: Sequence[Path], source: Path) -> tuple[str, ...] | None:
     for folder in dict.fromkeys([*(path.parent for path in archives), source]):
-        listing = folder / CLASS_NAMES
-        if listing.is_file():
-            return listing.read_text(encoding="utf-8").splitlines()
+        if (folder / CLASS_NAMES).exists():
+            return read(folder / CLASS_NAMES, NAMES_FILE)
     return None
 
 
 def _with_class_names(
-    images: datasets.DatasetDict, names: list[str], source: Path
+    images: datasets.DatasetDict, names: Sequence[str], source: Path
 ) -> datasets.DatasetDict:
     largest = max((max(rows["label"], default=0) for rows in images.values()), default=0)
     if not isinstance(largest, int) or largest >= len(names):
@@ -140,4 +156,4 @@ def _with_class_names(
             f"{source} has {len(names)} names in {CLASS_NAMES} and the label {largest!r}: labels "
             f"must be line numbers that start at 0."
         )
-    return images.cast_column("label", datasets.ClassLabel(names=names))
+    return images.cast_column("label", datasets.ClassLabel(names=list(names)))

@@ -1,22 +1,24 @@
 """Few-shot draws as JSON files that can be shared."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, TypeAlias
 
 import datasets
 
 from pyg_graphadapter.data.draw import few_shot
-from pyg_graphadapter.data.folder import Links, check_regular
+from pyg_graphadapter.data.folder import Links
 from pyg_graphadapter.data.image_dataset import image_dataset
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.features import MAX_VALIDATION_SHOTS
-from pyg_graphadapter.outputs import check_output_file, make_parents, writing
-from pyg_graphadapter.storage import write_atomic
+from pyg_graphadapter.outputs import check_output_file
+from pyg_graphadapter.storage import FileKind, Length, Within, read, write_output
+from pyg_graphadapter.storage.read import parse_json
 
 DRAW_FORMAT = "pyg_graphadapter/draw/1"
+DrawRow: TypeAlias = tuple[Annotated[str, Length(1, 4096)], Annotated[int, Within(0)]]
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,35 @@ class Draw:
         val (tuple): Path and label of every validation image, at most four per class.
     """
 
-    shots: int
+    shots: Annotated[int, Within(1)]
     seed: int
-    class_names: tuple[str, ...]
-    train: tuple[tuple[str, int], ...]
-    val: tuple[tuple[str, int], ...]
+    class_names: Annotated[tuple[str, ...], Length(2)]
+    train: Annotated[tuple[DrawRow, ...], Length(1)]
+    val: tuple[DrawRow, ...]
+
+
+@dataclass(frozen=True)
+class DrawContent(Draw):
+    """What a file of :func:`save_draw` holds: a draw, and the root of its images."""
+
+    root: str = "."
+
+
+@dataclass(frozen=True)
+class AnyDraw:
+    """What a draw of any version holds."""
+
+    format: str
+
+
+DRAW_FILE: FileKind[DrawContent] = FileKind(
+    "draw of images",
+    DrawContent,
+    "Write it again with 'graphadapter data draw'",
+    formats=(DRAW_FORMAT,),
+    parse=parse_json,
+)
+ANY_DRAW: FileKind[AnyDraw] = FileKind("draw of images", AnyDraw, "", parse=parse_json)
 
 
 def make_draw(images: datasets.DatasetDict, root: str | Path, shots: int, seed: int) -> Draw:
@@ -84,18 +110,15 @@ def save_draw(draw: Draw, path: str | Path, root: str | Path | None = None) -> N
         folder = Path(path).resolve().parent
         content["root"] = Path(os.path.relpath(Path(root).resolve(), folder)).as_posix()
     text = json_text(content, indent=1)
-    make_parents(path)
-    with writing(path):
-        write_atomic(Path(path), (text + "\n").encode())
+    write_output(path, (text + "\n").encode())
 
 
 def is_draw(path: Path) -> bool:
-    """Whether a JSON file is a draw of :func:`save_draw`."""
+    """Whether a JSON file is a draw of :func:`save_draw`, of this version or another."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read(path, ANY_DRAW).format.startswith(DRAW_FORMAT.rpartition("/")[0])
+    except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.get("format") == DRAW_FORMAT
 
 
 def load_draw(
@@ -115,25 +138,19 @@ def load_draw(
         ValueError: If the file was not written by :func:`save_draw`, or a path leads out of the
             root.
     """
-    try:
-        check_regular(path)
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content["format"] != DRAW_FORMAT:
-            raise ValueError(content["format"])
-        names = list(content["class_names"])
-        recorded_root = str(content.get("root", "."))
-        if _is_absolute(recorded_root):
-            raise ValueError(f"the root {recorded_root} is absolute")
-        parts = {split: [(str(p), int(y)) for p, y in content[split]] for split in ("train", "val")}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is not a draw of images ({type(error).__name__}: {error})."
-        ) from error
-    folder = Path(path).parent / recorded_root if root is None else Path(root)
+    draw = read(path, DRAW_FILE)
+    if _is_absolute(draw.root):
+        raise DRAW_FILE.error(Path(path), f"its root {draw.root!r} is absolute")
+    largest = max(label for _, label in (*draw.train, *draw.val))
+    if largest >= len(draw.class_names):
+        raise DRAW_FILE.error(
+            Path(path), f"it has the label {largest} and {len(draw.class_names)} class names"
+        )
+    folder = Path(path).parent / draw.root if root is None else Path(root)
     return datasets.DatasetDict(
         {
-            split: _load_rows(rows, names, folder, str(path), follow_links=follow_links)
-            for split, rows in parts.items()
+            split: _load_rows(rows, draw.class_names, folder, str(path), follow_links=follow_links)
+            for split, rows in (("train", draw.train), ("val", draw.val))
             if rows
         }
     )
@@ -141,7 +158,7 @@ def load_draw(
 
 def _load_rows(
     rows: Sequence[tuple[str, int]],
-    names: list[str],
+    names: Sequence[str],
     root: Path,
     file: str,
     *,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.settings import warn
+from pyg_graphadapter.storage import open_regular
 
 MAX_BYTES = 2**30  # of an image file
 
@@ -79,13 +80,5 @@ def read_regular(path: str | Path) -> bytes:
     Raises:
         OSError: If it cannot be read, is no regular file, or is larger than a gigabyte.
     """
-    # Without O_NONBLOCK, opening a pipe waits for whoever writes to it:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
-                         | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0))  # fmt: skip
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "It is not a regular file", str(path))
-        if status.st_size > MAX_BYTES:
-            raise OSError(0, f"It is larger than {MAX_BYTES / 2**30:g} GiB", str(path))
+    with open_regular(path, MAX_BYTES) as file:
         return file.read()

@@ -202,7 +202,7 @@ def _images_in(folder: Path, links: Links) -> Iterator[Path]:
             path = Path(root) / name
             if _is_ignored(path):
                 continue
-            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
+            if path.suffix.lower() in SUFFIXES:  # whoever reads it skips what is no regular file
                 if links.is_followed(path):
                     yield path
             else:

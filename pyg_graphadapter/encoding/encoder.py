@@ -25,7 +25,7 @@ from pyg_graphadapter.encoding.pipeline import EncodedImages, ImagePipeline
 from pyg_graphadapter.encoding.pretrained import check_model_type, load_pretrained
 from pyg_graphadapter.encoding.text_tower import TextTower, checked_features
 from pyg_graphadapter.encoding.views import Views
-from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.settings import refuse_arguments, unknown
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +122,7 @@ class Encoder(TextTower):
             ValueError: If there is no such model, it is not a supported dual encoder, its weights
                 do not fit, or a setting is unknown.
         """
-        if "trust_remote_code" in settings:
-            raise ValueError(
-                "'trust_remote_code' is not supported: code that comes with a model is never run. "
-                "Use a model that transformers itself knows."
-            )
+        refuse_arguments(settings.keys() & {"trust_remote_code"})
         choices = [
             parameter.name
             for parameter in inspect.signature(cls.__init__).parameters.values()

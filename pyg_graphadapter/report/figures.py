@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.optional import require
-from pyg_graphadapter.outputs import check_output_file, make_parents, writing
+from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import Row
 from pyg_graphadapter.report.tables import average
-from pyg_graphadapter.storage import write_atomic
+from pyg_graphadapter.storage import write_output
 
 if TYPE_CHECKING:  # commands that draw nothing start half a second sooner
     from matplotlib.artist import Artist
@@ -103,9 +103,7 @@ def save_figure(figure: "Figure", path: str | Path, **settings: Any) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(content, format=Path(path).suffix[1:].lower(), **settings)
-    make_parents(path)
-    with writing(path):
-        write_atomic(Path(path), content.getvalue())
+    write_output(path, content.getvalue())
 
 
 def _colours(labels: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The one way to read and to write a file: declared schemas, and writes that are whole or not
 there."""
 
-from pyg_graphadapter.storage.read import FileKind, parsed, read, read_content
+from pyg_graphadapter.storage.read import FileKind, open_regular, parsed, read, read_content
 from pyg_graphadapter.storage.schema import (
     Array,
     Arrays,
@@ -18,6 +18,7 @@ from pyg_graphadapter.storage.write import (
     sync_folder,
     versions,
     write_atomic,
+    write_output,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "SchemaError",
     "Within",
     "checked",
+    "open_regular",
     "parsed",
     "prepare_folder",
     "read",
@@ -38,4 +40,5 @@ __all__ = [
     "sync_folder",
     "versions",
     "write_atomic",
+    "write_output",
 ]

@@ -147,23 +147,36 @@ def _check_format(content: Any, kind: FileKind[Any]) -> None:
 def _opened(path: Path, kind: FileKind[Any]) -> Iterator[BinaryIO]:
     """A regular file of a permitted size, open; nothing else is opened, so that nothing hangs."""
     try:
-        # Without waiting for the writer of a FIFO:
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(path, flags)
+        stream = open_regular(path, kind.max_bytes)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"There is no {kind.noun} {path}: check the path.") from None
     except (OSError, ValueError) as error:  # a ValueError where the path holds a null byte
         raise kind.error(path, getattr(error, "strerror", None) or error) from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise kind.error(path, "it is a folder, a pipe or a device, and no file")
-    with os.fdopen(descriptor, "rb") as stream:
-        if status.st_size > kind.max_bytes:
-            raise kind.error(
-                path, f"it has {status.st_size:,} bytes, and at most {kind.max_bytes:,} are read"
-            )
+    with stream:
         yield stream
+
+
+def open_regular(path: str | Path, max_bytes: int) -> BinaryIO:
+    """Opens a regular file of a permitted size; nothing else is waited for.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, or is larger.
+        ValueError: If its path holds a null byte.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for whoever writes to it:
+    flags = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY", "O_NOCTTY"))
+    descriptor = os.open(path, os.O_RDONLY | sum(flags))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "it is a folder, a pipe or a device, and no file", str(path))
+        if status.st_size > max_bytes:
+            reason = f"it has {status.st_size:,} bytes, and at most {max_bytes:,} are read"
+            raise OSError(0, reason, str(path))
+        return os.fdopen(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 # Parsers ##############################################################################

@@ -13,6 +13,7 @@ from pyg_graphadapter.outputs import (
     TEMPORARY_SUFFIX,
     check_output_folder,
     is_leftover,
+    no_empty_folders,
     not_written,
     writing,
 )
@@ -64,6 +65,19 @@ def write_atomic(path: Path, content: bytes, *, exclusive: bool = False) -> None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_output(path: str | Path, content: bytes) -> None:
+    """Writes an output (:func:`write_atomic`) and makes the folders that it is to lie in; if it
+    cannot be written, they are taken away again.
+
+    Raises:
+        OutputError: If it cannot be written, with the path and the reason.
+    """
+    path = Path(path)
+    with writing(path), no_empty_folders(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content)
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_configuration_is_read_as_the_command_line_is(features, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("shots = ", "cannot be read as TOML"),
+        ("shots = ", "cannot be read as a TOML file"),
         ("shotz = 3", "Unknown option 'shotz'. Choose from"),
         ("[gdb]\nalpha = 1", "Unknown table 'gdb'. Choose from graph_adapter"),
         ("[graph_adapter]\nalfa = 1", "no setting 'alfa'"),

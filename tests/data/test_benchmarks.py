@@ -219,7 +219,7 @@ def test_draws_travel_as_json(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="check the root"):
         load_draw(tmp_path / "draw.json", tmp_path)
     (tmp_path / "bad.json").write_text("[]")
-    with pytest.raises(ValueError, match="is not a draw"):
+    with pytest.raises(ValueError, match="cannot be read as a draw"):
         load_draw(tmp_path / "bad.json", root)
     with pytest.raises(ValueError, match="is not a file below"):
         make_draw(images, tmp_path / "elsewhere", shots=2, seed=1)
@@ -261,5 +261,5 @@ def test_a_recorded_root_must_not_be_absolute(tmp_path):
     assert len(load_images(tmp_path / "draw.json")["train"]) == 1
     content = json.loads((tmp_path / "draw.json").read_text())
     (tmp_path / "draw.json").write_text(json.dumps(content | {"root": str(tmp_path)}))
-    with pytest.raises(ValueError, match=r"the root .* is absolute"):
+    with pytest.raises(ValueError, match=r"its root .* is absolute"):
         load_images(tmp_path / "draw.json")
