@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from pyg_graphadapter.display import json_text
 from pyg_graphadapter.features import (
     Features,
     check_fits,
@@ -159,7 +160,7 @@ class FeatureFile:
                 arrays[f"{split}_features"] = features.x
                 arrays[f"{split}_labels"] = features.y
         if path.suffix == ".safetensors":
-            names = json.dumps(list(self.class_names), ensure_ascii=False)
+            names = json_text(list(self.class_names))
             # Cloned, since safetensors refuses tensors that share memory:
             content = {key: value.contiguous().clone() for key, value in arrays.items()}
             write_output(path, safetensors.torch.save(content, {"class_names": names}))

@@ -1,6 +1,5 @@
 """Fitted classifiers of images or of their features, saved without the training data."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from pyg_graphadapter.classifier.file import (
     write_classifier,
 )
 from pyg_graphadapter.classifier.model_card import model_card
+from pyg_graphadapter.display import json_text
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.identity import PARTS, changed_parts
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
@@ -372,7 +372,7 @@ class FewShotClassifier(ModelHubMixin):
             }
             if biases is not None:
                 content["class_biases"] = biases.detach().contiguous()
-            names = json.dumps(list(self.class_names), ensure_ascii=False)
+            names = json_text(list(self.class_names))
             write_output(path, safetensors.torch.save(content, {"class_names": names}))
         else:
             raise ValueError(f"Exports end with .onnx or .safetensors (got {path.name}).")

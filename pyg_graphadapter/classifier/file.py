@@ -1,6 +1,5 @@
 """The two files that a fitted classifier is saved as: tensors, and a card in JSON."""
 
-import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import safetensors.torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, adapter_class, adapter_names
+from pyg_graphadapter.display import json_text
 from pyg_graphadapter.features import LOGIT_SCALES, check_logit_scale
 from pyg_graphadapter.outputs import no_empty_folders
 from pyg_graphadapter.storage import (
@@ -159,7 +159,7 @@ def _write_classifier(
     )
     content = asdict(card)
     content["weights"] = _write_weights(folder, weights, is_first=not overwrite)
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = json_text(content, indent=2) + "\n"
     try:
         write_atomic(folder / CARD, text.encode(), exclusive=not overwrite)
     except OSError as error:

@@ -322,5 +322,10 @@ def _toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, Collection) and not isinstance(value, str):
         return f"[{', '.join(map(_toml, value))}]"
+    if not str(value).isprintable() and any("\ud800" <= char <= "\udfff" for char in str(value)):
+        raise ValueError(
+            f"{value!r} cannot be written to a TOML file, which is text in UTF-8: leave "
+            f"--save-config out, or rename it."
+        )
     # JSON's escapes are those of TOML, which also wants one for DEL:
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

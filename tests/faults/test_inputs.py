@@ -378,3 +378,17 @@ def test_a_damaged_result_file_is_named(data, tmp_path, content):
     path.unlink()
     assert run("compare", tmp_path / "features.npz", *words)[0] == 0
     assert json.loads(path.read_text())["accuracy"] == json.loads(whole)["accuracy"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_a_class_name_that_is_not_utf_8_is_kept(data, tmp_path, suffix):
+    names = ("caf\udce9", "caf\xe9", "a\x1b[31m", "d")
+    odd = FeatureFile(data.text, names, data.train, test=data.test)
+    odd.save(tmp_path / f"odd{suffix}")
+    assert FeatureFile.load(tmp_path / f"odd{suffix}").class_names == names
+    code, said = run("fit", tmp_path / f"odd{suffix}", "--shots", 2, "--out", tmp_path / "c")
+    assert code == 0, said
+    classifier = FewShotClassifier.load(tmp_path / "c")
+    assert classifier.class_names == names
+    classifier.export(tmp_path / "weights.safetensors")
+    assert run("predict", tmp_path / "c", tmp_path / f"odd{suffix}")[0] == 0
