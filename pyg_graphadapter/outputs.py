@@ -16,6 +16,10 @@ class OutputError(OSError):
     """An output that cannot be written; the message has its path, the reason, and what to do."""
 
 
+class OutputFolderGoneError(OutputError, FileNotFoundError):
+    """An output whose folder does not exist, or was just removed."""
+
+
 def check_output_file(path: str | Path) -> None:
     """Checks that a file can be written, without writing it. Parents that are missing are not made.
 
@@ -168,7 +172,8 @@ def not_written(
     """The sentence about an output that the operating system refuses."""
     reason = getattr(error, "strerror", None) or str(error)
     needed = "" if num_bytes is None else f", {num_bytes:,} bytes are needed"
-    message = OutputError(
+    kind = OutputFolderGoneError if isinstance(error, FileNotFoundError) else OutputError
+    message = kind(
         f"The output {path} cannot be written ({reason[:1].lower()}{reason[1:]}{needed}): make "
         f"room or give permission, or choose another path."
     )

@@ -228,11 +228,12 @@ def test_a_killed_gc_leaves_what_the_next_one_recognises(cache, caches, monkeypa
 
 
 GC = textwrap.dedent("""
-    import sys
+    import os, sys
     from pathlib import Path
     from pyg_graphadapter.encoding.cache_folder import collect_garbage
+    parent = os.getppid()
     print("ready", flush=True)
-    while True:
+    while os.getppid() == parent:
         collect_garbage(Path(sys.argv[1]), days=0)
 """)
 

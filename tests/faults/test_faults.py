@@ -713,6 +713,7 @@ def _kill_this_worker(_, __):
     raise AssertionError("This is no worker.")
 
 
+@pytest.mark.slow
 def test_fault_28_a_killed_process_that_decodes(images, model, tmp_path, monkeypatch):
     monkeypatch.setattr(image_batches.ImageBatches, "__getitem__", _kill_this_worker)
     words = ("--model", model, "--workers", 1, "--out", tmp_path / "f.npz")
@@ -776,6 +777,7 @@ def test_fault_29_file_names_of_all_kinds(model, tmp_path):
     said.encode("utf-8")
 
 
+@pytest.mark.slow
 def test_fault_30_terminals_of_all_kinds(data, tmp_path, monkeypatch):
     fit(tmp_path, "--method", "zero_shot", code=0)
     words = [

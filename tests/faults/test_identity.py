@@ -36,6 +36,7 @@ def test_what_was_loaded_and_saved_again_is_the_same(checkpoint, tmp_path):
     assert parts(Encoder.from_pretrained(tmp_path)) == parts(encoder)
 
 
+@pytest.mark.slow
 def test_the_built_in_model_in_another_process():
     program = (
         "import json; from pyg_graphadapter import Encoder\n"

@@ -90,7 +90,7 @@ def test_a_scale_that_could_not_be_read_is_not_saved(data, tmp_path):
     classifier.adapter.logit_scale = 1.0
     with pytest.raises(ValueError, match="'logit_scale' is the factor"):
         classifier.save(tmp_path / "c")
-    assert not list((tmp_path / "c").iterdir())
+    assert not list((tmp_path / "c").glob("*"))
 
 
 @pytest.mark.parametrize(

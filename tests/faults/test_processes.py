@@ -141,6 +141,7 @@ def spawning(workers):
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [AtOnce, lambda: ThreadPoolExecutor(2), lambda: spawning(1)])
 def test_any_executor_finds_the_same(make, tasks, tmp_path):
     runs = runs_of("graph_adapter", "clip_adapter", "zero_shot")
@@ -166,6 +167,7 @@ def test_each_piece_is_sent_its_own_draw_alone(tmp_path):
     assert max(sizes[0]) < 4 * (file.test.x.nbytes + file.text.nbytes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", [AtOnce(lost=(1, 3)), AtOnce(takes=2)])
 def test_what_an_executor_loses_is_done_here(executor, tasks, tmp_path):
     results = run_all(runs_of("zero_shot"), tasks, ORIGIN, tmp_path / "out", executor=executor)
@@ -173,6 +175,7 @@ def test_what_an_executor_loses_is_done_here(executor, tasks, tmp_path):
     assert not [result for result in results if "error" in result]
 
 
+@pytest.mark.slow
 def test_a_broken_pool_of_python_costs_one_run(tasks, killer, tmp_path):
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as executor:
         results = run_all(one_killer(), tasks, ORIGIN, tmp_path / "out", executor=executor)
@@ -180,6 +183,7 @@ def test_a_broken_pool_of_python_costs_one_run(tasks, killer, tmp_path):
     assert len(list(killer.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_method_of_others_is_known_in_spawned_workers(tasks, killer, tmp_path, monkeypatch):
     monkeypatch.setenv("PYG_TEST_TIMES", "0")
     with spawning(1) as executor:
@@ -189,6 +193,7 @@ def test_a_method_of_others_is_known_in_spawned_workers(tasks, killer, tmp_path,
     assert result["accuracy"] >= 0
 
 
+@pytest.mark.slow
 def test_prompts_are_learned_in_spawned_workers(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     from pyg_graphadapter.encoding.sources import open_source
@@ -202,6 +207,7 @@ def test_prompts_are_learned_in_spawned_workers(tmp_path, monkeypatch):
     assert there["accuracy"] == pytest.approx(here["accuracy"], abs=2)
 
 
+@pytest.mark.slow
 def test_each_result_is_written_when_it_is_there(tasks, tmp_path, monkeypatch):
     counts, write = [], grid.write_atomic
 
@@ -275,6 +281,7 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("times", [1, 99])
 def test_workers_that_decode_are_replaced_once(images, tmp_path, monkeypatch, times):
