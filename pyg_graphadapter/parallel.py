@@ -19,6 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from pyg_graphadapter.interrupts import held_back, live_with
 
@@ -327,6 +328,9 @@ def start_worker(parent: int) -> None:
     """
     live_with(parent)
     torch.set_num_threads(1)
+    # Its usual lock is shared with the parent, which would wait for it for ever if this process
+    # were killed while it holds it:
+    tqdm.set_lock(threading.RLock())
 
 
 def _in_one_line(error: object) -> str:
