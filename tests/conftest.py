@@ -13,6 +13,11 @@ torch.set_num_threads(1)
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A long text or file as a parameter is named by its argument, not by its content."""
+    return argname if isinstance(val, str | bytes) and len(val) > 100 else None
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(12345)
