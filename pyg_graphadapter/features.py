@@ -15,7 +15,9 @@ from pyg_graphadapter.settings import check_whole_number
 
 LOGIT_SCALES = (5.0, 1000.0)  # the factors of the cosine that can be meant
 MAX_LENGTH = 1e18  # of a feature; its square must not overflow in float32
+ALL = "all"  # as a number of shots: every image of every class
 MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
+Shots: TypeAlias = int | str  # a number per class, or "all"
 Several: TypeAlias = slice | Tensor | Sequence[int]  # what selects several images
 
 
@@ -107,13 +109,17 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
         """One feature of length one per image, the mean over its views ``[N, D]``."""
         return mean_views(self.x)
 
+    def first_views(self) -> "Features":
+        """The images without augmented views: the first view is the image itself."""
+        return self if self.x.size(1) == 1 else Features(self.x[:, :1], self.y)
+
     def select(self, index: Tensor) -> "Features":
         """The images at ``index`` ``[M]``."""
         return Features(self.x[index], self.y[index])
 
     def draw(
         self,
-        shots: int,
+        shots: Shots,
         seed: int,
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
@@ -123,7 +129,7 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
         r"""Draws the same number of images of every class, without replacement.
 
         Args:
-            shots (int): The number of images per class.
+            shots (int or str): The number of images per class, or :obj:`"all"`.
             seed (int): Seeds the draw. With the same seed, a draw of fewer shots is a
                 part of one of more shots.
             num_classes (int, optional): The number of classes; one more than the largest label if
@@ -136,7 +142,7 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
             torch.Tensor: The indices of the images, sorted by class.
 
         Raises:
-            ValueError: If a class has fewer images than :obj:`shots`, naming it.
+            ValueError: If a class has fewer images than :obj:`shots`, or none, naming it.
         """
         return draw_shots(self.y, shots, seed, num_classes, class_names, allow_fewer=allow_fewer)
 
@@ -148,7 +154,7 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
 
 def draw_shots(
     y: Tensor,
-    shots: int,
+    shots: Shots,
     seed: int,
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
@@ -156,26 +162,46 @@ def draw_shots(
     allow_fewer: bool = False,
 ) -> Tensor:
     """The draw of :meth:`Features.draw`, from the labels ``[N]``."""
-    check_whole_number("shots", shots, low=1)
+    check_shots(shots, low=1)
     check_whole_number("seed", seed)
     count = torch.bincount(y, minlength=num_classes or 0)
-    short = (count < shots).nonzero().flatten().tolist()
+    needed, most = (1, len(y)) if isinstance(shots, str) else (shots, shots)
+    short = (count < needed).nonzero().flatten().tolist()
     if short and not allow_fewer:
         names = [class_names[c] if class_names is not None else str(c) for c in short]
         listing = ", ".join(
             f"{name!r} ({int(count[c])})" for name, c in zip(names[:5], short[:5], strict=True)
         )
         more = ", …" if len(short) > 5 else ""
+        remedy = "Add images, or leave these classes out."
+        if needed > 1:
+            remedy = (
+                f"Ask for fewer shots, or fit with up to {needed} per class (--at-most {needed}, "
+                f"at_most={needed}), or add images."
+            )
         raise ValueError(
-            f"{len(short)} of {len(count)} classes have fewer than {shots} images: "
-            f"{listing}{more}. Ask for fewer shots, or add images."
+            f"{len(short)} of {len(count)} classes have fewer than {needed} images: "
+            f"{listing}{more}. {remedy}"
         )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(y), generator=generator)
     order = order[y[order].argsort(stable=True)]  # sorted by class, in random order within a class
     first = count.cumsum(0) - count  # [C], the position of the first image of each class
     rank = torch.arange(len(y)) - first[y[order]]
-    return order[rank < shots]
+    return order[rank < most]
+
+
+def check_shots(shots: Shots, low: int = 0) -> None:
+    """Checks a number of images per class, or :obj:`"all"`.
+
+    Raises:
+        ValueError: If it is neither, or below :obj:`low`.
+    """
+    if shots == ALL:
+        return
+    if isinstance(shots, str):
+        raise ValueError(f"'shots' must be a whole number or 'all' (got {shots!r}).")
+    check_whole_number("shots", shots, low)
 
 
 def num_base_classes(num_classes: int) -> int:

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from pyg_graphadapter.data.class_names import normalize_class_name
 from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import MAX_VALIDATION_SHOTS, Features, check_fits, check_text
+from pyg_graphadapter.features import (
+    MAX_VALIDATION_SHOTS,
+    Features,
+    Shots,
+    check_fits,
+    check_text,
+)
 from pyg_graphadapter.graph import class_prototypes, unit
 
 DrawKey = tuple[int, int]  # the number of shots per class and the seed that a task was drawn with
@@ -248,24 +254,50 @@ class Origin:
     skipped: int = 0
 
 
-def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:
+def draw_task(
+    file: FeatureFile, shots: Shots, seed: int, *, allow_fewer: bool = False
+) -> FewShotTask:
     r"""Draws :math:`K` training images per class and, if the file has a validation split,
     :math:`\min(K, 4)` validation images per class, without replacement (CoOp's protocol).
 
+    Args:
+        file (FeatureFile): The features.
+        shots (int or str): The number :math:`K`, or :obj:`"all"`. With 0, the task has texts alone.
+        seed (int): The seed of the draw.
+        allow_fewer (bool, optional): Take all images of a class that has fewer, but at least one.
+            (default: :obj:`False`)
+
     Raises:
-        ValueError: If a class has fewer training images than :obj:`shots`, naming it.
+        ValueError: If a class has too few training images, naming it.
     """
-    num_classes = len(file.class_names)
-    index = file.train.draw(shots, seed, num_classes, file.class_names)
     validation = None
-    if file.val is not None:
-        validation = file.val.select(
-            file.val.draw(min(shots, MAX_VALIDATION_SHOTS), seed, allow_fewer=True)
-        )
+    if file.val is not None and shots != 0:
+        validation = file.val.select(file.val.draw(validation_shots(shots), seed, allow_fewer=True))
     return FewShotTask(
         file.class_names,
         file.text,
-        file.train.select(index),
+        file.train.select(_drawn(file, shots, seed, allow_fewer=allow_fewer)),
         validation,
         file.logit_scale,
     )
+
+
+def not_drawn(file: FeatureFile, shots: Shots, seed: int, *, allow_fewer: bool = False) -> Features:
+    """The training images that :func:`draw_task` does not draw, without augmented views."""
+    rest = torch.ones(len(file.train), dtype=torch.bool)
+    rest[_drawn(file, shots, seed, allow_fewer=allow_fewer)] = False
+    return file.train.select(rest).first_views()
+
+
+def _drawn(file: FeatureFile, shots: Shots, seed: int, *, allow_fewer: bool) -> Tensor:
+    names = file.class_names
+    if shots == 0:
+        return torch.empty(0, dtype=torch.long)
+    if allow_fewer:
+        file.train.draw(1, seed, len(names), names)  # says which class has no image
+    return file.train.draw(shots, seed, len(names), names, allow_fewer=allow_fewer)
+
+
+def validation_shots(shots: Shots) -> int:
+    """The number of validation images per class that belong to so many shots."""
+    return MAX_VALIDATION_SHOTS if isinstance(shots, str) else min(shots, MAX_VALIDATION_SHOTS)

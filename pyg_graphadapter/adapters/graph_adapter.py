@@ -14,7 +14,7 @@ from pyg_graphadapter.adapters.graph_step import GraphStep, Side
 from pyg_graphadapter.graph import check_features, dual_knowledge_graph, normalized, unit
 from pyg_graphadapter.nn import CONVS, DualKnowledgeConv
 from pyg_graphadapter.nn.sub_graph_conv import ConvFactory, SubGraph
-from pyg_graphadapter.settings import setting
+from pyg_graphadapter.settings import setting, warn
 from pyg_graphadapter.task import FewShotTask
 
 BIASES = ("class", "shared", "none")
@@ -196,7 +196,14 @@ class GraphAdapter(LinearAdapter):
         Raises:
             ValueError: If a class has no shot, naming it, or a setting is out of bounds.
         """
-        return cls(task.text, task.prototypes(), task.logit_scale, **settings)
+        adapter = cls(task.text, task.prototypes(), task.logit_scale, **settings)
+        k = adapter.config.k
+        if k is not None and k > task.num_classes:
+            warn(
+                f"k={k} neighbours per class are more than there are classes "
+                f"({task.num_classes}): every class is a neighbour of all."
+            )
+        return adapter
 
     @property
     def is_recordable(self) -> bool:

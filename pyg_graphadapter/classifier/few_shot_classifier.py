@@ -1,7 +1,7 @@
 """Fitted classifiers of images or of their features, saved without the training data."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
@@ -10,8 +10,8 @@ import torch
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from torch import Tensor
 
-from pyg_graphadapter.adapters import Adapter, LinearAdapter, ZeroShot, adapter_class
-from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
+from pyg_graphadapter.classifier import growth, measurement
 from pyg_graphadapter.classifier.explanation import Explanation, explain_class, explain_image
 from pyg_graphadapter.classifier.file import (
     CARD,
@@ -26,15 +26,21 @@ from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.identity import PARTS, changed_parts
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file, read_images
-from pyg_graphadapter.features import Features, check_finite, counted
+from pyg_graphadapter.features import (
+    ALL,
+    Features,
+    Shots,
+    check_finite,
+    check_shots,
+    counted,
+)
 from pyg_graphadapter.outputs import check_output_file
-from pyg_graphadapter.settings import refuse_arguments, unknown
+from pyg_graphadapter.settings import check_whole_number, refuse_arguments, unknown
 from pyg_graphadapter.storage import write_output
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
-from pyg_graphadapter.training.engine import History, train
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
-from pyg_graphadapter.training.selection import select_defaults
+from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
     import datasets
@@ -61,6 +67,8 @@ class FewShotClassifier(ModelHubMixin):
         measured (dict): Measured accuracies, for the model card. (default: :obj:`{}`)
         selected (dict): The settings that :meth:`fit` selected inside the few shots; not saved.
             (default: :obj:`{}`)
+        shots (Features, optional): The features of its shots, if it was fitted with
+            :obj:`keep_shots`. (default: :obj:`None`)
 
     Example:
         >>> from pyg_graphadapter.testing import fake_features
@@ -79,6 +87,7 @@ class FewShotClassifier(ModelHubMixin):
     encoding: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     selected: dict[str, Any] = field(default_factory=dict)
+    shots: Features | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
@@ -89,30 +98,35 @@ class FewShotClassifier(ModelHubMixin):
     def fit(
         cls,
         data: "Images | datasets.DatasetDict | FeatureFile | FewShotTask | Source",
-        shots: int = 16,
+        shots: Shots = ALL,
         seed: int = 1,
         method: str = "graph_adapter",
         config: TrainConfig | None = None,
         *,
+        at_most: int | None = None,
         model: "str | Path | EncoderModel | None" = None,
         encoding: EncodingConfig | None = None,
         select: bool = True,
         measure: bool = False,
+        keep_shots: bool = False,
         progress: bool = True,
         **settings: Any,
     ) -> Self:
-        """Draws a few shots and trains a method on them.
+        """Trains a method on all labelled images, or on a few shots that are drawn.
 
         Args:
             data (str, Path, datasets.Dataset, FeatureFile, FewShotTask or Source): Images as
                 :func:`pyg_graphadapter.data.load_images` takes them, features or the path of a
                 feature file, shots that are drawn already, or a source of features, which brings
                 its own encoder.
-            shots (int, optional): The number of images per class. (default: :obj:`16`)
+            shots (int or str, optional): The number of images per class, or :obj:`"all"`. With 0,
+                it is the zero-shot classifier of the class names. (default: :obj:`"all"`)
             seed (int, optional): The seed of the draw. (default: :obj:`1`)
             method (str, optional): The method's name. (default: :obj:`"graph_adapter"`)
             config (TrainConfig, optional): How to train; the defaults with :obj:`seed` if not
                 given. (default: :obj:`None`)
+            at_most (int, optional): The largest number of images per class; classes with fewer use
+                what they have. (default: :obj:`None`)
             model (str, Path or EncoderModel, optional): The encoder of images: a folder or an id
                 on the hub (:meth:`Encoder.from_pretrained`), an :class:`Encoder`, or any
                 :class:`~pyg_graphadapter.encoding.model.EncoderModel`. (default: :obj:`None`)
@@ -120,8 +134,11 @@ class FewShotClassifier(ModelHubMixin):
             select (bool, optional): Select what the settings leave open inside the few shots
                 (:func:`~pyg_graphadapter.training.selection.select_defaults`), instead of the
                 method's defaults. (default: :obj:`True`)
-            measure (bool, optional): Measure the accuracy and the zero-shot accuracy on the test
-                split, where there is one, into :obj:`measured`. (default: :obj:`False`)
+            measure (bool, optional): Measure the accuracy and the zero-shot accuracy into
+                :obj:`measured`: on the test split, or else on training images that were not drawn,
+                or else by cross-validation inside the shots. (default: :obj:`False`)
+            keep_shots (bool, optional): Keep the features of the shots, which are saved with the
+                classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
             **settings (optional): The method's settings.
 
@@ -130,41 +147,108 @@ class FewShotClassifier(ModelHubMixin):
                 no encoder for images.
         """
         config = config or TrainConfig(seed=seed)
-        build = adapter_class(method)
+        adapter_class(method)  # says which methods there are
+        drawn = _draw_of(shots, seed, at_most)
         if isinstance(data, FewShotTask):
             source, task = None, data
         else:
-            source = _source_of(data, model, encoding, config.device, progress=progress)
-            task = source.task(shots, seed)
-        selected = {}
-        if select:
-            selected = select_defaults(method, task, config, settings, progress=progress)
-        adapter = build_adapter(build, task, {**settings, **selected})
-        history = train(adapter, task, config, progress=progress)
-        training = _recipe(
-            task,
-            config.completed(build),
-            history,
-            is_trained=build.is_trained,
-            drawn_by=None if source is None else seed,
+            source = source_of(data, model, encoding, config.device, progress=progress)
+            task = source.task(drawn.shots, seed, allow_fewer=drawn.allow_fewer)
+            if drawn.shots == 0:
+                method, settings = growth.method_without_shots(method, settings), {}
+        fitted = fit_method(method, task, config, settings, select=select, progress=progress)
+        training = recipe(
+            method, task.support, config, fitted.history, None if source is None else seed
         )
-        classifier = cls(adapter.cpu().eval(), task.class_names, method, training)
-        classifier.selected = selected
+        classifier = cls(fitted.adapter, task.class_names, method, training)
+        classifier.selected = fitted.selected
+        classifier.shots = task.support if keep_shots else None
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
-        test = source.test() if measure and source is not None else None
-        if test is not None and len(test):
-            classifier._measure(test, task)
+        if measure and source is not None:
+            classifier.measured = measurement.measure(classifier.adapter, task, source, drawn)
+        if measure and not classifier.measured:
+            classifier.measured = measurement.cross_validated(
+                method, task, config, settings, select=select, progress=progress
+            )
         return classifier
 
-    def _measure(self, test: Features, task: FewShotTask) -> None:
-        """Fills :obj:`measured` with the accuracies on a test split."""
-        zero_shot = evaluate(ZeroShot.from_task(task), test)
-        self.measured = {
-            "test accuracy (%)": round(evaluate(self.adapter, test).accuracy, 2),
-            "zero-shot accuracy (%)": round(zero_shot.accuracy, 2),
-            "test images": len(test),
-        }
+    @classmethod
+    def from_names(
+        cls,
+        class_names: "Sequence[str] | str | Path",
+        *,
+        model: "str | Path | EncoderModel",
+        encoding: EncodingConfig | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Makes the zero-shot classifier of class names, to which shots may be added later.
+
+        Args:
+            class_names (sequence of str, str or Path): The names of the classes, or a file of them
+                (:func:`~pyg_graphadapter.data.read_names`).
+            model (str, Path or EncoderModel): The encoder, as in :meth:`fit`.
+            encoding (EncodingConfig, optional): The prompts, and how images that are added later
+                are encoded. (default: :obj:`None`)
+            device (str, optional): The device of the encoder. (default: :obj:`"auto"`)
+
+        Raises:
+            ValueError: If there are fewer than two names, one is empty or there twice, or the
+                encoder cannot be loaded.
+        """
+        return growth.from_names(cls, class_names, model, encoding or EncodingConfig(), device)
+
+    def add_shots(self, data: Any, labels: Sequence[str | int] | None = None, **how: Any) -> Self:
+        """The classifier, fitted again to its shots and more, in seconds: with the same method,
+        recipe and settings. It must have been fitted with :obj:`keep_shots`. A zero-shot classifier
+        becomes one by GraphAdapter, unless a method is named.
+
+        Args:
+            data: Labelled images or features as in :meth:`fit`, or images or features without
+                labels.
+            labels (sequence, optional): Their labels, as names or as numbers of classes.
+                (default: :obj:`None`)
+            **how (optional): The arguments of :func:`~pyg_graphadapter.classifier.growth.grow`.
+
+        Raises:
+            ValueError: If it holds no shots, or there is a class that it does not have.
+        """
+        return growth.add_shots(self, data, labels, **how)
+
+    def add_classes(self, data: Any, labels: Sequence[str] | None = None, **how: Any) -> Self:
+        """The classifier with more classes: from their names alone, or with shots of them.
+
+        Classes without shots are added to the fitted method, where it can classify new ones
+        (:meth:`~pyg_graphadapter.adapters.Adapter.extend`). Otherwise it is fitted again to the
+        shots that it holds, and text features stand in for the shots that the new classes lack.
+
+        Args:
+            data: The names of the new classes, or labelled images or features as in
+                :meth:`add_shots`.
+            labels (sequence of str, optional): The labels of images. (default: :obj:`None`)
+            **how (optional): The arguments of :func:`~pyg_graphadapter.classifier.growth.grow`,
+                and ``text``, the text features ``[C', D]`` of names, which are encoded if they are
+                not given.
+
+        Raises:
+            ValueError: If a class is there already, or shots are needed that it does not hold.
+        """
+        return growth.add_classes(self, data, labels, **how)
+
+    def rename_classes(self, names: Mapping[str, str], *, encode: bool = False, **how: Any) -> Self:
+        """The classifier with other names of its classes.
+
+        Args:
+            names (dict): The new name of each class that is renamed.
+            encode (bool, optional): Encode the new names, too: the classifier is fitted again with
+                their text features. (default: :obj:`False`)
+            **how (optional): The arguments of :func:`~pyg_graphadapter.classifier.growth.grow`.
+
+        Raises:
+            ValueError: If a class is unknown, two classes get one name, or shots are needed that it
+                does not hold.
+        """
+        return growth.rename_classes(self, names, encode=encode, **how)
 
     def use_encoder(self, encoder: "EncoderModel", config: EncodingConfig | None = None) -> None:
         """Sets the encoder of further images, which must be that of the training features."""
@@ -231,7 +315,7 @@ class FewShotClassifier(ModelHubMixin):
         Raises:
             ValueError: If one cannot be decoded, or there is no encoder.
         """
-        return self.encode_images(_listed(images), strict=True, progress=progress).x[:, 0]
+        return self.encode_images(listed(images), strict=True, progress=progress).x[:, 0]
 
     def encode_images(
         self, images: Sequence[Any], *, strict: bool = False, progress: bool = True
@@ -410,7 +494,7 @@ class FewShotClassifier(ModelHubMixin):
                 :obj:`overwrite`.
         """
         fields = {name: getattr(self, name) for name in FIELDS}
-        write_classifier(Path(folder), self.adapter, fields, overwrite=overwrite)
+        write_classifier(Path(folder), self.adapter, fields, overwrite=overwrite, shots=self.shots)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -506,24 +590,21 @@ class FewShotClassifier(ModelHubMixin):
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def _recipe(
-    task: FewShotTask,
-    config: TrainConfig,
-    history: History,
-    *,
-    is_trained: bool,
-    drawn_by: int | None,
-) -> dict[str, Any]:
-    """The whole recipe of a training, and the draw: its seed is :obj:`None` if the shots were
-    given."""
-    shots = int(torch.bincount(task.support.y).max())
-    draw = {"shots": shots, "draw_seed": drawn_by}
-    if not is_trained:
-        return {**draw, "seed": config.seed, "device": config.device}
-    return {**draw, **asdict(config), "epochs": len(history.loss)}
+def _draw_of(shots: Shots, seed: int, at_most: int | None) -> measurement.Drawn:
+    """How shots are drawn, from the arguments of ``fit``."""
+    check_shots(shots)
+    if at_most is None:
+        return measurement.Drawn(shots, seed, allow_fewer=False)
+    check_whole_number("at_most", at_most, low=1)
+    if shots != ALL:
+        raise ValueError(
+            f"'shots' is the number of images of every class, and 'at_most' the largest one: give "
+            f"one of them (got shots={shots}, at_most={at_most})."
+        )
+    return measurement.Drawn(at_most, seed, allow_fewer=True)
 
 
-def _source_of(
+def source_of(
     data: Any,
     model: "str | Path | EncoderModel | None",
     encoding: EncodingConfig | None,
@@ -544,7 +625,7 @@ def _source_of(
     return ImageSource(data, encoder, encoding, progress=progress)
 
 
-def _listed(images: Images) -> Sequence[Any]:
+def listed(images: Images) -> Sequence[Any]:
     """A sequence of images: of a folder, a path, a data set or a sequence."""
     import datasets
 

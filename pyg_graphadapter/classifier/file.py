@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, adapter_class, adapter_names
 from pyg_graphadapter.display import json_text
-from pyg_graphadapter.features import LOGIT_SCALES, check_logit_scale
+from pyg_graphadapter.features import LOGIT_SCALES, Features, check_fits, check_logit_scale
 from pyg_graphadapter.outputs import no_empty_folders
 from pyg_graphadapter.storage import (
     Arrays,
@@ -35,6 +35,7 @@ LATER_WEIGHTS = re.compile(r"classifier-[0-9a-f]{16}\.safetensors")  # of one th
 CARD = "classifier.json"
 OF_THE_HUB = ("README.md", "config.json")
 FORMATS = ("pyg_graphadapter/classifier/1", "pyg_graphadapter/classifier/2")
+SHOTS = ("shots.x", "shots.y")  # tensors of a classifier that keeps its shots
 FIELDS = ("class_names", "method", "training", "encoding", "measured")
 ATTEMPTS = 3  # to read a classifier that is being replaced
 
@@ -55,6 +56,7 @@ class Card:
         sha256 (str): The hash of the file of tensors.
         weights (str): The name of the file of tensors.
         versions (dict): The versions of the libraries that it was made with.
+        keeps_shots (bool): Whether the file of tensors holds the features of the shots.
     """
 
     format: str
@@ -62,12 +64,13 @@ class Card:
     method: str
     training: dict[str, Any]
     encoding: dict[str, Any]
-    measured: dict[str, Annotated[float, Within(0)]]
+    measured: dict[str, Annotated[int, Within(0)] | Annotated[float, Within(0)] | str]
     logit_scale: Annotated[float, Within(*LOGIT_SCALES)]
     settings: dict[str, Any]
     sha256: Annotated[str, Length(64, 64)]
     weights: str = WEIGHTS
     versions: dict[str, str] = field(default_factory=dict)
+    keeps_shots: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,15 @@ def _is_weights(name: str) -> bool:
 
 
 def write_classifier(
-    folder: Path, adapter: Adapter, fields: Mapping[str, Any], *, overwrite: bool = False
+    folder: Path,
+    adapter: Adapter,
+    fields: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    shots: Features | None = None,
 ) -> None:
-    """Writes an adapter and what belongs to it: the :obj:`FIELDS`, plain JSON values.
+    """Writes an adapter and what belongs to it: the :obj:`FIELDS`, plain JSON values, and the shots
+    that it keeps.
 
     The card names the file of tensors, which gets a new name where it replaces another. So the
     renaming of the card alone replaces a classifier by another: at any moment there is one. No name
@@ -139,16 +148,22 @@ def write_classifier(
     """
     with no_empty_folders(folder):
         check_output(folder, overwrite=overwrite)
-        _write_classifier(folder, adapter, fields, overwrite=overwrite)
+        _write_classifier(folder, adapter, fields, overwrite=overwrite, shots=shots)
 
 
 def _write_classifier(
-    folder: Path, adapter: Adapter, fields: Mapping[str, Any], *, overwrite: bool
+    folder: Path,
+    adapter: Adapter,
+    fields: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    shots: Features | None,
 ) -> None:
     replaced = _weights_of(folder)
-    weights = safetensors.torch.save(
-        {name: value.contiguous() for name, value in adapter.state_dict().items()}
-    )
+    tensors = dict(adapter.state_dict())
+    if shots is not None:
+        tensors |= dict(zip(SHOTS, (shots.x, shots.y), strict=True))
+    weights = safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()})
     card = Card(
         format=FORMATS[-1],
         **{name: fields[name] for name in FIELDS},
@@ -156,6 +171,7 @@ def _write_classifier(
         settings=_plain_settings(adapter),
         sha256=sha256(weights),
         versions=versions(),
+        keeps_shots=shots is not None,
     )
     content = asdict(card)
     content["weights"] = _write_weights(folder, weights, is_first=not overwrite)
@@ -211,7 +227,7 @@ def _weights_of(folder: Path) -> Path | None:
 
 
 def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
-    """The adapter, ready to classify, and the :obj:`FIELDS`.
+    """The adapter, ready to classify, the :obj:`FIELDS`, and ``shots``, which it may keep.
 
     Raises:
         FileNotFoundError: If there is no classifier.
@@ -227,15 +243,17 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
     try:
         if card.encoding:
             checked(card.encoding, Encoding, "'encoding'")
-        adapter = adapter_class(card.method).from_state(
-            _state_of(weights, folder / card.weights), card.logit_scale, card.settings
-        )
+        state = _state_of(weights, folder / card.weights)
+        shots = Features(*(state.pop(name) for name in SHOTS)) if card.keeps_shots else None
+        adapter = adapter_class(card.method).from_state(state, card.logit_scale, card.settings)
+        if shots is not None:
+            check_fits(shots, adapter.text, SHOTS[0])
         if len(card.class_names) != adapter.num_classes:
             count = len(card.class_names)
             raise ValueError(f"{count} class names for {adapter.num_classes} classes")
     except (ValueError, TypeError, KeyError) as error:
         raise CARD_FILE.error(folder, error) from error
-    fields = {name: getattr(card, name) for name in FIELDS}
+    fields = {name: getattr(card, name) for name in FIELDS} | {"shots": shots}
     if card.format == FORMATS[0] and "weights" in card.encoding:
         encoding = dict(card.encoding)
         encoding["weights_and_configuration"] = encoding.pop("weights")

@@ -9,13 +9,15 @@ from torch import Tensor
 
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
-from pyg_graphadapter.features import Features
+from pyg_graphadapter.features import Features, Shots
+from pyg_graphadapter.settings import check_whole_number
 from pyg_graphadapter.task import (
     DrawKey,
     EvaluationTask,
     FewShotTask,
     Origin,
     draw_task,
+    not_drawn,
 )
 
 if TYPE_CHECKING:
@@ -47,8 +49,15 @@ class Source(Protocol):
     def features(self) -> FeatureFile:
         """The features of all images."""
 
-    def task(self, shots: int, seed: int) -> FewShotTask:
-        """A few shots of every class."""
+    def task(self, shots: Shots, seed: int, *, allow_fewer: bool = False) -> FewShotTask:
+        """A few shots of every class, or all; of classes with fewer, all that they have, if that is
+        allowed."""
+
+    def not_drawn(
+        self, shots: Shots, seed: int, *, allow_fewer: bool = False, limit: int
+    ) -> Features | None:
+        """The features of training images that :meth:`task` does not draw, at most so many of
+        images that must be encoded."""
 
     def test(self) -> Features | None:
         """The features of the test split, where there is one."""
@@ -73,6 +82,7 @@ def evaluation_tasks(source: Source, draws: Iterable[DrawKey]) -> dict[DrawKey, 
     keys = sorted(set(draws), reverse=True)
     most: dict[int, FewShotTask] = {}  # by seed; a draw of fewer shots is the start of one of more
     for shots, seed in keys:
+        check_whole_number("shots", shots, low=1)
         if seed not in most:
             most[seed] = source.task(shots, seed)
     test = source.test()
@@ -115,9 +125,15 @@ class FileSource:
         """The features of all images."""
         return self.file
 
-    def task(self, shots: int, seed: int) -> FewShotTask:
-        """A few shots of every class."""
-        return draw_task(self.file, shots, seed)
+    def task(self, shots: Shots, seed: int, *, allow_fewer: bool = False) -> FewShotTask:
+        """A few shots of every class, or all."""
+        return draw_task(self.file, shots, seed, allow_fewer=allow_fewer)
+
+    def not_drawn(
+        self, shots: Shots, seed: int, *, allow_fewer: bool = False, limit: int
+    ) -> Features:
+        """All training images that :meth:`task` does not draw."""
+        return not_drawn(self.file, shots, seed, allow_fewer=allow_fewer)
 
     def test(self) -> Features | None:
         """The features of the test split, where there is one."""

@@ -78,7 +78,7 @@ def test_fit_then_predict_images(images, model, tmp_path):
     assert "Saved graph_adapter for 3 classes" in fitted.stdout
     assert "zero-shot" in fitted.stdout
     card = json.loads((tmp_path / "c" / "classifier.json").read_text())
-    assert card["measured"]["test images"] == 6
+    assert card["measured"]["images"] == 6
 
     files = sorted((images / "test").rglob("*.png"))
     plain = run("predict", tmp_path / "c", *files)
