@@ -38,7 +38,6 @@ from pyg_graphadapter.cli.settings import (
 )
 from pyg_graphadapter.cli.sources import open_data, pop_encoding
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.features import counted
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders, writing
 from pyg_graphadapter.settings import check_whole_number
 from pyg_graphadapter.training.config import TrainConfig
@@ -220,6 +219,7 @@ def fit(
 def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
     """Prints what was fitted, saved and measured."""
     from pyg_graphadapter.classifier.measurement import measured_in_words
+    from pyg_graphadapter.features import counted
 
     training, names = classifier.training, classifier.class_names
     new = names[len(start.class_names) :] if start is not None else ()
