@@ -19,6 +19,7 @@ from pyg_graphadapter.features import (
     check_text,
 )
 from pyg_graphadapter.graph import class_prototypes, unit
+from pyg_graphadapter.settings import check_whole_number
 
 DrawKey = tuple[int, int]  # the number of shots per class and the seed that a task was drawn with
 
@@ -212,6 +213,7 @@ class EvaluationTask:
         """
         if file.test is None:
             raise ValueError("The feature file has no 'test_features' to evaluate on.")
+        check_whole_number("shots", shots, low=1)
         return cls(draw_task(file, shots, seed), file.test)
 
     def sha256(self) -> str:

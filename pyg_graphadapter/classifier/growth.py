@@ -95,7 +95,7 @@ def add_shots(classifier: C, data: Any, labels: Sequence[str | int] | None = Non
     """:meth:`FewShotClassifier.add_shots`."""
     kept_shots(classifier)  # says what is missing, before any work
     how, more = _read(classifier, data, labels, how)
-    present = more.shots.y.unique().tolist()
+    present = torch.unique(more.shots.y).tolist()
     new = [
         more.class_names[c] for c in present if more.class_names[c] not in classifier.class_names
     ]

@@ -157,7 +157,7 @@ def _measured(
 ) -> dict[str, Any]:
     is_right = predicted == y
     low, high = wilson_interval(int(is_right.sum()), len(y))
-    recalls = [float(is_right[y == c].double().mean()) for c in y.unique()]
+    recalls = [float(is_right[y == c].double().mean()) for c in torch.unique(y)]
     return {
         "kind": kind,
         "accuracy (%)": round(100 * float(is_right.double().mean()), 2),

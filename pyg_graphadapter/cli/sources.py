@@ -9,6 +9,7 @@ from pyg_graphadapter.encoding.config import EncodingConfig
 
 if TYPE_CHECKING:
     from pyg_graphadapter.encoding.image_source import ImageSource
+    from pyg_graphadapter.encoding.model import EncoderModel
     from pyg_graphadapter.encoding.sources import FileSource
 
 
@@ -20,7 +21,7 @@ def pop_encoding(options: dict[str, Any], templates: list[str] | None) -> Encodi
 
 def open_data(
     data: str | Path,
-    model: str | None,
+    model: "str | EncoderModel | None",
     encoding: EncodingConfig,
     *,
     follow_links: bool = False,
@@ -41,7 +42,7 @@ def open_data(
 
 def _open_linked(
     data: str | Path,
-    model: str | None,
+    model: "str | EncoderModel | None",
     encoding: EncodingConfig,
     *,
     device: str = "auto",

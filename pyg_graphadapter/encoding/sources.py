@@ -155,7 +155,7 @@ class FileSource:
 
 def open_source(
     data: str | Path,
-    model: str | Path | None,
+    model: "str | Path | EncoderModel | None",
     config: EncodingConfig | None = None,
     *,
     device: str = "auto",
