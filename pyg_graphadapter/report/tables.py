@@ -29,6 +29,14 @@ class Cell:
     text: str
     is_best: bool = False
 
+    def markdown(self) -> str:
+        """The cell in Markdown, in bold if it is the best."""
+        text = self.text if self == MISSING else markdown(self.text)
+        return f"**{text}**" if self.is_best else text
+
+
+MISSING = Cell("-")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -48,10 +56,7 @@ class Table:
 
     def markdown(self) -> str:
         """The table as aligned Markdown, with the best values in bold, without title and note."""
-        lines = [
-            [f"**{markdown(c.text)}**" if c.is_best else markdown(c.text) for c in line]
-            for line in self.lines
-        ]
+        lines = [[cell.markdown() for cell in line] for line in self.lines]
         header = list(map(markdown, self.header))
         width = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
         rule = ["-" * width[0], *("-" * (w - 1) + ":" for w in width[1:])]
@@ -286,7 +291,7 @@ def _grid(
 
     def cell(label: str, column: str) -> Cell:
         if (label, column) not in means:
-            return Cell("-")
+            return MISSING
         mean, deviation = means[label, column]
         return Cell(f"{mean:.2f} ± {deviation:.2f}", f"{mean:.2f}" == f"{best[column]:.2f}")
 
