@@ -34,9 +34,9 @@ def _spellings() -> Iterator[tuple[str, str]]:
     ):
         yield from ((word, key) for word in words)
     for split, split_words in SPLIT_WORDS.items():
-        for kind, words in (("features", FEATURE_WORDS), ("labels", LABEL_WORDS)):
+        for kind, kind_words in (("features", FEATURE_WORDS), ("labels", LABEL_WORDS)):
             for split_word in split_words:
-                for word in words:
+                for word in kind_words:
                     yield f"{split_word}_{word}", f"{split}_{kind}"
                     yield f"{word}_{split_word}", f"{split}_{kind}"
                     yield f"{split_word}{word}", f"{split}_{kind}"
