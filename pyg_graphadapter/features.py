@@ -72,11 +72,12 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
         if y.is_floating_point() or y.dtype == torch.bool:
             raise ValueError(f"Labels must be integers (got {y.dtype}).")
         check_finite(x, "Features")
+        y = y.long()  # torch compares no unsigned numbers of more than 8 bits
         if (y < 0).any():
             raise ValueError(f"Labels must not be negative (got {int(y.min())}).")
         # Draws and folds are made on the CPU; training moves the features that it needs:
         object.__setattr__(self, "x", (x.unsqueeze(1) if x.dim() == 2 else x).cpu())
-        object.__setattr__(self, "y", y.long().cpu())
+        object.__setattr__(self, "y", y.cpu())
 
     def __len__(self) -> int:
         return self.x.size(0)
@@ -271,9 +272,18 @@ def check_fits(features: Features, text: Tensor, name: str) -> None:
             f"'{name}' is {features.num_channels} wide, but the text features are "
             f"{text.size(1)} wide: both must come from the same encoder."
         )
-    if len(features) and int(features.y.max()) >= text.size(0):
+    check_labels(features, text.size(0), name)
+
+
+def check_labels(features: Features, num_classes: int, name: str) -> None:
+    """Checks that every label has a class.
+
+    Raises:
+        ValueError: If one has none.
+    """
+    if len(features) and int(features.y.max()) >= num_classes:
         raise ValueError(
-            f"Labels must lie in [0, {text.size(0)}), one per class (got {int(features.y.max())} "
+            f"Labels must lie in [0, {num_classes}), one per class (got {int(features.y.max())} "
             f"with '{name}')."
         )
 

@@ -51,6 +51,9 @@ class FewShotTask:
             (default: :obj:`100.0`)
         text_encoder (TextEncoder, optional): The encoder of the text features, for methods that
             learn prompts. (default: :obj:`None`)
+        has_text (bool, optional): Whether there are class text features. If not, :obj:`text` is
+            replaced by the prototypes of the shots, of this task and of every task that is made
+            from it (:meth:`without_text`). (default: :obj:`True`)
 
     Shapes:
         - **text:** :math:`(C, D)`
@@ -65,14 +68,30 @@ class FewShotTask:
     validation: Features | None = None
     logit_scale: float = 100.0
     text_encoder: TextEncoder | None = None
+    has_text: bool = True
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
-        object.__setattr__(self, "text", self.text.cpu())
+        # Prototypes of other shots must not stay: in a selection, they would hold its images.
+        text = self.text if self.has_text else unit(self.prototypes())
+        object.__setattr__(self, "text", text.cpu())
         check_text(self.text, self.class_names)
         check_fits(self.support, self.text, "support")
         if self.validation is not None:
             check_fits(self.validation, self.text, "validation")
+
+    @classmethod
+    def without_text(
+        cls,
+        class_names: tuple[str, ...],
+        support: Features,
+        validation: Features | None = None,
+        logit_scale: float = 100.0,
+    ) -> "FewShotTask":
+        """A task without class text features, for methods that need none
+        (:obj:`~pyg_graphadapter.adapters.Adapter.needs_text`)."""
+        nothing = torch.empty(0)
+        return cls(class_names, nothing, support, validation, logit_scale, has_text=False)
 
     @property
     def num_classes(self) -> int:
@@ -218,7 +237,7 @@ class EvaluationTask:
         ]
         features = {"support": task.support, "validation": task.validation, "test": self.test}
         features |= {f"shifted {i}": shifted.test for i, shifted in enumerate(self.shifted)}
-        tensors = {"text": task.text}
+        tensors = {"text" if task.has_text else "no text": task.text}
         tensors |= {f"classes {i}": shifted.classes for i, shifted in enumerate(self.shifted)}
         if self.new is not None:
             names.append(list(self.new.class_names))
@@ -250,7 +269,8 @@ class Origin:
 
 def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:
     r"""Draws :math:`K` training images per class and, if the file has a validation split,
-    :math:`\min(K, 4)` validation images per class, without replacement (CoOp's protocol).
+    :math:`\min(K, 4)` validation images per class, without replacement (CoOp's protocol). A file
+    without texts gives a task without texts (:meth:`FewShotTask.without_text`).
 
     Raises:
         ValueError: If a class has fewer training images than :obj:`shots`, naming it.
@@ -262,10 +282,7 @@ def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:
         validation = file.val.select(
             file.val.draw(min(shots, MAX_VALIDATION_SHOTS), seed, allow_fewer=True)
         )
-    return FewShotTask(
-        file.class_names,
-        file.text,
-        file.train.select(index),
-        validation,
-        file.logit_scale,
-    )
+    support = file.train.select(index)
+    if file.text is None:
+        return FewShotTask.without_text(file.class_names, support, validation, file.logit_scale)
+    return FewShotTask(file.class_names, file.text, support, validation, file.logit_scale)

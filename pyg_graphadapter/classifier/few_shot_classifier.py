@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.encoding.model import EncoderModel
     from pyg_graphadapter.encoding.pipeline import EncodedImages
 
+NO_TEXTS = "none"  # in the recipe of a classifier that was fitted without texts
 # A folder, a path, a data set, or a sequence of images:
 Images: TypeAlias = str | Path | Sequence[Any]
 
@@ -159,12 +160,11 @@ class FewShotClassifier(ModelHubMixin):
 
     def _measure(self, test: Features, task: FewShotTask) -> None:
         """Fills :obj:`measured` with the accuracies on a test split."""
-        zero_shot = evaluate(ZeroShot.from_task(task), test)
-        self.measured = {
-            "test accuracy (%)": round(evaluate(self.adapter, test).accuracy, 2),
-            "zero-shot accuracy (%)": round(zero_shot.accuracy, 2),
-            "test images": len(test),
-        }
+        self.measured = {"test accuracy (%)": round(evaluate(self.adapter, test).accuracy, 2)}
+        if task.has_text:
+            zero_shot = evaluate(ZeroShot.from_task(task), test)
+            self.measured["zero-shot accuracy (%)"] = round(zero_shot.accuracy, 2)
+        self.measured["test images"] = len(test)
 
     def use_encoder(self, encoder: "EncoderModel", config: EncodingConfig | None = None) -> None:
         """Sets the encoder of further images, which must be that of the training features."""
@@ -397,10 +397,17 @@ class FewShotClassifier(ModelHubMixin):
         c = None if class_name is None else self.class_names.index(class_name)
         if image is not None:
             x = image if isinstance(image, Tensor) else self.encode([image])[0]
-            return explain_image(self.adapter, self.class_names, x, c)
-        if c is None:
+            explanation = explain_image(self.adapter, self.class_names, x, c)
+        elif c is None:
             raise ValueError("There is nothing to explain: give an image, a class name, or both.")
-        return explain_class(self.adapter, self.class_names, c)
+        else:
+            explanation = explain_class(self.adapter, self.class_names, c)
+        return explanation if self.has_text else explanation.without_text()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it was fitted with class text features."""
+        return self.training.get("texts") != NO_TEXTS
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Writes ``classifier.safetensors`` and ``classifier.json``.
@@ -517,7 +524,9 @@ def _recipe(
     """The whole recipe of a training, and the draw: its seed is :obj:`None` if the shots were
     given."""
     shots = int(torch.bincount(task.support.y).max())
-    draw = {"shots": shots, "draw_seed": drawn_by}
+    draw: dict[str, Any] = {"shots": shots, "draw_seed": drawn_by}
+    if not task.has_text:
+        draw["texts"] = NO_TEXTS
     if not is_trained:
         return {**draw, "seed": config.seed, "device": config.device}
     return {**draw, **asdict(config), "epochs": len(history.loss)}

@@ -115,5 +115,6 @@ def fit(
         echo(f"Selected {chosen}.")
     echo(f"Saved {name} for {len(classifier.class_names)} classes to {out}.")
     if classifier.measured:
-        accuracy, zero_shot, count = classifier.measured.values()
-        echo(f"Test accuracy {accuracy:.2f} % (zero-shot {zero_shot:.2f} %), {count} images.")
+        accuracy, *zero_shot, count = classifier.measured.values()
+        beside = f"zero-shot {zero_shot[0]:.2f} %" if zero_shot else "without texts"
+        echo(f"Test accuracy {accuracy:.2f} % ({beside}), {count} images.")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pyg_graphadapter.storage.schema import Arrays, StoredArray
+from pyg_graphadapter.storage.schema import Arrays, ContentError, StoredArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +80,7 @@ class _Member:
             shape, _, dtype = readers[version](file, max_header_size=MAX_HEADER)
             num_bytes = math.prod(shape) * dtype.itemsize
         if dtype.hasobject:
-            raise ValueError("it holds pickled objects")
+            raise ContentError("it holds pickled objects")
         if any(length < 0 for length in shape) or num_bytes > self.info.file_size:
             raise ValueError(
                 f"{self.info.filename[:60]!r} says that it is {list(shape)}, and holds "
@@ -113,7 +113,7 @@ def _as_tensor_or_text(array: Any) -> Any:
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     if native.dtype.kind == "u" and native.dtype.itemsize > 1:  # of which torch knows little
         if native.size and int(native.max()) > np.iinfo(np.int64).max:
-            raise ValueError("it holds whole numbers of more than 63 bits")
+            raise ContentError("it holds whole numbers of more than 63 bits")
         native = native.astype(np.int64)
     return torch.from_numpy(native).reshape(array.shape)
 

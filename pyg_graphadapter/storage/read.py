@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
 
 from pyg_graphadapter.storage.arrays import parse_npz, parse_safetensors
-from pyg_graphadapter.storage.schema import checked
+from pyg_graphadapter.storage.schema import ContentError, checked
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -37,6 +37,8 @@ class FileKind(Generic[T_co]):
         parse (callable, optional): Reads an open file; if not given, the suffix says how.
             (default: :obj:`None`)
         max_bytes (int): The largest size. (default: 64 MB)
+        content_remedy (str, optional): What a user does about a whole file with other content, if
+            that differs from :obj:`remedy`. (default: :obj:`None`)
     """
 
     noun: str
@@ -46,10 +48,15 @@ class FileKind(Generic[T_co]):
     suffixes: tuple[str, ...] = ()
     parse: Parser | None = None
     max_bytes: int = 64 * MEGABYTE
+    content_remedy: str | None = None
 
     def error(self, path: Path, reason: object) -> ValueError:
-        """The sentence about a file that cannot be read."""
+        """The sentence about a file that cannot be read, or that holds something else."""
         words = " ".join(str(reason).split()).rstrip(".")
+        if isinstance(reason, ContentError) and self.content_remedy is not None:
+            return ValueError(
+                f"{path} is not as a {self.noun} must be: {words}. {self.content_remedy}."
+            )
         return ValueError(f"{path} cannot be read as a {self.noun}: {words}. {self.remedy}.")
 
 
@@ -102,7 +109,7 @@ def _parsed(stream: BinaryIO, path: Path, kind: FileKind[T]) -> T:
     return result
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> str | ContentError:
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
     if isinstance(error, RecursionError):
@@ -110,10 +117,13 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 text (byte {error.start})"
     if "pickle" in str(error).lower():
-        return (
+        words = (
             "it holds pickled objects, which can run any code when they are read; save plain "
             "arrays instead"
         )
+        return ContentError(words) if isinstance(error, ContentError) else words
+    if isinstance(error, ContentError):
+        return error
     return str(error) or type(error).__name__
 
 
