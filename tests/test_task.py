@@ -21,6 +21,7 @@ def test_a_task_holds_no_test_split():
         "validation",
         "logit_scale",
         "text_encoder",
+        "image_hashes",
     }
 
 

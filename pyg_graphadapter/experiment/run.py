@@ -186,7 +186,7 @@ def _measure(
         training["epochs"] = len(history.loss)
     return {
         **identity(run),
-        **asdict(metrics),
+        **metrics.measures(),
         **_other_accuracies(adapter, evaluation, metrics.accuracy),
         "fit_seconds": seconds,
         "select_seconds": selection.seconds,
