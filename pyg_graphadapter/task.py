@@ -54,6 +54,8 @@ class FewShotTask:
         has_text (bool, optional): Whether there are class text features. If not, :obj:`text` is
             replaced by the prototypes of the shots, of this task and of every task that is made
             from it (:meth:`without_text`). (default: :obj:`True`)
+        image_hashes (tuple of str, optional): The SHA-256 of every support image, in hexadecimal
+            digits, where there are images. (default: :obj:`()`)
 
     Shapes:
         - **text:** :math:`(C, D)`
@@ -69,6 +71,7 @@ class FewShotTask:
     logit_scale: float = 100.0
     text_encoder: TextEncoder | None = None
     has_text: bool = True
+    image_hashes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
@@ -79,6 +82,10 @@ class FewShotTask:
         check_fits(self.support, self.text, "support")
         if self.validation is not None:
             check_fits(self.validation, self.text, "validation")
+        if self.image_hashes and len(self.image_hashes) != len(self.support):
+            raise ValueError(
+                f"{len(self.image_hashes)} hashes for {len(self.support)} support images."
+            )
 
     @classmethod
     def without_text(
@@ -112,25 +119,27 @@ class FewShotTask:
         r"""The task with the first :math:`K` support images and the first :math:`\min(K, 4)`
         validation images of every class. It equals a draw of :math:`K` shots."""
         val_shots = min(shots, MAX_VALIDATION_SHOTS)
-        return replace(
-            self,
-            support=_first_per_class(self.support, shots),
-            validation=None
-            if self.validation is None
-            else _first_per_class(self.validation, val_shots),
-        )
+        validation = self.validation
+        if validation is not None:
+            validation = validation.select(_first_per_class(validation, val_shots))
+        task = self.with_support(_first_per_class(self.support, shots))
+        return replace(task, validation=validation)
 
     def with_support(self, index: Tensor) -> "FewShotTask":
         """The task with only the support images at ``index`` ``[M]``, and no validation."""
-        return replace(self, support=self.support.select(index), validation=None)
+        hashes = self.image_hashes
+        if hashes:
+            hashes = tuple(hashes[i] for i in torch.arange(len(hashes))[index].tolist())
+        support = self.support.select(index)
+        return replace(self, support=support, validation=None, image_hashes=hashes)
 
 
-def _first_per_class(features: Features, count: int) -> Features:
-    """The first images of every class, in their order."""
+def _first_per_class(features: Features, count: int) -> Tensor:
+    """The indices of the first images of every class, in their order."""
     by_class = features.y.argsort(stable=True)
     y = features.y[by_class]
     rank = torch.arange(len(y)) - torch.searchsorted(y, y)  # within its class
-    return features.select(by_class[rank < count].sort().values)
+    return by_class[rank < count].sort().values
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ def test_a_task_holds_no_test_split():
         "logit_scale",
         "text_encoder",
         "has_text",
+        "image_hashes",
     }
 
 

@@ -35,7 +35,7 @@ LATER_WEIGHTS = re.compile(r"classifier-[0-9a-f]{16}\.safetensors")  # of one th
 CARD = "classifier.json"
 OF_THE_HUB = ("README.md", "config.json")
 FORMATS = ("pyg_graphadapter/classifier/1", "pyg_graphadapter/classifier/2")
-FIELDS = ("class_names", "method", "training", "encoding", "measured")
+FIELDS = ("class_names", "method", "training", "encoding", "measured", "shot_hashes")
 ATTEMPTS = 3  # to read a classifier that is being replaced
 
 
@@ -55,6 +55,8 @@ class Card:
         sha256 (str): The hash of the file of tensors.
         weights (str): The name of the file of tensors.
         versions (dict): The versions of the libraries that it was made with.
+        shot_hashes (str): The hashes of the images that it was fitted on, with blanks between
+            them; older files have none.
     """
 
     format: str
@@ -68,6 +70,7 @@ class Card:
     sha256: Annotated[str, Length(64, 64)]
     weights: str = WEIGHTS
     versions: dict[str, str] = field(default_factory=dict)
+    shot_hashes: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,10 @@ def _write_classifier(
     )
     card = Card(
         format=FORMATS[-1],
-        **{name: fields[name] for name in FIELDS},
+        **{
+            **{name: fields[name] for name in FIELDS},
+            "shot_hashes": " ".join(fields["shot_hashes"]),
+        },
         logit_scale=check_logit_scale(adapter.logit_scale),
         settings=_plain_settings(adapter),
         sha256=sha256(weights),
@@ -236,6 +242,7 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
     except (ValueError, TypeError, KeyError) as error:
         raise CARD_FILE.error(folder, error) from error
     fields = {name: getattr(card, name) for name in FIELDS}
+    fields["shot_hashes"] = tuple(card.shot_hashes.split())
     if card.format == FORMATS[0] and "weights" in card.encoding:
         encoding = dict(card.encoding)
         encoding["weights_and_configuration"] = encoding.pop("weights")

@@ -126,8 +126,15 @@ class DatasetEncoder:
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
         """The features of the images of a split that can be decoded."""
-        index, x = self._encode(split, torch.arange(len(split)), views)
-        return Features(x, _labels_of(split)[index])
+        return self.encode_hashed(split, views)[0]
+
+    def encode_hashed(
+        self, split: datasets.Dataset, views: int = 1
+    ) -> tuple[Features, tuple[str, ...]]:
+        """The features of the images of a split that can be decoded, and the SHA-256 of these
+        images, in hexadecimal digits."""
+        index, x, hashes = self._encode(split, torch.arange(len(split)), views)
+        return Features(x, _labels_of(split)[index]), hashes
 
     def draw_task(
         self, data: datasets.DatasetDict, shots: int, seed: int, *, allow_fewer: bool = False
@@ -145,15 +152,15 @@ class DatasetEncoder:
         """
         train = training_split(data)
         names = class_names_of(train)
-        support = self._draw(train, shots, seed, self.config.views, allow_fewer=allow_fewer)
+        support, hashes = self._draw(train, shots, seed, self.config.views, allow_fewer=allow_fewer)
         validation = None
         if "val" in data:
             shots = min(shots, MAX_VALIDATION_SHOTS)
-            validation = self._draw(data["val"], shots, seed, allow_fewer=True)
+            validation, _ = self._draw(data["val"], shots, seed, allow_fewer=True)
         text = self.encode_text(names)
         text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         scale = self.encoder.logit_scale
-        return FewShotTask(names, text, support, validation, scale, text_encoder)
+        return FewShotTask(names, text, support, validation, scale, text_encoder, image_hashes=hashes)
 
     def _draw(
         self,
@@ -163,7 +170,7 @@ class DatasetEncoder:
         views: int = 1,
         *,
         allow_fewer: bool = False,
-    ) -> Features:
+    ) -> tuple[Features, tuple[str, ...]]:
         y = _labels_of(split)
         names = class_names_of(split)
         # All images by class, and within a class in the order in which more shots are drawn:
@@ -174,27 +181,35 @@ class DatasetEncoder:
             count = torch.bincount(y[left], minlength=len(names))
             first = count.cumsum(0) - count  # [C], where each class begins
             drawn = left[torch.arange(len(left)) - first[y[left]] < shots]
-            index, x = self._encode(split, drawn, views)
+            index, x, hashes = self._encode(split, drawn, views)
             if len(index) == len(drawn):
-                return Features(x, y[index])
+                return Features(x, y[index]), hashes
             unreadable = drawn[~torch.isin(drawn, index)]
             left = left[~torch.isin(left, unreadable)]
 
-    def _encode(self, split: datasets.Dataset, index: Tensor, views: int) -> tuple[Tensor, Tensor]:
-        """The indices of the images that can be decoded, and their features ``[M, V, D]``."""
+    def _encode(
+        self, split: datasets.Dataset, index: Tensor, views: int
+    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """The indices of the images that can be decoded, their features ``[M, V, D]`` and their
+        hashes."""
         images = split.select(index.tolist())["image"]
         digests = self._digests.get(split._fingerprint)
+        if digests is None:
+            digests = digests_of(images, range(len(images)))
+        else:
+            digests = [digests[i] for i in index.tolist()]
         encoded = self.pipeline.encode(
             images,
             views,
             self.config.view_seed,
             cache=self.config.cache_folder(),
-            digests=None if digests is None else [digests[i] for i in index.tolist()],
+            digests=digests,
             strict=self.config.strict,
             progress=self.progress,
         )
         self.summary.add(images, encoded)
-        return index[encoded.index], encoded.x
+        hashes = tuple(digests[i].hex() for i in encoded.index.tolist())
+        return index[encoded.index], encoded.x, hashes
 
 
 def class_names_of(split: datasets.Dataset) -> tuple[str, ...]:

@@ -188,7 +188,7 @@ def _measure(
     return {
         **identity(run),
         "variant": run.variant if task.has_text else without_texts(run.variant),
-        **asdict(metrics),
+        **metrics.measures(),
         **_other_accuracies(adapter, evaluation, metrics.accuracy),
         "fit_seconds": seconds,
         "select_seconds": selection.seconds,

@@ -101,8 +101,9 @@ class FinishedRun:
     dataset: str = ""
     backbone: str | None = None
     features: FeaturesOfResult | None = None
-    top5: Percent = 100.0
+    balanced_accuracy: Percent | None = None
     macro_f1: Percent = 0.0
+    top5: Percent | None = None  # of ten classes or more
     ece: Percent = 0.0
     num_images: Annotated[int, Within(1)] = 1
     num_classes: Annotated[int, Within(1)] = 1
