@@ -160,7 +160,9 @@ class DatasetEncoder:
         text = self.encode_text(names)
         text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         scale = self.encoder.logit_scale
-        return FewShotTask(names, text, support, validation, scale, text_encoder, image_hashes=hashes)
+        return FewShotTask(
+            names, text, support, validation, scale, text_encoder, image_hashes=hashes
+        )
 
     def _draw(
         self,

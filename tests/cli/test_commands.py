@@ -123,7 +123,37 @@ def test_fit_then_predict(features, tmp_path):
     assert len(predictions[0]["top"]) == 4
     assert predictions[0]["top"][0]["class_name"] == predictions[0]["class_name"]
     assert sum(c["probability"] for c in predictions[0]["top"]) == pytest.approx(1, abs=1e-5)
-    assert len(run("predict", folder, features, "--split", "train").stdout.splitlines()) == 16
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        train = run("predict", folder, features, "--split", "train")
+    assert "were among its shots" in train.stderr
+    assert len(train.stdout.splitlines()) == 16
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_predictions_are_written_to_a_file(features, tmp_path, suffix):
+    import pandas
+
+    run("fit", features, "--shots", 2, "--out", tmp_path / "c")
+    path = tmp_path / f"found{suffix}"
+    said = run("predict", tmp_path / "c", features, "--out", path)
+    assert "80 of 80 images classified" in said.stdout
+    kind = suffix[1:]
+    table = getattr(pandas, f"read_{kind}")(path)
+    assert list(table) == [
+        "file", "label", "label_probability", "second", "second_probability",
+        "third", "third_probability", "reason",
+    ]  # fmt: skip
+    lines = [
+        line.split("\t") for line in run("predict", tmp_path / "c", features).stdout.splitlines()
+    ]
+    assert list(table["label"]) == [line[2] for line in lines]
+    assert (table["label_probability"] >= table["second_probability"]).all()
+    again = run("predict", tmp_path / "c", features, "--out", path, code=1)
+    assert "--overwrite" in again.stderr
+    assert (
+        "(got x.txt)" in run("predict", tmp_path / "c", features, "--out", "x.txt", code=1).stderr
+    )
 
 
 def test_fit_without_a_test_split(features, tmp_path):
