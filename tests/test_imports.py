@@ -27,7 +27,7 @@ ORDER = (
     ("report",),
     ("graph",),
     ("nn", "transforms", "features", "feature_keys"),
-    ("labels",),
+    ("labels", "orientation"),
     ("data", "feature_file"),
     ("task",),
     ("adapters", "encoding"),
