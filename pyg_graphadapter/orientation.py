@@ -1,6 +1,6 @@
 """Arrays in the forms that people have: of numpy, torch or pandas, and transposed ones."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -25,13 +25,13 @@ def tensor_or_names(values: Any, name: str) -> Tensor | list[str]:
     if array.dtype.kind in "OUST" and all(isinstance(text, str) for text in array.flat):
         return [str(text) for text in array.flat] if array.ndim == 1 else _refused(name, array)
     if array.dtype.kind not in "fiub":
-        return _refused(name, array)
+        _refused(name, array)
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
 
 
-def _refused(name: str, array: Any) -> Any:
+def _refused(name: str, array: Any) -> NoReturn:
     raise ValueError(
         f"{name!r} must be an array of numbers, or a list of names (got {array.dtype} "
         f"{list(array.shape)})."

@@ -29,7 +29,7 @@ ORDER = (
     ("nn", "transforms", "features", "feature_keys"),
     ("labels", "orientation"),
     ("data", "feature_file"),
-    ("task",),
+    ("task", "importing"),
     ("adapters", "encoding"),
     ("training",),
     ("estimator", "experiment", "classifier"),
