@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple, TypeAlias
@@ -25,6 +25,7 @@ from pyg_graphadapter.features import (
     rows_of,
 )
 from pyg_graphadapter.labels import class_names_of, names_of_labels, read_labels
+from pyg_graphadapter.orientation import as_rows, as_texts, tensor_or_names
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.storage import (
@@ -232,6 +233,71 @@ class FeatureFile:
             **splits,  # type: ignore[arg-type]
         )
 
+    @classmethod
+    def from_arrays(
+        cls,
+        train_features: Any,
+        train_labels: Any,
+        *,
+        val_features: Any = None,
+        val_labels: Any = None,
+        test_features: Any = None,
+        test_labels: Any = None,
+        text_features: Any = None,
+        class_names: Sequence[str] | None = None,
+        logit_scale: float = 100.0,
+    ) -> "FeatureFile":
+        """The features of arrays of numpy, torch or pandas, or of lists.
+
+        Labels are whole numbers that count the classes from 0, one-hot rows, or class names.
+        Features and texts that are stored as columns are recognised by their widths and the
+        number of labels, which a warning says.
+
+        Args:
+            train_features (array): The features ``[N, D]`` or ``[N, V, D]``, or ``[D, N]``.
+            train_labels (array): Their labels.
+            val_features (array, optional): Those of the validation split. (default: :obj:`None`)
+            val_labels (array, optional): Their labels. (default: :obj:`None`)
+            test_features (array, optional): Those of the test split. (default: :obj:`None`)
+            test_labels (array, optional): Their labels. (default: :obj:`None`)
+            text_features (array, optional): The texts ``[C, D]``, or ``[D, C]``.
+                (default: :obj:`None`)
+            class_names (sequence of str, optional): The names of the classes; if not given, those
+                in the labels, else numbers. (default: :obj:`None`)
+            logit_scale (float, optional): The factor of the cosine. (default: :obj:`100.0`)
+
+        Raises:
+            ValueError: If an array holds something else, or they do not fit together.
+
+        Example:
+            >>> FeatureFile.from_arrays(np.ones((4, 8)), ["cat", "cat", "dog", "dog"])
+            FeatureFile(2 classes, 8 wide, no texts, train: 4 images, 1 view)
+        """
+        stored = {
+            "train_features": train_features,
+            "train_labels": train_labels,
+            "val_features": val_features,
+            "val_labels": val_labels,
+            "test_features": test_features,
+            "test_labels": test_labels,
+            "text_features": text_features,
+        }
+        arrays: dict[str, Any] = {
+            name: tensor_or_names(values, name)
+            for name, values in stored.items()
+            if values is not None
+        }
+        for split in SPLITS:
+            x, labels = (arrays.get(f"{split}_{kind}") for kind in ("features", "labels"))
+            if isinstance(x, Tensor) and labels is not None:
+                arrays[f"{split}_features"] = as_rows(x, len(labels), f"{split}_features")
+        if isinstance(arrays.get("text_features"), Tensor):
+            width = arrays["train_features"].shape[-1]
+            arrays["text_features"] = as_texts(arrays["text_features"], width)
+        names = None if class_names is None else list(map(str, class_names))
+        scale = torch.tensor(logit_scale)
+        return cls._of(Content(**arrays, class_names=names, logit_scale=scale))
+
     def save(self, path: str | Path) -> None:
         """Writes the file in the format of its suffix.
 
@@ -254,7 +320,11 @@ class FeatureFile:
             content = {key: value.contiguous().clone() for key, value in arrays.items()}
             write_output(path, safetensors.torch.save(content, {"class_names": names}))
         else:
-            numpy_arrays: dict[str, Any] = {key: value.numpy() for key, value in arrays.items()}
+            numpy_arrays: dict[str, Any] = {
+                # numpy knows no bfloat16:
+                key: (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+                for key, value in arrays.items()
+            }
             stream = io.BytesIO()
             np.savez(stream, class_names=np.array(self.class_names), **numpy_arrays)
             write_output(path, stream.getvalue())

@@ -345,3 +345,35 @@ def test_repr():
     assert repr(data) == (
         "FeatureFile(3 classes, 8 wide, train: 6 images, 4 views, test: 3 images, 1 view)"
     )
+
+
+def test_from_arrays_reads_columns_one_hot_rows_and_names():
+    file = fake_features(num_classes=4, channels=8, shots=3, tests=2)
+    x, y = file.train.x[:, 0], file.train.y
+    with pytest.warns(UserWarning, match="it was transposed") as said:
+        loaded = FeatureFile.from_arrays(
+            x.T.half(), torch.eye(4)[y].numpy(), text_features=file.text.T.numpy()
+        )
+    assert len(said) == 2
+    assert torch.equal(loaded.train.x[:, 0], x.half())
+    assert torch.equal(loaded.train.y, y)
+    assert torch.equal(loaded.text, file.text)
+    named = FeatureFile.from_arrays(x.numpy(), [file.class_names[c] for c in y])
+    assert set(named.class_names) == set(file.class_names)
+    with pytest.warns(UserWarning, match="is square"):
+        FeatureFile.from_arrays(np.eye(4), [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_saved(tmp_path, dtype):
+    file = FeatureFile.from_arrays(torch.rand(4, 8).to(dtype) + 1, [0, 0, 1, 1])
+    file.save(tmp_path / "f.npz")
+    loaded = FeatureFile.load(tmp_path / "f.npz")
+    assert torch.equal(loaded.train.x.float(), file.train.x.float())
+
+
+def test_from_arrays_refuses_other_things():
+    with pytest.raises(ValueError, match="'train_features' must be an array of numbers"):
+        FeatureFile.from_arrays(np.array([[object()]]), [0])
+    with pytest.raises(ValueError, match="must come from the same encoder"):
+        FeatureFile.from_arrays(np.ones((4, 8)), [0, 0, 1, 1], text_features=np.ones((2, 6)))

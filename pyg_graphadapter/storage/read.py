@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
 
-from pyg_graphadapter.storage.arrays import parse_npz, parse_safetensors
+from pyg_graphadapter.storage.arrays import parse_npy, parse_npz, parse_safetensors
 from pyg_graphadapter.storage.schema import ContentError, checked
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ def _reason(error: Exception) -> str | ContentError:
 
 def _check_suffix(path: Path, kind: FileKind[Any]) -> None:
     suffix = path.suffix.lower()
-    if suffix in PICKLE_SUFFIXES:
+    if suffix in PICKLE_SUFFIXES and suffix not in kind.suffixes:
         instead = f" as {' or '.join(kind.suffixes)}" if kind.suffixes else ""
         raise ValueError(
             f"{path} is a pickle, which can run any code when it is read: save its content"
@@ -252,6 +252,7 @@ PARSERS: Mapping[str, Parser] = {
     ".toml": parse_toml,
     ".csv": parse_csv,
     ".txt": parse_lines,
+    ".npy": parse_npy,
     ".npz": parse_npz,
     ".safetensors": parse_safetensors,
 }
