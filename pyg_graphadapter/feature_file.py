@@ -14,6 +14,7 @@ from torch import Tensor
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.features import (
     Features,
+    check_different,
     check_fits,
     check_logit_scale,
     check_text,
@@ -131,12 +132,14 @@ class FeatureFile:
         try:
             text = content.text_features
             names = _names_of(content)
-            return cls(
+            file = cls(
                 text=text,
                 class_names=tuple(str(c) for c in range(len(text))) if names is None else names,
                 logit_scale=_logit_scale_of(content),
                 **{split: _split_of(content, split) for split in SPLITS},  # type: ignore[arg-type]
             )
+            check_different(file.text)
+            return file
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

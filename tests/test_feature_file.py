@@ -207,3 +207,9 @@ def test_repr():
     assert repr(data) == (
         "FeatureFile(3 classes, 8 wide, train: 6 images, 4 views, test: 3 images, 1 view)"
     )
+
+
+def test_texts_that_are_all_the_same(file, tmp_path):
+    np.savez(tmp_path / "f.npz", **arrays_of(file, text_features=np.ones((4, 8), "f4")))
+    with pytest.raises(ValueError, match="same direction in all 4 rows"):
+        FeatureFile.load(tmp_path / "f.npz")
