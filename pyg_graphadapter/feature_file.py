@@ -16,6 +16,7 @@ from pyg_graphadapter.display import json_text
 from pyg_graphadapter.feature_keys import known_key, match_keys, nearest_key
 from pyg_graphadapter.features import (
     Features,
+    check_different,
     check_fits,
     check_labels,
     check_logit_scale,
@@ -215,7 +216,10 @@ class FeatureFile:
             listing = ", ".join(sorted(present)) or "no known key"
             raise ValueError(f"{path} has no {', '.join(missing)} (it has {listing}).")
         try:
-            return cls._of(content)
+            file = cls._of(content)
+            if file.text is not None:
+                check_different(file.text)
+            return file
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -14,6 +14,7 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_whole_number
 
 LOGIT_SCALES = (5.0, 1000.0)  # the factors of the cosine that can be meant
+SAME = 1e-12  # of a cosine from 1, in float64
 MAX_LENGTH = 1e18  # of a feature; its square must not overflow in float32
 MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
 Several: TypeAlias = slice | Tensor | Sequence[int]  # what selects several images
@@ -211,11 +212,34 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
             f"'text_features' has {text.size(0)} rows for {len(class_names)} class names: one row "
             f"per class is needed."
         )
-    check_finite(text, "'text_features'")
-    zero = _lengths(text) < 1 / MAX_LENGTH  # whose squares are zero
+    check_directions(text, "'text_features'")
+
+
+def check_different(text: Tensor) -> None:
+    """Checks that class text features ``[C, D]`` are not all the same.
+
+    Raises:
+        ValueError: If they are.
+    """
+    first = torch.nn.functional.cosine_similarity(text[:1].double(), text.double())
+    if len(text) > 1 and bool((first > 1 - SAME).all()):
+        raise ValueError(
+            f"'text_features' has the same direction in all {len(text)} rows, so that they tell "
+            f"no class from another: encode the class names again."
+        )
+
+
+def check_directions(x: Tensor, name: str) -> None:
+    """Checks that vectors ``[N, D]`` have a direction.
+
+    Raises:
+        ValueError: If one is not finite, zero, or so large that its square is not finite.
+    """
+    check_finite(x, name)
+    zero = _lengths(x) < 1 / MAX_LENGTH  # whose squares are zero
     if zero.any():
         raise ValueError(
-            f"'text_features' must not be zero (got zeros in {rows_of(zero)}): a class needs a "
+            f"{name} must not be zero (got zeros in {rows_of(zero)}): a class needs a "
             f"direction to be compared with."
         )
 

@@ -377,3 +377,9 @@ def test_from_arrays_refuses_other_things():
         FeatureFile.from_arrays(np.array([[object()]]), [0])
     with pytest.raises(ValueError, match="must come from the same encoder"):
         FeatureFile.from_arrays(np.ones((4, 8)), [0, 0, 1, 1], text_features=np.ones((2, 6)))
+
+
+def test_texts_that_are_all_the_same(file, tmp_path):
+    np.savez(tmp_path / "f.npz", **arrays_of(file, text_features=np.ones((4, 8), "f4")))
+    with pytest.raises(ValueError, match="same direction in all 4 rows"):
+        FeatureFile.load(tmp_path / "f.npz")

@@ -219,7 +219,13 @@ class Encoder(TextTower):
             name: value.to(self.device, non_blocking=True) for name, value in inputs.items()
         }
         output = self.model.get_image_features(**preprocessing.finish(on_device, self.dtype))
-        return checked_features(output.pooler_output, self.name)
+        x = checked_features(output.pooler_output, self.name)
+        if not x.any(dim=1).all():
+            raise ValueError(
+                f"The model {self.name!r} cannot be used: its features of an image are zero, so "
+                f"its image tower is damaged."
+            )
+        return x
 
     # Lists of images and class names ##################################################
 

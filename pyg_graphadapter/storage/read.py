@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,15 +209,16 @@ def parse_json(stream: BinaryIO, path: Path) -> Any:
 
 
 def parse_json_lines(stream: BinaryIO, path: Path) -> list[Any]:
-    """One JSON document per line."""
-    return [json.loads(line, object_pairs_hook=_table) for line in parse_lines(stream, path)]
+    """One JSON document per line; other line separators may stand in its texts."""
+    lines = parse_text(stream, path).split("\n")
+    return [json.loads(line, object_pairs_hook=_table) for line in lines if line.strip()]
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in table if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        [(twice, _)] = counts.most_common(1)
         raise ValueError(f"the entry {twice[:60]!r} is there twice")
     return table
 
