@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from pyg_graphadapter.data.class_names import normalize_class_name
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import MAX_VALIDATION_SHOTS, Features, check_fits, check_text
 from pyg_graphadapter.graph import class_prototypes, unit
+from pyg_graphadapter.report.tasks import TEST_SPLIT
 
 DrawKey = tuple[int, int]  # the number of shots per class and the seed that a task was drawn with
 
@@ -207,6 +208,8 @@ class EvaluationTask:
         shifted (tuple of ShiftedTest, optional): More test sets, of other distributions.
             (default: :obj:`()`)
         new (NewClasses, optional): Classes that the task does not have. (default: :obj:`None`)
+        rule (str, optional): How shots and test images are drawn. Results of different rules are
+            not averaged. (default: :obj:`TEST_SPLIT`, in which all draws have the same test images)
 
     Raises:
         ValueError: If the parts do not fit together.
@@ -216,6 +219,7 @@ class EvaluationTask:
     test: Features
     shifted: tuple[ShiftedTest, ...] = ()
     new: NewClasses | None = None
+    rule: str = TEST_SPLIT
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
@@ -269,11 +273,16 @@ class Origin:
         name (str): The name of the file or the data set.
         model (str, optional): The encoder, if it is known. (default: :obj:`None`)
         skipped (int, optional): The number of images that could not be decoded. (default: :obj:`0`)
+        weights (str, optional): A hash of the encoder's weights. (default: :obj:`None`)
+        encoding (dict, optional): How images and class names were encoded, as plain values.
+            (default: :obj:`None`)
     """
 
     name: str
     model: str | None = None
     skipped: int = 0
+    weights: str | None = field(default=None, compare=False)
+    encoding: dict[str, Any] | None = field(default=None, compare=False)
 
 
 def draw_task(file: FeatureFile, shots: int, seed: int) -> FewShotTask:

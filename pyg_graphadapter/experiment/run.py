@@ -15,8 +15,9 @@ from pyg_graphadapter.adapters.registry import code_identity
 from pyg_graphadapter.graph import knowledge_graph
 from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, Edge, strongest_edges
 from pyg_graphadapter.report.results import RESULT_FORMAT
+from pyg_graphadapter.report.tasks import TaskOfResult
 from pyg_graphadapter.storage import sha256, versions
-from pyg_graphadapter.task import EvaluationTask, FewShotTask, NewClasses
+from pyg_graphadapter.task import EvaluationTask, FewShotTask, NewClasses, Origin
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train_together
 from pyg_graphadapter.training.evaluation import (
@@ -90,6 +91,25 @@ def identity(run: Run) -> dict[str, Any]:
         "variant": run.variant,
         "protocol": run.protocol if run.selects else "honest",
     }
+
+
+def task_of(evaluation: EvaluationTask, origin: Origin) -> TaskOfResult:
+    """What a result file says of its task, so that it is averaged with no other."""
+    task = evaluation.task
+    text = None
+    # Without texts, the prototypes of the shots stand for them, which no two draws share:
+    if origin.encoding is None and task.has_text:
+        text = sha256(task.text.float().contiguous().numpy().tobytes())
+    return TaskOfResult(
+        "plain" if evaluation.new is None else "base",
+        sha256(json.dumps(task.class_names).encode()),
+        evaluation.rule,
+        task.support.x.size(1),
+        task.logit_scale,
+        text,
+        origin.weights,
+        origin.encoding or {},
+    )
 
 
 def execute_runs(
