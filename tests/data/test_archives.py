@@ -222,7 +222,7 @@ def test_a_tar_that_was_replaced_is_read_again(tmp_path, photos):
 
 
 def test_a_tar_without_its_end(tmp_path, photos):
-    write_tar(tmp_path / "a.tar", photos)
+    write_tar(tmp_path / "a.tar", photos, labels=[i % 2 for i in range(len(photos))])
     content = (tmp_path / "a.tar").read_bytes().rstrip(b"\0")
     (tmp_path / "a.tar").write_bytes(content + b"\0" * (-len(content) % tarfile.BLOCKSIZE))
     with pytest.warns(UserWarning, match=r"a\.tar has no end mark"):
