@@ -14,6 +14,7 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_whole_number
 
 LOGIT_SCALES = (5.0, 1000.0)  # the factors of the cosine that can be meant
+SAME = 1e-12  # of a cosine from 1, in float64
 MAX_LENGTH = 1e18  # of a feature; its square must not overflow in float32
 ALL = "all"  # as a number of shots: every image of every class
 MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
@@ -74,11 +75,12 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
         if y.is_floating_point() or y.dtype == torch.bool:
             raise ValueError(f"Labels must be integers (got {y.dtype}).")
         check_finite(x, "Features")
+        y = y.long()  # torch compares no unsigned numbers of more than 8 bits
         if (y < 0).any():
             raise ValueError(f"Labels must not be negative (got {int(y.min())}).")
         # Draws and folds are made on the CPU; training moves the features that it needs:
         object.__setattr__(self, "x", (x.unsqueeze(1) if x.dim() == 2 else x).cpu())
-        object.__setattr__(self, "y", y.long().cpu())
+        object.__setattr__(self, "y", y.cpu())
 
     def __len__(self) -> int:
         return self.x.size(0)
@@ -236,11 +238,34 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
             f"'text_features' has {text.size(0)} rows for {len(class_names)} class names: one row "
             f"per class is needed."
         )
-    check_finite(text, "'text_features'")
-    zero = _lengths(text) < 1 / MAX_LENGTH  # whose squares are zero
+    check_directions(text, "'text_features'")
+
+
+def check_different(text: Tensor) -> None:
+    """Checks that class text features ``[C, D]`` are not all the same.
+
+    Raises:
+        ValueError: If they are.
+    """
+    first = torch.nn.functional.cosine_similarity(text[:1].double(), text.double())
+    if len(text) > 1 and bool((first > 1 - SAME).all()):
+        raise ValueError(
+            f"'text_features' has the same direction in all {len(text)} rows, so that they tell "
+            f"no class from another: encode the class names again."
+        )
+
+
+def check_directions(x: Tensor, name: str) -> None:
+    """Checks that vectors ``[N, D]`` have a direction.
+
+    Raises:
+        ValueError: If one is not finite, zero, or so large that its square is not finite.
+    """
+    check_finite(x, name)
+    zero = _lengths(x) < 1 / MAX_LENGTH  # whose squares are zero
     if zero.any():
         raise ValueError(
-            f"'text_features' must not be zero (got zeros in {rows_of(zero)}): a class needs a "
+            f"{name} must not be zero (got zeros in {rows_of(zero)}): a class needs a "
             f"direction to be compared with."
         )
 
@@ -297,9 +322,18 @@ def check_fits(features: Features, text: Tensor, name: str) -> None:
             f"'{name}' is {features.num_channels} wide, but the text features are "
             f"{text.size(1)} wide: both must come from the same encoder."
         )
-    if len(features) and int(features.y.max()) >= text.size(0):
+    check_labels(features, text.size(0), name)
+
+
+def check_labels(features: Features, num_classes: int, name: str) -> None:
+    """Checks that every label has a class.
+
+    Raises:
+        ValueError: If one has none.
+    """
+    if len(features) and int(features.y.max()) >= num_classes:
         raise ValueError(
-            f"Labels must lie in [0, {text.size(0)}), one per class (got {int(features.y.max())} "
+            f"Labels must lie in [0, {num_classes}), one per class (got {int(features.y.max())} "
             f"with '{name}')."
         )
 

@@ -30,7 +30,7 @@ def bpe(special, **tokens):
     return tokenizer
 
 
-def clip_tokenizer(folder):
+def clip_tokenizer(folder, length=16):
     special = ["<|startoftext|>", "<|endoftext|>"]
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -47,7 +47,7 @@ def clip_tokenizer(folder):
     vocab = {token: i for i, token in enumerate(t for t in state["vocab"] if t not in special)}
     vocab |= {token: len(vocab) + i for i, token in enumerate(special)}
     merges = [tuple(pair) for pair in state["merges"]]
-    built = transformers.CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=16)
+    built = transformers.CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=length)
     built.save_pretrained(folder)
     return built
 
@@ -124,10 +124,12 @@ def text_settings(tokenizer, positions=16):
     }
 
 
-def clip(folder):
-    tokenizer = clip_tokenizer(folder)
+def clip(folder, length=16):
+    tokenizer = clip_tokenizer(folder, length)
     config = transformers.CLIPConfig(
-        text_config=text_settings(tokenizer), vision_config=VISION, projection_dim=PROJECTION
+        text_config=text_settings(tokenizer, length),
+        vision_config=VISION,
+        projection_dim=PROJECTION,
     )
     return transformers.CLIPModel(config), clip_processor(transformers.CLIPImageProcessor)
 
@@ -207,10 +209,10 @@ FAMILIES = {
 }
 
 
-def save_checkpoint(family, folder):
+def save_checkpoint(family, folder, **settings):
     """Writes a tiny checkpoint of a family."""
     torch.manual_seed(0)
-    model, processor = FAMILIES[family](folder)
+    model, processor = FAMILIES[family](folder, **settings)
     with torch.no_grad():
         # So that neither the random features of images nor those of texts are all alike:
         for parameter in model.parameters():

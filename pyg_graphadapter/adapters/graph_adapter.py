@@ -90,6 +90,8 @@ class GraphAdapter(LinearAdapter):
 
     Training starts at zero-shot CLIP: :math:`\mathbf{W}` and :math:`\mathbf{b}` start at zero.
 
+    Without texts, the prototypes of the shots stand in their place, in both sub-graphs.
+
     Any convolution of PyTorch Geometric can stand in the place of the paper's (:obj:`conv`). Of
     another convolution, only the edges are computed once; the convolution itself is computed in
     each step. It starts as its :meth:`reset_parameters` leaves it with the seed 0. The cost of a
@@ -146,6 +148,7 @@ class GraphAdapter(LinearAdapter):
 
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "prototypes": "CD"}
+    needs_text: ClassVar[bool] = False
     recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.95, 0.9, 0.7, 0.5)}
 

@@ -1,7 +1,7 @@
 """Fitted classifiers of images or of their features, saved without the training data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
@@ -20,26 +20,23 @@ from pyg_graphadapter.classifier.file import (
     read_classifier,
     write_classifier,
 )
+from pyg_graphadapter.classifier.inputs import FeatureInput, ImageInput, Input, read_input
+from pyg_graphadapter.classifier.labelled import Labelled, labels_of, of_file, of_images
 from pyg_graphadapter.classifier.model_card import model_card
+from pyg_graphadapter.classifier.predictions import Classified, Prediction, check_on_error
+from pyg_graphadapter.classifier.shots import image_hashes, shot_hashes
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.identity import PARTS, changed_parts
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
-from pyg_graphadapter.feature_file import FeatureFile, is_feature_file, read_images
-from pyg_graphadapter.features import (
-    ALL,
-    Features,
-    Shots,
-    check_finite,
-    check_shots,
-    counted,
-)
+from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
+from pyg_graphadapter.features import ALL, Features, Shots, check_shots, counted
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import check_whole_number, refuse_arguments, unknown
 from pyg_graphadapter.storage import write_output
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
-from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
+from pyg_graphadapter.training.evaluation import Evaluation, predict_logits
 from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
@@ -48,6 +45,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.encoding.model import EncoderModel
     from pyg_graphadapter.encoding.pipeline import EncodedImages
 
+NO_TEXTS = "none"  # in the recipe of a classifier that was fitted without texts
 # A folder, a path, a data set, or a sequence of images:
 Images: TypeAlias = str | Path | Sequence[Any]
 
@@ -67,6 +65,9 @@ class FewShotClassifier(ModelHubMixin):
         measured (dict): Measured accuracies, for the model card. (default: :obj:`{}`)
         selected (dict): The settings that :meth:`fit` selected inside the few shots; not saved.
             (default: :obj:`{}`)
+        shot_hashes (tuple of str): The hashes of the images that it was fitted on
+            (:mod:`pyg_graphadapter.classifier.shots`); empty if they are not known.
+            (default: :obj:`()`)
         shots (Features, optional): The features of its shots, if it was fitted with
             :obj:`keep_shots`. (default: :obj:`None`)
 
@@ -87,6 +88,7 @@ class FewShotClassifier(ModelHubMixin):
     encoding: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     selected: dict[str, Any] = field(default_factory=dict)
+    shot_hashes: tuple[str, ...] = ()
     shots: Features | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -157,11 +159,10 @@ class FewShotClassifier(ModelHubMixin):
             if drawn.shots == 0:
                 method, settings = growth.method_without_shots(method, settings), {}
         fitted = fit_method(method, task, config, settings, select=select, progress=progress)
-        training = recipe(
-            method, task.support, config, fitted.history, None if source is None else seed
-        )
+        training = recipe(method, task, config, fitted.history, None if source is None else seed)
         classifier = cls(fitted.adapter, task.class_names, method, training)
         classifier.selected = fitted.selected
+        classifier.shot_hashes = shot_hashes(task)
         classifier.shots = task.support if keep_shots else None
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
@@ -309,93 +310,198 @@ class FewShotClassifier(ModelHubMixin):
             )
         self._encoder = encoder
 
+    def _input(self, x: Any, *, follow_links: bool = False) -> Input:
+        of = f" of {self.encoding['model']}" if self.encoding else ""
+        return read_input(x, self.adapter.text.size(1), of, follow_links=follow_links)
+
     def encode(self, images: Images, *, progress: bool = True) -> Tensor:
-        """Features ``[N, D]`` of images: a folder, paths, PIL images or a data set.
+        """Features ``[N, D]`` of images: a folder, paths, PIL images, arrays or a data set.
 
         Raises:
             ValueError: If one cannot be decoded, or there is no encoder.
         """
-        return self.encode_images(listed(images), strict=True, progress=progress).x[:, 0]
+        return self.encode_images(images, strict=True, progress=progress).x[:, 0]
 
     def encode_images(
-        self, images: Sequence[Any], *, strict: bool = False, progress: bool = True
+        self, images: Images, *, strict: bool = False, progress: bool = True
     ) -> "EncodedImages":
-        """Features of images one by one, and the images that cannot be decoded.
+        """Features of images, and the images that cannot be decoded.
 
         Args:
-            images (sequence): As for :meth:`Encoder.encode_images`.
+            images: Images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
             strict (bool, optional): Stop at an image that cannot be decoded, instead of skipping
                 it. (default: :obj:`False`)
             progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
-            ValueError: If one cannot be decoded and :obj:`strict`, or there is no encoder.
+            ValueError: If these are no images, one cannot be decoded and :obj:`strict`, or there is
+                no encoder.
         """
+        given = self._input(images)
+        if isinstance(given, FeatureInput) and len(given.x):
+            raise ValueError("These are features already, which are not encoded: give images.")
+        listed = given.images if isinstance(given, ImageInput) else []
+        return self._encode(listed, strict=strict, progress=progress)
+
+    def _encode(
+        self, images: Sequence[Any], *, strict: bool = False, progress: bool = True
+    ) -> "EncodedImages":
+        encoder = self.encoder  # says so where there is none
         from pyg_graphadapter.encoding.pipeline import pipeline_of
 
-        pipeline = pipeline_of(self.encoder, EncodingConfig())
-        return pipeline.encode(images, strict=strict, progress=progress)
+        return pipeline_of(encoder, EncodingConfig()).encode(
+            images, strict=strict, progress=progress
+        )
 
-    def predict_proba(self, x: Tensor | Images) -> Tensor:
-        """Class probabilities ``[N, C]`` of image features ``[N, D]``, of a feature file (its
-        ``features``, or else its last split), or of images.
+    def classify(
+        self,
+        x: Any,
+        *,
+        strict: bool = False,
+        follow_links: bool = False,
+        progress: bool = True,
+    ) -> Classified:
+        """Class probabilities of features or images, and which images have none, with the reason.
 
-        Raises:
-            ValueError: If the features are not finite, or of another width than those that it was
-                fitted with; if an image cannot be decoded, or there is no encoder.
-        """
-        if is_feature_file(x):
-            x = read_images(Path(cast(str, x))).x
-        elif not isinstance(x, Tensor):
-            x = self.encode(x)
-        width = self.adapter.text.size(1)
-        if x.dim() != 2 or x.size(1) != width:
-            of = f" of {self.encoding['model']}" if self.encoding else ""
-            raise ValueError(
-                f"The classifier was fitted with features{of} {width} wide (got {list(x.shape)}): "
-                f"use those of the same encoder."
-            )
-        check_finite(x, "Features")
-        return predict_logits(self.adapter, x).softmax(dim=1)
-
-    def predict(self, x: Tensor | Images) -> list[str]:
-        """The class name of every row of image features ``[N, D]`` or of a feature file, or of
-        every image.
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            strict (bool, optional): Stop at an image that cannot be decoded. (default:
+                :obj:`False`)
+            follow_links (bool, optional): Follow links that lead out of a folder of images, too.
+                (default: :obj:`False`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
             ValueError: As :meth:`predict_proba` does.
         """
-        return [self.class_names[c] for c in self.predict_proba(x).argmax(dim=1).tolist()]
+        given = self._input(x, follow_links=follow_links)
+        if isinstance(given, FeatureInput):
+            features, index, skipped = given.x, torch.arange(len(given.x)), {}
+        else:
+            encoded = self._encode(given.images, strict=strict, progress=progress)
+            features, index, skipped = encoded.x[:, 0], encoded.index, encoded.skipped
+        probability = predict_logits(self.adapter, features).softmax(dim=1)
+        return Classified(probability, index, skipped, given.files)
+
+    def predict_proba(self, x: Any, *, on_error: str = "raise") -> Tensor:
+        """Class probabilities ``[N, C]``, one row per image.
+
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            on_error (str, optional): What becomes of an image that cannot be decoded: ``raise`` an
+                error, or ``nan``, a row of NaN, with a warning. (default: :obj:`"raise"`)
+
+        Raises:
+            ValueError: If these are neither features nor images, features are not finite, zero, or
+                of another width than those that it was fitted with; if an image cannot be decoded,
+                or there is no encoder.
+        """
+        check_on_error(on_error, ("raise", "nan"))
+        classified = self.classify(x, strict=on_error == "raise")
+        classified.tell_of_skipped("have rows of NaN")
+        return classified.in_all_rows()
+
+    def predict(self, x: Any, *, on_error: str = "none") -> list[str | None]:
+        """The class name of every image, in the order in which they are given; see
+        :meth:`predict_rows` for their files, probabilities and further classes.
+
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            on_error (str, optional): What becomes of an image that cannot be decoded: ``none``, its
+                name is :obj:`None`, with a warning, or ``raise`` an error.
+                (default: :obj:`"none"`)
+
+        Raises:
+            ValueError: As :meth:`predict_proba` does.
+        """
+        check_on_error(on_error, ("none", "raise"))
+        classified = self.classify(x, strict=on_error == "raise")
+        classified.tell_of_skipped("are None")
+        return [row.class_name for row in classified.predictions(self.class_names)]
+
+    def predict_rows(self, x: Any, *, top: int = 1, on_error: str = "row") -> list[Prediction]:
+        """One row per image: its file, its class with the probability, the next classes, and the
+        reason where it cannot be classified.
+
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            top (int, optional): The number of classes per image. (default: :obj:`1`)
+            on_error (str, optional): What becomes of an image that cannot be decoded: ``row``, its
+                row has the reason; ``skip``, it has no row, with a warning; or ``raise`` an error.
+                (default: :obj:`"row"`)
+
+        Raises:
+            ValueError: As :meth:`predict_proba` does.
+        """
+        check_on_error(on_error, ("row", "skip", "raise"))
+        check_whole_number("top", top, low=1)
+        classified = self.classify(x, strict=on_error == "raise")
+        if on_error == "skip":
+            classified.tell_of_skipped("have no row")
+        return classified.predictions(self.class_names, top, on_error)
 
     def evaluate(
         self,
         data: "Images | datasets.DatasetDict | FeatureFile | Features",
+        y: Any = None,
         *,
+        split: str | None = None,
         encoding: EncodingConfig | None = None,
         progress: bool = True,
+        **reading: Any,
     ) -> Evaluation:
         """Measures the classifier on labelled images or features: the test split where there is
         one, else all that there are. Classes are matched by their names, where the data have any;
-        the labels of :class:`Features` count the classes of the classifier.
+        the labels of :class:`Features` count the classes of the classifier. Warns if it was fitted
+        on some of the images.
+
+        Args:
+            data: A data set as :func:`pyg_graphadapter.data.load_images` takes it, a feature file,
+                or :class:`Features`; with :obj:`y`, features or images by the rule of
+                :mod:`pyg_graphadapter.classifier.inputs`.
+            y (sequence, optional): The label of every image, a class name or its number.
+                (default: :obj:`None`)
+            split (str, optional): ``train``, ``val`` or ``test``. (default: the test split, else
+                what there is)
+            encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
+            progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+            **reading (optional): Further arguments of :func:`pyg_graphadapter.data.load_images`.
 
         Raises:
             ValueError: If a class is not among those that it was fitted on, or there is no image.
         """
-        if is_feature_file(data):
-            data = FeatureFile.load(cast(str, data))
-        if isinstance(data, FeatureFile):
-            features = data.test or data.train
-            data = Features(features.x, self.own_labels(features.y, data.class_names))
-        elif not isinstance(data, Features):
-            from pyg_graphadapter.data import load_images  # loads datasets
-            from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
+        if y is not None:
+            labelled = self._labelled_by(data, y)
+        elif is_feature_file(data):
+            labelled = of_file(FeatureFile.load(cast(str, data)), split)
+        elif isinstance(data, FeatureFile):
+            labelled = of_file(data, split)
+        elif isinstance(data, Features):
+            labelled = Labelled(data)
+        else:
+            labelled = of_images(
+                data, split, lambda: self.encoder, encoding, progress=progress, **reading
+            )
+        features = labelled.features
+        own = self.own_labels(features.y, labelled.class_names)
+        labelled = replace(labelled, features=Features(features.x, own))
+        return labelled.measure(self.adapter, self.shot_hashes)
 
-            splits = load_images(data)
-            encode = DatasetEncoder(self.encoder, encoding, progress=progress)
-            split = splits[next(name for name in ("test", "val", "train") if name in splits)]
-            features = encode.encode_split(split)
-            data = Features(features.x, self.own_labels(features.y, class_names_of(split)))
-        return evaluate(self.adapter, data)
+    def _labelled_by(self, x: Any, y: Any) -> Labelled:
+        """Features or images with labels that were given apart from them."""
+        given = self._input(x)
+        labels = labels_of(y, self.class_names, len(given.files))
+        if isinstance(given, FeatureInput):
+            return Labelled(Features(given.x, labels))
+        from pyg_graphadapter.encoding.image_batches import digests_of  # loads datasets
+
+        encoded = self._encode(given.images)
+        digests = digests_of(given.images, encoded.index.tolist())
+        return Labelled(
+            Features(encoded.x, labels[encoded.index]),
+            hashes=image_hashes(digest.hex() for digest in digests),
+            num_skipped=len(encoded.skipped),
+        )
 
     def own_labels(self, y: Tensor, class_names: Sequence[str] | None) -> Tensor:
         """Labels ``[N]`` that count other class names, as labels of this classifier's classes.
@@ -468,8 +574,8 @@ class FewShotClassifier(ModelHubMixin):
         its own images is listed apart from its neighbours.
 
         Args:
-            image (torch.Tensor or image, optional): Image features ``[D]``, or an image.
-                (default: :obj:`None`)
+            image (optional): One image or its features, by the rule of
+                :mod:`pyg_graphadapter.classifier.inputs`. (default: :obj:`None`)
             class_name (str, optional): The class; of an image, the predicted one if not given.
                 (default: :obj:`None`)
 
@@ -480,11 +586,29 @@ class FewShotClassifier(ModelHubMixin):
             raise unknown("class", class_name, self.class_names)
         c = None if class_name is None else self.class_names.index(class_name)
         if image is not None:
-            x = image if isinstance(image, Tensor) else self.encode([image])[0]
-            return explain_image(self.adapter, self.class_names, x, c)
-        if c is None:
+            x = self._features_of(image)
+            explanation = explain_image(self.adapter, self.class_names, x, c)
+        elif c is None:
             raise ValueError("There is nothing to explain: give an image, a class name, or both.")
-        return explain_class(self.adapter, self.class_names, c)
+        else:
+            explanation = explain_class(self.adapter, self.class_names, c)
+        return explanation if self.has_text else explanation.without_text()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it was fitted with class text features."""
+        return self.training.get("texts") != NO_TEXTS
+
+    def _features_of(self, image: Any) -> Tensor:
+        """The features ``[D]`` of one image."""
+        given = self._input(image)
+        if len(given.files) != 1:
+            raise ValueError(
+                f"One image is explained at a time (got {len(given.files)}): give one of them."
+            )
+        if isinstance(given, FeatureInput):
+            return given.x[0]
+        return self._encode(given.images, strict=True).x[0, 0]
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Writes ``classifier.safetensors`` and ``classifier.json``.
@@ -623,18 +747,3 @@ def source_of(
 
     encoder = load_encoder(model, encoding or EncodingConfig(), device)
     return ImageSource(data, encoder, encoding, progress=progress)
-
-
-def listed(images: Images) -> Sequence[Any]:
-    """A sequence of images: of a folder, a path, a data set or a sequence."""
-    import datasets
-
-    from pyg_graphadapter.data import list_images
-
-    if isinstance(images, datasets.Dataset):
-        return cast(
-            Sequence[Any], images.cast_column("image", datasets.Image(decode=False))["image"]
-        )
-    if isinstance(images, str | Path):
-        return list_images([images])
-    return images

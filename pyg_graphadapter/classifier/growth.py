@@ -9,16 +9,23 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import ZeroShot
+from pyg_graphadapter.classifier.inputs import FeatureInput
 from pyg_graphadapter.classifier.measurement import cross_validated
+from pyg_graphadapter.classifier.shots import feature_hashes, image_hashes, shot_hashes
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import Source, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
-from pyg_graphadapter.features import ALL, Features, Shots, check_fits, counted
+from pyg_graphadapter.features import ALL, Features, Shots, check_fits, check_labels, counted
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.task import FewShotTask, TextEncoder
 from pyg_graphadapter.training.config import TrainConfig
-from pyg_graphadapter.training.fitting import classes_without_shots, fit_method, recipe
+from pyg_graphadapter.training.fitting import (
+    NO_TEXTS,
+    classes_without_shots,
+    fit_method,
+    recipe,
+)
 from pyg_graphadapter.training.folds import equal_rows
 
 if TYPE_CHECKING:
@@ -40,11 +47,14 @@ class LabelledFeatures:
         class_names (tuple of str): The names of their classes.
         text (torch.Tensor, optional): The text features of these classes ``[C, D]``, where they are
             known. (default: :obj:`None`)
+        hashes (tuple of str): The hashes by which the classifier knows the images.
+            (default: :obj:`()`)
     """
 
     shots: Features
     class_names: tuple[str, ...]
     text: Tensor | None = None
+    hashes: tuple[str, ...] = ()
 
 
 # Names alone ##########################################################################
@@ -129,6 +139,7 @@ def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None,
     from pyg_graphadapter.data.names_file import check_names
 
     check_names((*classifier.class_names, *names))
+    _check_texts(classifier)
     text = _encode_names(classifier, names) if text is None else text
     old_text = classifier.adapter.text
     if text.shape != (len(names), old_text.size(1)):
@@ -185,24 +196,30 @@ def grow(
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
     """
     names, text = classifier.class_names, classifier.adapter.text
-    check_fits(more.shots, text if more.text is None else more.text, "shots")
-    if more.text is not None:
+    if more.shots.num_channels != text.size(1):
+        check_fits(more.shots, text, "shots")  # says which widths differ
+    check_labels(more.shots, len(more.class_names), "shots")
+    if more.text is not None and has_texts(classifier):
         _check_same_encoder(classifier, more)
     present = set(more.shots.y.tolist())
     new = [c for c, name in enumerate(more.class_names) if name not in names and c in present]
     new_names = tuple(more.class_names[c] for c in new)
     if new:
-        new_text = (
-            _encode_names(classifier, new_names) if more.text is None else unit(more.text[new])
-        )
-        names, text = (*names, *new_names), torch.cat([text, new_text.to(text)])
+        names = (*names, *new_names)
+        if has_texts(classifier):
+            new_text = (
+                _encode_names(classifier, new_names) if more.text is None else unit(more.text[new])
+            )
+            text = torch.cat([text, new_text.to(text)])
     numbers = {name: c for c, name in enumerate(names)}
     to_own = torch.tensor([numbers.get(name, -1) for name in more.class_names])
     shots = _joined(kept_shots(classifier), Features(more.shots.x, to_own[more.shots.y]))
-    return _refit(
+    grown = _refit(
         classifier, names, text, shots, method=method, config=config, settings=settings,
         keep_shots=keep_shots, measure=measure, progress=progress,
     )  # fmt: skip
+    grown.shot_hashes = tuple(dict.fromkeys((*classifier.shot_hashes, *more.hashes)))
+    return grown
 
 
 def rename_classes(
@@ -241,6 +258,11 @@ _NO_SHOTS = (
 def holds_shots(classifier: "FewShotClassifier") -> bool:
     """Whether a classifier can be fitted again: it keeps its shots, or was fitted without any."""
     return classifier.shots is not None or classifier.training.get("shots") == 0
+
+
+def has_texts(classifier: "FewShotClassifier") -> bool:
+    """Whether a classifier was fitted with texts of its classes."""
+    return classifier.training.get("texts") != NO_TEXTS
 
 
 def kept_shots(classifier: "FewShotClassifier") -> Features:
@@ -299,7 +321,8 @@ def _read(
             raise ValueError(f"With labels, all images are taken: leave {next(iter(reading))} out.")
         return how, _with_labels(classifier, data, labels, encoding)
     if isinstance(data, Features):
-        return how, LabelledFeatures(data, classifier.class_names)
+        hashes = feature_hashes(data)
+        return how, LabelledFeatures(data, classifier.class_names, hashes=hashes)
     progress = how.get("progress", True)
     source = _source(classifier, data, encoding, progress=progress)
     shots: Shots = reading.get("shots", ALL)
@@ -309,7 +332,8 @@ def _read(
         reading.get("seed", 1),
         allow_fewer=at_most is not None,
     )
-    return how, LabelledFeatures(task.support, task.class_names, task.text)
+    text = task.text if task.has_text else None
+    return how, LabelledFeatures(task.support, task.class_names, text, shot_hashes(task))
 
 
 def _source(
@@ -328,23 +352,25 @@ def _with_labels(
     labels: Sequence[str | int],
     encoding: EncodingConfig,
 ) -> LabelledFeatures:
-    if isinstance(data, Tensor):
-        x = data
+    given = classifier._input(data)
+    if isinstance(given, FeatureInput):
+        x = given.x
+        hashes = feature_hashes(Features(x, torch.zeros(len(x), dtype=torch.long)))
     else:
-        from pyg_graphadapter.classifier.few_shot_classifier import listed
+        from pyg_graphadapter.encoding.image_batches import digests_of
         from pyg_graphadapter.encoding.pipeline import pipeline_of
 
-        pipeline = pipeline_of(classifier.encoder, encoding)
-        images = listed(data)
+        pipeline, images = pipeline_of(classifier.encoder, encoding), given.images
         x = pipeline.encode(images, encoding.views, encoding.view_seed, strict=True).x
+        hashes = image_hashes(digest.hex() for digest in digests_of(images, range(len(images))))
     if len(labels) != len(x):
         raise ValueError(f"Expected one label per image (got {len(labels)} for {len(x)}).")
     if not all(isinstance(label, str) for label in labels):
         y = torch.as_tensor(labels)
-        return LabelledFeatures(Features(x, y), classifier.class_names)
+        return LabelledFeatures(Features(x, y), classifier.class_names, hashes=hashes)
     names = tuple(dict.fromkeys(cast(Sequence[str], labels)))
     y = torch.tensor([names.index(cast(str, label)) for label in labels])
-    return LabelledFeatures(Features(x, y), names)
+    return LabelledFeatures(Features(x, y), names, hashes=hashes)
 
 
 # Parts of a new classifier ############################################################
@@ -372,19 +398,17 @@ def _refit(
     config = config or config_of(classifier.training if is_same else {})
     settings = {**(classifier.adapter.settings() if is_same else {}), **(settings or {})}
     encoder = classifier.encoder if method == "coop" else None
-    task = FewShotTask(
-        names,
-        text,
-        shots,
-        None,
-        classifier.adapter.logit_scale,
-        encoder if isinstance(encoder, TextEncoder) else None,
-    )
+    scale = classifier.adapter.logit_scale
+    if has_texts(classifier):
+        text_encoder = encoder if isinstance(encoder, TextEncoder) else None
+        task = FewShotTask(names, text, shots, None, scale, text_encoder)
+    else:
+        task = FewShotTask.without_text(names, shots, logit_scale=scale)
     lacking = [names[c] for c in classes_without_shots(task).tolist()] if len(shots) else []
     _show_lacking(tuple(name for name in lacking if name in classifier.class_names))
     options = {"select": not is_same, "may_lack": True, "progress": progress}
     fitted = fit_method(method, task, config, settings, **options)
-    training = recipe(method, shots, config, fitted.history, None)
+    training = recipe(method, task, config, fitted.history, None)
     if lacking:
         training["classes_without_shots"] = lacking
     grown = _like(classifier, fitted.adapter, names, training, method)
@@ -412,6 +436,7 @@ def _like(
     """A classifier with the encoder of another."""
     new = type(classifier)(adapter, names, method or classifier.method, training)
     new.encoding, new._encoder = dict(classifier.encoding), classifier._encoder
+    new.shot_hashes = classifier.shot_hashes
     return new
 
 
@@ -429,6 +454,7 @@ def encoding_of(classifier: "FewShotClassifier", encoding: EncodingConfig | None
 
 def _encode_names(classifier: "FewShotClassifier", names: tuple[str, ...]) -> Tensor:
     """The text features of class names ``[C', D]``, by the classifier's encoder and prompts."""
+    _check_texts(classifier)
     if not classifier.encoding:
         raise ValueError(
             "The classifier was fitted on features, so it knows no encoder for names: give the "
@@ -438,6 +464,14 @@ def _encode_names(classifier: "FewShotClassifier", names: tuple[str, ...]) -> Te
 
     templates = encoding_of(classifier, None).templates
     return unit(class_text_features(classifier.encoder, names, templates))
+
+
+def _check_texts(classifier: "FewShotClassifier") -> None:
+    if not has_texts(classifier):
+        raise ValueError(
+            "The classifier was fitted without texts, so names say nothing to it: add images of "
+            "the new classes."
+        )
 
 
 def _check_same_encoder(classifier: "FewShotClassifier", more: LabelledFeatures) -> None:

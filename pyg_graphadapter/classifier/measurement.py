@@ -82,7 +82,7 @@ def measure(
         test = None if test is None else _without_shots(test, task.support)
     if test is None or not len(test):
         return {}
-    predicted, zero_shot = _predicted(adapter, test), _predicted(ZeroShot.from_task(task), test)
+    predicted, zero_shot = _predicted(adapter, test), _zero_shot(task, test)
     skipped = source.origin().skipped - skipped
     return _measured(kind, predicted, zero_shot, test.y, skipped)
 
@@ -121,9 +121,9 @@ def cross_validated(
     kind = CROSS_VALIDATED
     if len(support) > MANY_SHOTS:
         kind, folds = HELD_OUT, folds[:1]
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, Tensor | None, Tensor]] = []
     for training, held_out in tqdm(folds, unit="fold", disable=None if progress else True):
-        part = replace(task, support=support.select(training))
+        part = replace(task.with_support(training), validation=task.validation)
         test = support.select(held_out).first_views()
         try:
             adapter = fit_method(
@@ -132,12 +132,12 @@ def cross_validated(
         except TrainingDivergedError as error:
             warn(f"The accuracy could not be estimated: {error}")
             return {}
-        parts.append(
-            (_predicted(adapter, test), _predicted(ZeroShot.from_task(part), test), test.y)
-        )
+        parts.append((_predicted(adapter, test), _zero_shot(part, test), test.y))
     if not parts:
         return {}
-    predicted, zero_shot, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    predicted, y = torch.cat([part[0] for part in parts]), torch.cat([part[2] for part in parts])
+    by_texts = [part[1] for part in parts if part[1] is not None]
+    zero_shot = torch.cat(by_texts) if by_texts else None
     measured = _measured(kind, predicted, zero_shot, y, 0)
     return {**measured, "folds": len(parts)} if kind == CROSS_VALIDATED else measured
 
@@ -152,19 +152,28 @@ def _predicted(adapter: Adapter, test: Features) -> Tensor:
     return predict_logits(adapter, test.mean_views()).argmax(dim=1)
 
 
+def _zero_shot(task: FewShotTask, test: Features) -> Tensor | None:
+    """The predictions of zero-shot CLIP, where there are texts."""
+    return _predicted(ZeroShot.from_task(task), test) if task.has_text else None
+
+
 def _measured(
-    kind: str, predicted: Tensor, zero_shot: Tensor, y: Tensor, skipped: int
+    kind: str, predicted: Tensor, zero_shot: Tensor | None, y: Tensor, skipped: int
 ) -> dict[str, Any]:
     is_right = predicted == y
     low, high = wilson_interval(int(is_right.sum()), len(y))
     recalls = [float(is_right[y == c].double().mean()) for c in torch.unique(y)]
+    by_texts = {}
+    if zero_shot is not None:
+        accuracy = float((zero_shot == y).double().mean())
+        by_texts["zero-shot accuracy (%)"] = round(100 * accuracy, 2)
     return {
         "kind": kind,
         "accuracy (%)": round(100 * float(is_right.double().mean()), 2),
         "interval from (%)": round(low, 2),
         "interval to (%)": round(high, 2),
         "balanced accuracy (%)": round(100 * sum(recalls) / len(recalls), 2),
-        "zero-shot accuracy (%)": round(100 * float((zero_shot == y).double().mean()), 2),
+        **by_texts,
         "images": len(y),
         "skipped images": skipped,
     }
@@ -186,8 +195,11 @@ def measured_in_words(measured: Mapping[str, Any]) -> str:
         ),
         HELD_OUT: ("Accuracy", f"{images} that were held out, by a classifier without them"),
     }[measured["kind"]]
+    beside = "without texts"
+    if "zero-shot accuracy (%)" in measured:
+        beside = f"zero-shot {measured['zero-shot accuracy (%)']:.2f} %"
     return (
         f"{subject} {measured['accuracy (%)']:.2f} % (95 % interval "
-        f"{measured['interval from (%)']:.1f} to {measured['interval to (%)']:.1f} %; zero-shot "
-        f"{measured['zero-shot accuracy (%)']:.2f} %), on {place}."
+        f"{measured['interval from (%)']:.1f} to {measured['interval to (%)']:.1f} %; {beside}), "
+        f"on {place}."
     )

@@ -14,6 +14,7 @@ from pyg_graphadapter.cli.arguments import (
     one_sentence,
     silence_libraries,
 )
+from pyg_graphadapter.cli.import_features import import_features
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.outputs import check_output_file
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.data.benchmarks import Check
 
 app = new_app()
+app.command("import")(import_features)
 SPLITS = ("train", "val", "test")
 
 

@@ -127,8 +127,15 @@ class DatasetEncoder:
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
         """The features of the images of a split that can be decoded."""
-        index, x = self._encode(split, torch.arange(len(split)), views)
-        return Features(x, _labels_of(split)[index])
+        return self.encode_hashed(split, views)[0]
+
+    def encode_hashed(
+        self, split: datasets.Dataset, views: int = 1
+    ) -> tuple[Features, tuple[str, ...]]:
+        """The features of the images of a split that can be decoded, and the SHA-256 of these
+        images, in hexadecimal digits."""
+        index, x, hashes = self._encode(split, torch.arange(len(split)), views)
+        return Features(x, _labels_of(split)[index]), hashes
 
     def draw_task(
         self, data: datasets.DatasetDict, shots: Shots, seed: int, *, allow_fewer: bool = False
@@ -148,17 +155,22 @@ class DatasetEncoder:
             names = class_names_of(next(iter(data.values())))
             text, validation = self.encode_text(names), None
             support = Features(text[:0].float(), torch.empty(0, dtype=torch.long))
+            hashes: tuple[str, ...] = ()
         else:
             train = training_split(data)
             names = class_names_of(train)
-            support = self._draw(train, shots, seed, self.config.views, allow_fewer=allow_fewer)
+            views = self.config.views
+            support, hashes = self._draw(train, shots, seed, views, allow_fewer=allow_fewer)
             validation = None
             if "val" in data:
-                validation = self._draw(data["val"], validation_shots(shots), seed, may_lack=True)
+                shots = validation_shots(shots)
+                validation, _ = self._draw(data["val"], shots, seed, may_lack=True)
             text = self.encode_text(names)
         text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         scale = self.encoder.logit_scale
-        return FewShotTask(names, text, support, validation, scale, text_encoder)
+        return FewShotTask(
+            names, text, support, validation, scale, text_encoder, image_hashes=hashes
+        )
 
     def encode_not_drawn(
         self,
@@ -178,7 +190,7 @@ class DatasetEncoder:
         index = rest.nonzero().flatten()
         generator = torch.Generator().manual_seed(seed)
         index = index[torch.randperm(len(index), generator=generator)[:limit]].sort().values
-        index, x = self._encode(train, index, 1)
+        index, x, _ = self._encode(train, index, 1)
         return Features(x, _labels_of(train)[index])
 
     def _draw(
@@ -190,14 +202,14 @@ class DatasetEncoder:
         *,
         allow_fewer: bool = False,
         may_lack: bool = False,
-    ) -> Features:
-        """Features of the drawn images; an image that cannot be decoded is replaced. If classes
-        may lack, those without images are no error."""
+    ) -> tuple[Features, tuple[str, ...]]:
+        """Features and hashes of the drawn images; one that cannot be decoded is replaced. If
+        classes may lack, those without images are no error."""
         while True:
             drawn = self._drawn(split, shots, seed, allow_fewer=allow_fewer, may_lack=may_lack)
-            index, x = self._encode(split, drawn, views)
+            index, x, hashes = self._encode(split, drawn, views)
             if len(index) == len(drawn):
-                return Features(x, _labels_of(split)[index])
+                return Features(x, _labels_of(split)[index]), hashes
 
     def _drawn(
         self,
@@ -223,23 +235,31 @@ class DatasetEncoder:
         most = len(y) if isinstance(shots, str) else shots
         return left[torch.arange(len(left)) - first[y[left]] < most]
 
-    def _encode(self, split: datasets.Dataset, index: Tensor, views: int) -> tuple[Tensor, Tensor]:
-        """The indices of the images that can be decoded, and their features ``[M, V, D]``."""
+    def _encode(
+        self, split: datasets.Dataset, index: Tensor, views: int
+    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """The indices of the images that can be decoded, their features ``[M, V, D]`` and their
+        hashes."""
         images = split.select(index.tolist())["image"]
         digests = self._digests.get(split._fingerprint)
+        if digests is None:
+            digests = digests_of(images, range(len(images)))
+        else:
+            digests = [digests[i] for i in index.tolist()]
         encoded = self.pipeline.encode(
             images,
             views,
             self.config.view_seed,
             cache=self.config.cache_folder(),
-            digests=None if digests is None else [digests[i] for i in index.tolist()],
+            digests=digests,
             strict=self.config.strict,
             progress=self.progress,
         )
         self.summary.add(images, encoded)
         skipped = {int(index[i]) for i in encoded.skipped}
         self._unreadable.setdefault(split._fingerprint, set()).update(skipped)
-        return index[encoded.index], encoded.x
+        hashes = tuple(digests[i].hex() for i in encoded.index.tolist())
+        return index[encoded.index], encoded.x, hashes
 
 
 def class_names_of(split: datasets.Dataset) -> tuple[str, ...]:

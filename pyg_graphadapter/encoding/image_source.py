@@ -113,6 +113,6 @@ class ImageSource:
 
     def origin(self) -> Origin:
         """What results say of it."""
-        return Origin(
-            self.name, self.dataset_encoder.encoder.name, len(self.dataset_encoder.summary.skipped)
-        )
+        encoder, skipped = self.text_encoder, self.dataset_encoder.summary.skipped
+        weights = encoder.identity().get("weights")
+        return Origin(self.name, encoder.name, len(skipped), weights, self.encoding.describe())

@@ -117,8 +117,22 @@ class FileSource:
         """A file has no images."""
         return None
 
+    @property
+    def has_text(self) -> bool:
+        """Whether the file has texts."""
+        return self.file.text is not None
+
     def text(self) -> Tensor:
-        """The text features of the classes ``[C, D]``."""
+        """The text features of the classes ``[C, D]``.
+
+        Raises:
+            ValueError: If the file has none.
+        """
+        if self.file.text is None:
+            raise ValueError(
+                f"{self.name} has no texts: give the model that makes them of the class names "
+                f"(--model), or write 'text_features' to the file."
+            )
         return self.file.text
 
     def features(self) -> FeatureFile:
@@ -163,6 +177,16 @@ def open_source(
 ) -> "FileSource | ImageSource":
     """A feature file, by its suffix, or images, which need a model.
 
+    The texts of a feature file without texts are made of its class names by the model, if one is
+    given.
+
+    Args:
+        data (str or Path): The feature file, or images.
+        model (str or Path, optional): The encoder.
+        config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
+        device (str, optional): Where to encode. (default: :obj:`"auto"`)
+        logit_scale (float, optional): The factor of the cosine. (default: :obj:`None`)
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or there is no model for images.
@@ -170,12 +194,44 @@ def open_source(
     if is_feature_file(data):
         file = FeatureFile.load(data)
         file = file if logit_scale is None else replace(file, logit_scale=logit_scale)
+        if file.text is None and model is not None:
+            file = with_texts_of(file, model, config or EncodingConfig(), device)
         return FileSource(file, Path(data).name)
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 
     config = config or EncodingConfig()
     encoder = load_encoder(model, config, device)
     return ImageSource(str(data), encoder, config, logit_scale=logit_scale)
+
+
+def with_texts_of(
+    file: FeatureFile, model: "str | Path | EncoderModel", config: EncodingConfig, device: str
+) -> FeatureFile:
+    """A feature file with the texts of its class names.
+
+    Args:
+        file (FeatureFile): The file.
+        model (str, Path or EncoderModel): The encoder that the features came from.
+        config (EncodingConfig): The prompts.
+        device (str): Where to encode.
+
+    Raises:
+        ValueError: If its classes have no names, or the encoder has another width.
+    """
+    if not file.has_class_names:
+        raise ValueError(
+            "The features have no class names, from which the model could make texts: give them "
+            "('class_names' in the file)."
+        )
+    encoder = load_encoder(model, config, device)
+    if encoder.num_channels != file.num_channels:
+        raise ValueError(
+            f"The features are {file.num_channels} wide, and those of {encoder.name} are "
+            f"{encoder.num_channels} wide: name the model that they came from."
+        )
+    from pyg_graphadapter.encoding.model import class_text_features
+
+    return replace(file, text=class_text_features(encoder, file.class_names, config.templates))
 
 
 def open_benchmark(

@@ -16,6 +16,8 @@ from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train
 from pyg_graphadapter.training.selection import select_defaults
 
+NO_TEXTS = "none"  # in the recipe of a classifier that was fitted without texts
+
 
 class Fitted(NamedTuple):
     """A fitted adapter, and how it became one.
@@ -58,7 +60,8 @@ def fit_method(
     Raises:
         ValueError: If a setting is unknown or out of bounds, or a class that needs shots has none.
     """
-    task = with_text_shots(task) if may_lack and method != "zero_shot" else task
+    if may_lack and task.has_text and method != "zero_shot":
+        task = with_text_shots(task)
     selected = select_defaults(method, task, config, settings, progress=progress) if select else {}
     adapter = build_adapter(adapter_class(method), task, {**settings, **selected})
     history = train(adapter, task, config, progress=progress)
@@ -67,7 +70,7 @@ def fit_method(
 
 def recipe(
     method: str,
-    support: Features,
+    task: FewShotTask,
     config: TrainConfig,
     history: History,
     draw_seed: int | None,
@@ -75,12 +78,14 @@ def recipe(
     """The whole recipe of a training, and the draw: its seed is :obj:`None` if the shots were
     given."""
     build = adapter_class(method)
-    count = torch.bincount(support.y)
+    count = torch.bincount(task.support.y)
     shots = int(count.max()) if len(count) else 0
     draw: dict[str, Any] = {"shots": shots, "draw_seed": draw_seed}
     fewest = int(count[count > 0].min()) if shots else 0
     if fewest < shots:
         draw["fewest_shots"] = fewest
+    if not task.has_text:
+        draw["texts"] = NO_TEXTS
     if not build.is_trained:
         return {**draw, "seed": config.seed, "device": config.device}
     return {**draw, **asdict(config.completed(build)), "epochs": len(history.loss)}
@@ -99,4 +104,4 @@ def with_text_shots(task: FewShotTask) -> FewShotTask:
     x = unit(task.text[lacking]).to(task.support.x)
     x = x.unsqueeze(1).expand(-1, task.support.x.size(1), -1)
     support = Features(torch.cat([task.support.x, x]), torch.cat([task.support.y, lacking]))
-    return replace(task, support=support)
+    return replace(task, support=support, image_hashes=())

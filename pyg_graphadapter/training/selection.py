@@ -182,7 +182,12 @@ def select_defaults(
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
     """
     method = adapter_class(name)
-    grid = {key: values for key, values in method.grid.items() if key not in settings}
+    without = () if task.has_text else method.text_settings
+    grid = {
+        key: values
+        for key, values in method.grid.items()
+        if key not in settings and key not in without
+    }
     if not grid:
         return {}
     return select(method, task, grid, config, progress=progress, **settings).settings

@@ -261,3 +261,30 @@ def test_no_shots_of_a_folder_are_the_names_of_its_classes(model, tmp_path):
     assert fitted.measured["images"] == 9
     with pytest.raises(ValueError, match="only the zero-shot classifier"):
         FewShotClassifier.fit(images, 0, method="gda", **how)
+
+
+def test_a_grown_classifier_knows_all_its_shots(data):
+    start = fit(data, 2)
+    rest = part_of(data, 5, 4)
+    grown = start.add_shots(Features(rest.train.x + 0.01, rest.train.y), progress=False)
+    assert len(start.shot_hashes) == 10
+    assert set(start.shot_hashes) < set(grown.shot_hashes)
+    assert len(grown.shot_hashes) == 30
+
+
+def test_growth_without_texts(data):
+    bare = replace(part_of(data, 3), text=None)
+    start = fit(bare, method="gda", measure=True)
+    assert "zero-shot accuracy (%)" not in start.measured
+    grown = start.add_classes(replace(without_first(data, 3), text=None), progress=False)
+    assert grown.class_names == data.class_names
+    at_once = fit(replace(data, text=None), method="gda")
+    x = data.test.mean_views()
+    torch.testing.assert_close(
+        grown.predict_proba(x), at_once.predict_proba(x), atol=1e-3, rtol=1e-3
+    )
+    assert grown.training["texts"] == "none"
+    with pytest.raises(ValueError, match="fitted without texts, so names say nothing"):
+        start.add_classes(["a", "b"])
+    with pytest.raises(ValueError, match="no texts, and without shots"):
+        fit(bare, 0)

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import tomllib
 import warnings
 from dataclasses import fields
@@ -8,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pyg_graphadapter import __main__, __version__, cli
+from pyg_graphadapter import __version__, cli
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class
 from pyg_graphadapter.testing import fake_features
 
@@ -123,7 +125,37 @@ def test_fit_then_predict(features, tmp_path):
     assert len(predictions[0]["top"]) == 4
     assert predictions[0]["top"][0]["class_name"] == predictions[0]["class_name"]
     assert sum(c["probability"] for c in predictions[0]["top"]) == pytest.approx(1, abs=1e-5)
-    assert len(run("predict", folder, features, "--split", "train").stdout.splitlines()) == 16
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        train = run("predict", folder, features, "--split", "train")
+    assert "were among its shots" in train.stderr
+    assert len(train.stdout.splitlines()) == 16
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_predictions_are_written_to_a_file(features, tmp_path, suffix):
+    import pandas
+
+    run("fit", features, "--shots", 2, "--out", tmp_path / "c")
+    path = tmp_path / f"found{suffix}"
+    said = run("predict", tmp_path / "c", features, "--out", path)
+    assert "80 of 80 images classified" in said.stdout
+    kind = suffix[1:]
+    table = getattr(pandas, f"read_{kind}")(path)
+    assert list(table) == [
+        "file", "label", "label_probability", "second", "second_probability",
+        "third", "third_probability", "reason",
+    ]  # fmt: skip
+    lines = [
+        line.split("\t") for line in run("predict", tmp_path / "c", features).stdout.splitlines()
+    ]
+    assert list(table["label"]) == [line[2] for line in lines]
+    assert (table["label_probability"] >= table["second_probability"]).all()
+    again = run("predict", tmp_path / "c", features, "--out", path, code=1)
+    assert "--overwrite" in again.stderr
+    assert (
+        "(got x.txt)" in run("predict", tmp_path / "c", features, "--out", "x.txt", code=1).stderr
+    )
 
 
 def test_fit_without_a_test_split(features, tmp_path):
@@ -357,12 +389,10 @@ def test_version_and_warnings(features, tmp_path, capsys):
     assert capsys.readouterr().err == "Warning: look out\n"
 
 
-def test_the_command_itself(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["graphadapter", "--version"])
-    with pytest.raises(SystemExit) as end:
-        __main__.main()
-    assert end.value.code == 0
-    assert __version__ in capsys.readouterr().out
+def test_the_command_itself():
+    """In a process of its own, whose signals it takes over."""
+    command = [sys.executable, "-m", "pyg_graphadapter", "--version"]
+    assert __version__ in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow

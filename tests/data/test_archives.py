@@ -219,3 +219,11 @@ def test_a_tar_that_was_replaced_is_read_again(tmp_path, photos):
     assert load_images(tmp_path / "a.tar")["train"]["label"] == [0, 1]
     write_tar(tmp_path / "a.tar", photos[:2], [1, 0])
     assert load_images(tmp_path / "a.tar")["train"]["label"] == [1, 0]
+
+
+def test_a_tar_without_its_end(tmp_path, photos):
+    write_tar(tmp_path / "a.tar", photos, labels=[i % 2 for i in range(len(photos))])
+    content = (tmp_path / "a.tar").read_bytes().rstrip(b"\0")
+    (tmp_path / "a.tar").write_bytes(content + b"\0" * (-len(content) % tarfile.BLOCKSIZE))
+    with pytest.warns(UserWarning, match=r"a\.tar has no end mark"):
+        load_images(tmp_path / "a.tar")
