@@ -235,7 +235,7 @@ def test_fault_08_one_class_or_two_of_the_same_name(names, message, tmp_path, mo
         (np.arange(16) + 0.5, "labels"),
         (np.arange(16) - 1, "negative|-1"),
         (np.full(16, np.nan), "labels"),
-        (np.full(16, "cat"), "'train_labels' must be"),
+        (np.full(16, "cat"), "'train_labels' holds 'cat' in row 0"),
         (np.ones(16, bool), "'train_labels' must be|labels"),
         (np.zeros((16, 2), int), "labels"),
         (np.full(16, 9), "label|9"),
