@@ -82,7 +82,7 @@ def test_new_classes_with_shots(data, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_new_classes_of_names_alone(data, method):
     start = fit(part_of(data, 3), method=method)
-    with pytest.warns(UserWarning, match="no shot of 'a', 'b': text features stand in"):
+    with pytest.warns(UserWarning, match="no shot of 'a', 'b': the"):
         grown = start.add_classes(["a", "b"], text=data.text[3:], progress=False)
     assert grown.class_names == (*start.class_names, "a", "b")
     assert grown.adapter.num_classes == 5
@@ -100,11 +100,23 @@ def test_graph_adapter_extends_without_being_fitted_again(data):
     expected = start.adapter.extend(data.text[3:])
     assert torch.equal(grown.adapter.class_weights(), expected.class_weights())
     gda = fit(part_of(data, 3), method="gda", keep_shots=False)
-    with (
-        pytest.warns(UserWarning, match="no shot"),
-        pytest.raises(ValueError, match=r"cannot classify new classes.*--keep-shots"),
-    ):
+    with pytest.raises(ValueError, match=r"cannot classify new classes.*--keep-shots"):
         gda.add_classes(["a", "b"], text=data.text[3:])
+
+
+def test_another_method_is_fitted_and_not_extended(data):
+    start = fit(part_of(data, 3))
+    with pytest.warns(UserWarning, match="the other classes are favoured"):
+        grown = start.add_classes(["a", "b"], text=data.text[3:], method="gda", progress=False)
+    assert grown.method == "gda"
+    with pytest.warns(UserWarning, match="no shot"):
+        bare = start.add_classes(["a", "b"], text=data.text[3:], keep_shots=False)
+    assert bare.shots is None
+    nothing = fit(part_of(data, 3), 0)
+    with pytest.raises(ValueError, match="only the zero-shot classifier"):
+        nothing.add_classes(["a", "b"], text=data.text[3:], method="gda")
+    grown = nothing.add_classes(["a", "b"], text=data.text[3:])
+    assert grown.method == "zero_shot"
 
 
 def test_a_class_of_a_name_gets_shots_later(data):

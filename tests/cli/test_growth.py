@@ -77,7 +77,7 @@ def test_from_names_to_images(model, tmp_path):
     assert "Added 1 class: class_1." in result.stdout
     assert "Saved graph_adapter for 3 classes" in result.stdout
     assert "It holds the features of its 6 shots." in result.stdout
-    assert "no shot of 'a bird': text features stand in" in " ".join(result.stderr.split())
+    assert "no shot of 'a bird': their text features stand in" in " ".join(result.stderr.split())
     loaded = FewShotClassifier.load(tmp_path / "c")
     assert loaded.class_names == ("class_0", "a bird", "class_1")
     assert loaded.training["epochs"] == 2
