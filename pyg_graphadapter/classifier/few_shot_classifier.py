@@ -187,7 +187,7 @@ class FewShotClassifier(ModelHubMixin):
 
         Args:
             class_names (sequence of str, str or Path): The names of the classes, or a file of them
-                (:func:`~pyg_graphadapter.data.read_names`).
+                (:func:`~pyg_graphadapter.data.names_file.read_names`).
             model (str, Path or EncoderModel): The encoder, as in :meth:`fit`.
             encoding (EncodingConfig, optional): The prompts, and how images that are added later
                 are encoded. (default: :obj:`None`)
