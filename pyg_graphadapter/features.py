@@ -265,8 +265,8 @@ def check_directions(x: Tensor, name: str) -> None:
     zero = _lengths(x) < 1 / MAX_LENGTH  # whose squares are zero
     if zero.any():
         raise ValueError(
-            f"{name} must not be zero (got zeros in {rows_of(zero)}): a class needs a "
-            f"direction to be compared with."
+            f"{name} must not be zero (got zeros in {rows_of(zero)}): only vectors with a "
+            f"direction can be compared."
         )
 
 

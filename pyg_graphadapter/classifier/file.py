@@ -263,17 +263,12 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
             checked(card.encoding, Encoding, "'encoding'")
         state = _state_of(weights, folder / card.weights)
         shots = Features(*(state.pop(name) for name in SHOTS)) if card.keeps_shots else None
-        if is_built_in(card.method):
-            _check_tensors(state, card)
-        adapter = adapter_class(card.method).from_state(state, card.logit_scale, card.settings)
+        adapter = _adapter_of(card, state)
         if shots is not None:
             check_fits(shots, adapter.text, SHOTS[0])
         if len(card.class_names) != adapter.num_classes:
             count = len(card.class_names)
             raise ValueError(f"{count} class names for {adapter.num_classes} classes")
-        if is_built_in(card.method):
-            _check_settings(card, adapter)
-            _check_logits(adapter)
     except (ValueError, TypeError, KeyError) as error:
         raise CARD_FILE.error(folder, error) from error
     fields = {name: getattr(card, name) for name in FIELDS} | {"shots": shots}
@@ -283,6 +278,19 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
         encoding["weights_and_configuration"] = encoding.pop("weights")
         fields["encoding"] = encoding
     return adapter.eval(), fields
+
+
+def _adapter_of(card: Card, state: dict[str, Tensor]) -> Adapter:
+    """The adapter. Tensors and settings that can be loaded and would answer otherwise are refused;
+    methods from outside the package check theirs themselves."""
+    is_checked = is_built_in(card.method)
+    if is_checked:
+        _check_tensors(state, card)
+    adapter = adapter_class(card.method).from_state(state, card.logit_scale, card.settings)
+    if is_checked:
+        _check_settings(card, adapter)
+        _check_logits(adapter)
+    return adapter
 
 
 def _check_tensors(state: Mapping[str, Tensor], card: Card) -> None:
