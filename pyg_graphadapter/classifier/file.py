@@ -45,7 +45,7 @@ CARD = "classifier.json"
 OF_THE_HUB = ("README.md", "config.json")
 FORMATS = ("pyg_graphadapter/classifier/1", "pyg_graphadapter/classifier/2")
 SHOTS = ("shots.x", "shots.y")  # tensors of a classifier that keeps its shots
-FIELDS = ("class_names", "method", "training", "encoding", "measured", "shot_hashes")
+FIELDS = ("class_names", "method", "training", "encoding", "measured", "selected", "shot_hashes")
 DIRECTIONS = ("text", "keys", "prototypes")  # tensors whose rows are compared by their cosine
 PROBES = 8  # texts that are classified when a classifier is read
 LARGEST_LOGIT = 1e8  # beyond which float32 has no digits left for a difference
@@ -68,6 +68,7 @@ class Card:
         sha256 (str): The hash of the file of tensors.
         weights (str): The name of the file of tensors.
         versions (dict): The versions of the libraries that it was made with.
+        selected (dict): The settings that were selected inside the shots; older files do not say.
         shot_hashes (str): The hashes of the images that it was fitted on, with blanks between
             them; older files have none.
         keeps_shots (bool): Whether the file of tensors holds the features of the shots.
@@ -84,6 +85,7 @@ class Card:
     sha256: Annotated[str, Length(64, 64)]
     weights: str = WEIGHTS
     versions: dict[str, str] = field(default_factory=dict)
+    selected: dict[str, Any] = field(default_factory=dict)
     shot_hashes: str = ""
     keeps_shots: bool = False
 

@@ -405,7 +405,8 @@ def _refit(
     measure: bool = False,
     progress: bool = True,
 ) -> C:
-    """A classifier with the same encoder, fitted to shots."""
+    """A classifier with the same encoder, fitted to shots. What was selected is selected again: a
+    value that was selected with an image may not be measured on it."""
     if method is None:
         method = classifier.method
         if method == ZERO_SHOT and len(shots):
@@ -415,7 +416,12 @@ def _refit(
         method = ZERO_SHOT
     is_same = method == classifier.method
     config = config or config_of(classifier.training if is_same else {})
-    settings = {**(classifier.adapter.settings() if is_same else {}), **(settings or {})}
+    again = tuple(classifier.selected) if is_same else ()
+    old_settings = classifier.adapter.settings() if is_same else {}
+    settings = {
+        **{name: value for name, value in old_settings.items() if name not in again},
+        **(settings or {}),
+    }
     encoder = classifier.encoder if method == "coop" else None
     scale = classifier.adapter.logit_scale
     if has_texts(classifier):
@@ -426,7 +432,8 @@ def _refit(
     lacking = [names[c] for c in classes_without_shots(task).tolist()] if len(shots) else []
     if method != ZERO_SHOT:
         _show_lacking(lacking, _STAND_IN)
-    options = {"select": not is_same, "may_lack": True, "progress": progress}
+    select = not is_same or bool(again)
+    options = {"select": select, "may_lack": True, "progress": progress}
     fitted = fit_method(method, task, config, settings, **options)
     training = recipe(method, task, config, fitted.history, None)
     if lacking:

@@ -195,6 +195,20 @@ def test_a_grown_classifier_is_measured_inside_its_shots(data):
     assert grown.measured["images"] == 40
 
 
+def test_what_was_selected_is_selected_again(data, tmp_path):
+    """Otherwise the measured accuracy would be of values that have seen the images."""
+    start = fit(part_of(data, 5, 0, 4), select=True, measure=True)
+    assert "alpha" in start.selected
+    start.save(tmp_path / "c")
+    loaded = FewShotClassifier.load(tmp_path / "c")
+    assert loaded.selected == start.selected
+    with pytest.warns(UserWarning, match="already"):
+        same = loaded.add_shots(part_of(data, 5, 0, 4), measure=True, progress=False)
+    assert same.selected == start.selected
+    whole = fit(data, select=True)
+    assert loaded.add_shots(part_of(data, 5, 4), progress=False).selected == whole.selected
+
+
 def test_renaming(data):
     start = fit(data, 2, keep_shots=False)
     renamed = start.rename_classes({"class 0": "Hund", "class 1": "class 0"})
