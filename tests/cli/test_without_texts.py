@@ -1,15 +1,13 @@
 """Commands on feature files that have no texts."""
 
 import json
-import warnings
 from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
 
 from pyg_graphadapter import FewShotClassifier
-from pyg_graphadapter.cli import app
 from pyg_graphadapter.testing import fake_features
+from tests.faults.command import said_by
 
 NEED_NONE = ("graph_adapter", "linear_probe", "tip_adapter", "tip_adapter_f", "gda", "proker")
 
@@ -22,17 +20,9 @@ def features(tmp_path):
     return path
 
 
-def run(*words, code=0):
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        outcome = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "300"})
-    assert outcome.exit_code == code, outcome.output
-    return " ".join(outcome.output.split())
-
-
 def test_all_methods_that_need_no_texts_run(features, tmp_path):
     grid = ("--shots", 2, "--seeds", 1, "--epochs", 2, "--jobs", 1, "--out", tmp_path / "r")
-    said = run("compare", features, "--methods", "all", *grid)
+    said = said_by("compare", features, "--methods", "all", *grid)
     results = [json.loads(path.read_text()) for path in (tmp_path / "r").iterdir()]
     assert {result["method"] for result in results} == set(NEED_NONE)
     assert all(result["variant"].startswith("without texts") for result in results)
@@ -44,13 +34,13 @@ def test_all_methods_that_need_no_texts_run(features, tmp_path):
 
 def test_zero_shot_is_refused_by_name_and_left_out_of_the_defaults(features, tmp_path):
     grid = ("--shots", 1, "--seeds", 1, "--epochs", 2, "--jobs", 1, "--out", tmp_path / "r")
-    said = run("compare", features, "--methods", "gda,zero_shot", *grid, code=1)
+    said = said_by("compare", features, "--methods", "gda,zero_shot", *grid, code=1)
     assert "f.npz has no texts, which zero_shot needs" in said
-    assert "Left out zero_shot" in run("compare", features, *grid)
+    assert "Left out zero_shot" in said_by("compare", features, *grid)
 
 
 def test_fit_shows_no_zero_shot_and_says_so_in_the_card(features, tmp_path):
-    said = run("fit", features, "--shots", 2, "--epochs", 2, "--out", tmp_path / "c")
+    said = said_by("fit", features, "--shots", 2, "--epochs", 2, "--out", tmp_path / "c")
     assert "; without texts)" in said
     assert "zero-shot" not in said
     card = json.loads((tmp_path / "c" / "classifier.json").read_text())
@@ -66,7 +56,9 @@ def test_fit_shows_no_zero_shot_and_says_so_in_the_card(features, tmp_path):
     "method", ["zero_shot", "clip_adapter", "task_res", "lp_pp", "clap", "cross_modal", "coop"]
 )
 def test_methods_that_need_texts_say_so(features, tmp_path, method):
-    said = run("fit", features, "--shots", 2, "--method", method, "--out", tmp_path / "c", code=1)
+    said = said_by(
+        "fit", features, "--shots", 2, "--method", method, "--out", tmp_path / "c", code=1
+    )
     assert "needs class text features, and there are none" in said
     assert not (tmp_path / "c").exists()
 
@@ -74,5 +66,5 @@ def test_methods_that_need_texts_say_so(features, tmp_path, method):
 def test_coop_is_left_out_of_all_once_without_a_text_encoder(tmp_path):
     fake_features(num_classes=3, channels=8, shots=2, tests=2).save(tmp_path / "f.npz")
     grid = ("--shots", "1,2", "--seeds", 1, "--epochs", 1, "--jobs", 1, "--out", tmp_path / "r")
-    said = run("compare", tmp_path / "f.npz", "--methods", "all", *grid)
+    said = said_by("compare", tmp_path / "f.npz", "--methods", "all", *grid)
     assert said.count("Left out coop, which needs a text encoder") == 1

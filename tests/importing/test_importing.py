@@ -11,18 +11,10 @@ import torch
 from typer.testing import CliRunner
 
 from pyg_graphadapter import FeatureFile
-from pyg_graphadapter.cli import app
 from pyg_graphadapter.encoding.sources import open_source
 from pyg_graphadapter.importing import import_features
 from pyg_graphadapter.testing import fake_features
-
-
-def run(*words, code=0):
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        outcome = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "300"})
-    assert outcome.exit_code == code, outcome.output
-    return " ".join(outcome.output.split())
+from tests.faults.command import said_by
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def test_pairs_of_npy(tmp_path, file):
     for name, array in zip(names, arrays_of(file), strict=True):
         np.save(tmp_path / f"{name}.npy", array)
     paths = [tmp_path / f"{name}.npy" for name in names]
-    said = run("data", "import", *paths, "--out", tmp_path / "f.npz")
+    said = said_by("data", "import", *paths, "--out", tmp_path / "f.npz")
     assert "train: 12 images, 8 wide, float32, 4 classes, labels are whole numbers" in said
     assert "texts: none" in said
     same(FeatureFile.load(tmp_path / "f.npz"), file)
@@ -59,7 +51,7 @@ def test_npz_with_any_keys(tmp_path, file):
     np.savez(tmp_path / "a.npz", a=x.T, b=one_hot, c=test_x, d=test_y, w=text, other=y)
     keys = ("--train-features", "a", "--train-labels", "b", "--test-features", "c",
             "--test-labels", "d", "--text-features", "w")  # fmt: skip
-    said = run("data", "import", tmp_path / "a.npz", *keys, "--out", tmp_path / "f.npz")
+    said = said_by("data", "import", tmp_path / "a.npz", *keys, "--out", tmp_path / "f.npz")
     assert said.count("it was transposed") == 2
     assert "labels are one-hot rows" in said
     assert "'other' of a.npz" in said
@@ -67,7 +59,7 @@ def test_npz_with_any_keys(tmp_path, file):
     same(loaded, file)
     assert torch.equal(loaded.text, file.text)
     wrong = ("--train-features", "z", "--out", tmp_path / "g.npz")
-    assert "No source has 'z'" in run("data", "import", tmp_path / "a.npz", *wrong, code=1)
+    assert "No source has 'z'" in said_by("data", "import", tmp_path / "a.npz", *wrong, code=1)
 
 
 def test_parts_and_splits_by_file(tmp_path, file):
@@ -90,7 +82,7 @@ def test_caches_of_tip_adapter(tmp_path, file):
     torch.save(torch.eye(4)[y], tmp_path / "values_3shots.pt")
     torch.save(test_x, tmp_path / "test_f.pt")
     torch.save(test_y, tmp_path / "test_l.pt")
-    said = run("data", "import", *sorted(tmp_path.glob("*.pt")), "--out", tmp_path / "f.npz")
+    said = said_by("data", "import", *sorted(tmp_path.glob("*.pt")), "--out", tmp_path / "f.npz")
     assert "it was transposed" in said
     same(FeatureFile.load(tmp_path / "f.npz"), file)
 
@@ -101,7 +93,7 @@ def test_tables_of_tensors_and_pickles(tmp_path, file):
     with warnings.catch_warnings():
         assert torch.equal(import_features([tmp_path / "train.pt"]).file.train.y, y)
     torch.save({"features": x, "labels": y, "code": CliRunner()}, tmp_path / "bad.pt")
-    said = run("data", "import", tmp_path / "bad.pt", "--out", tmp_path / "f.npz", code=1)
+    said = said_by("data", "import", tmp_path / "bad.pt", "--out", tmp_path / "f.npz", code=1)
     assert "pickled objects, which can run any code" in said
 
 
@@ -125,8 +117,10 @@ def test_texts_by_a_model_of_the_names_in_a_file(tmp_path):
         x = np.random.default_rng(0).random((6, width))
         np.savez(tmp_path / f"{width}.npz", features=x, labels=y, class_names=names)
     words = ("--model", "builtin", "--out", tmp_path / "f.npz")
-    assert "The features are 24 wide" in run("data", "import", tmp_path / "24.npz", *words, code=1)
-    assert "texts: 3 classes" in run("data", "import", tmp_path / f"{width}.npz", *words)
+    assert "The features are 24 wide" in said_by(
+        "data", "import", tmp_path / "24.npz", *words, code=1
+    )
+    assert "texts: 3 classes" in said_by("data", "import", tmp_path / f"{width}.npz", *words)
     loaded = FeatureFile.load(tmp_path / "f.npz")
     assert loaded.class_names == ("apple", "bird", "house")
     replace(loaded, text=None).save(tmp_path / "g.npz")
