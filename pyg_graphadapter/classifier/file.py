@@ -38,6 +38,7 @@ from pyg_graphadapter.storage import (
     versions,
     write_atomic,
 )
+from pyg_graphadapter.training.fitting import NO_TEXTS
 
 WEIGHTS = "classifier.safetensors"  # of the first classifier in a folder
 LATER_WEIGHTS = re.compile(r"classifier-[0-9a-f]{16}\.safetensors")  # of one that replaces another
@@ -47,7 +48,7 @@ FORMATS = ("pyg_graphadapter/classifier/1", "pyg_graphadapter/classifier/2")
 SHOTS = ("shots.x", "shots.y")  # tensors of a classifier that keeps its shots
 FIELDS = ("class_names", "method", "training", "encoding", "measured", "selected", "shot_hashes")
 DIRECTIONS = ("text", "keys", "prototypes")  # tensors whose rows are compared by their cosine
-PROBES = 8  # texts that are classified when a classifier is read
+PROBES = 8  # texts, or random directions, that are classified when a classifier is read
 LARGEST_LOGIT = 1e8  # beyond which float32 has no digits left for a difference
 ATTEMPTS = 3  # to read a classifier that is being replaced
 
@@ -305,8 +306,16 @@ def _check_tensors(state: Mapping[str, Tensor], card: Card) -> None:
                 raise ValueError("its tensor 'labels' holds what is no number of a class")
         elif not tensor.is_floating_point():
             raise ValueError(f"its tensor {name!r} must be floating-point numbers")
-        if name in DIRECTIONS and tensor.dim() == 2:
+        if name in DIRECTIONS and tensor.dim() == 2 and not _stands_for_no_text(name, tensor, card):
             check_directions(tensor, f"its tensor {name!r}")
+
+
+def _stands_for_no_text(name: str, tensor: Tensor, card: Card) -> bool:
+    """Whether a tensor is the zeros that a method holds that was fitted without texts
+    (:func:`~pyg_graphadapter.adapters.mixture.text_or_zeros`)."""
+    was_without = card.training.get("texts") == NO_TEXTS
+    may_lack = not adapter_class(card.method).needs_text
+    return name == "text" and was_without and may_lack and not bool(tensor.any())
 
 
 def _check_settings(card: Card, adapter: Adapter) -> None:
@@ -318,9 +327,13 @@ def _check_settings(card: Card, adapter: Adapter) -> None:
 
 
 def _check_logits(adapter: Adapter) -> None:
-    """Checks that images that look like the texts have logits that can be told apart."""
+    """Checks that images that look like the texts have logits that can be told apart; without
+    texts, images in random directions."""
+    x = adapter.text[:PROBES]
+    if not bool(x.any()):
+        x = torch.randn(PROBES, x.size(1), generator=torch.Generator().manual_seed(0)).to(x)
     with torch.inference_mode():
-        logits = adapter.eval()(unit(adapter.text[:PROBES]))
+        logits = adapter.eval()(unit(x))
     if not bool((logits.abs() <= LARGEST_LOGIT).all()):
         raise ValueError(
             f"its tensors give logits that are not finite or beyond {LARGEST_LOGIT:.0e}"

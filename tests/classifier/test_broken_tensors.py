@@ -1,6 +1,7 @@
 """Tensors and settings of a saved classifier that would give other answers are refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -11,10 +12,10 @@ from pyg_graphadapter.storage import sha256
 from pyg_graphadapter.testing import fake_features
 
 
-def saved(folder, method):
-    FewShotClassifier.fit(
-        fake_features(num_classes=3, channels=8), shots=2, method=method, progress=False
-    ).save(folder)
+def saved(folder, method, *, texts=True):
+    data = fake_features(num_classes=3, channels=8)
+    data = data if texts else replace(data, text=None)
+    FewShotClassifier.fit(data, shots=2, method=method, progress=False).save(folder)
     return folder
 
 
@@ -55,6 +56,30 @@ def test_tensors_that_would_answer_otherwise(tmp_path, method, name, change):
     folder = saved(tmp_path / "c", method)
     changed(folder, name, change)
     with pytest.raises(ValueError, match=r"classifier .* cannot be read|its tensor"):
+        FewShotClassifier.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "change"),
+    [
+        ("gda", "weight", lambda x: torch.full_like(x, 3e38)),
+        ("tip_adapter", "keys", torch.zeros_like),
+        ("proker", "text", lambda x: x + torch.eye(*x.shape)[:, :1]),
+        ("graph_adapter", "text", first_row_zero),
+    ],
+)
+def test_tensors_of_classifiers_without_texts(tmp_path, method, name, change):
+    folder = saved(tmp_path / "c", method, texts=False)
+    changed(folder, name, change)
+    with pytest.raises(ValueError, match=r"classifier .* cannot be read|its tensor"):
+        FewShotClassifier.load(folder)
+
+
+@pytest.mark.parametrize("method", ["gda", "tip_adapter"])
+def test_zero_texts_are_refused_where_there_were_texts(tmp_path, method):
+    folder = saved(tmp_path / "c", method)
+    changed(folder, "text", torch.zeros_like)
+    with pytest.raises(ValueError, match="'text' must not be zero"):
         FewShotClassifier.load(folder)
 
 

@@ -3,11 +3,13 @@ import stat
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pyg_graphadapter import FewShotClassifier, GraphAdapter
+from pyg_graphadapter.adapters import adapter_class, adapter_names
 from pyg_graphadapter.encoding.sources import FileSource
 from pyg_graphadapter.testing import fake_features
 
@@ -46,6 +48,27 @@ def test_save_and_load_give_the_same_bits(data, tmp_path, method):
         "classifier.json",
         "classifier.safetensors",
     }
+
+
+METHODS_WITHOUT_TEXT = [m for m in adapter_names() if not adapter_class(m).needs_text]
+
+
+@pytest.mark.parametrize("method", METHODS_WITHOUT_TEXT)
+@pytest.mark.parametrize("shots", [1, 4])
+def test_classifiers_without_texts_are_loaded(data, tmp_path, method, shots):
+    bare = replace(data, text=None)
+    fitted = FewShotClassifier.fit(
+        bare, shots=shots, method=method, keep_shots=True, progress=False
+    )
+    fitted.save(tmp_path / "c")
+    loaded = FewShotClassifier.load(tmp_path / "c")
+    x = data.test.mean_views()
+    assert torch.equal(loaded.predict_proba(x), fitted.predict_proba(x))
+    assert not loaded.has_text
+    assert loaded.evaluate(data).accuracy > 40
+    more = loaded.add_shots(x, data.test.y.tolist(), progress=False)
+    assert not more.has_text
+    assert len(more.shots) == 4 * shots + len(x)
 
 
 def test_others_may_read_what_was_saved(classifier, tmp_path):
