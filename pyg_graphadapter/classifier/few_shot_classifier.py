@@ -485,7 +485,7 @@ class FewShotClassifier(ModelHubMixin):
         features = labelled.features
         own = self.own_labels(features.y, labelled.class_names)
         labelled = replace(labelled, features=Features(features.x, own))
-        return labelled.measure(self.adapter, self.shot_hashes)
+        return labelled.measure(self.adapter, self.shot_hashes, self.shots)
 
     def _labelled_by(self, x: Any, y: Any) -> Labelled:
         """Features or images with labels that were given apart from them."""

@@ -20,13 +20,13 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.task import FewShotTask, TextEncoder
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.copies import are_copies
 from pyg_graphadapter.training.fitting import (
     NO_TEXTS,
     classes_without_shots,
     fit_method,
     recipe,
 )
-from pyg_graphadapter.training.folds import equal_rows
 
 if TYPE_CHECKING:
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
@@ -46,15 +46,14 @@ class LabelledFeatures:
         shots (Features): The features, whose labels count the class names.
         class_names (tuple of str): The names of their classes.
         text (torch.Tensor, optional): The text features of these classes ``[C, D]``, where they are
-            known. (default: :obj:`None`)
-        hashes (tuple of str): The hashes by which the classifier knows the images.
-            (default: :obj:`()`)
+            known.
+        hashes (tuple of str): The hashes by which the classifier knows the images, one each.
     """
 
     shots: Features
     class_names: tuple[str, ...]
-    text: Tensor | None = None
-    hashes: tuple[str, ...] = ()
+    text: Tensor | None
+    hashes: tuple[str, ...]
 
 
 # Names alone ##########################################################################
@@ -222,12 +221,14 @@ def grow(
             text = torch.cat([text, new_text.to(text)])
     numbers = {name: c for c, name in enumerate(names)}
     to_own = torch.tensor([numbers.get(name, -1) for name in more.class_names])
-    shots = _joined(kept_shots(classifier), Features(more.shots.x, to_own[more.shots.y]))
+    more = replace(more, shots=Features(more.shots.x, to_own[more.shots.y]))
+    more = _without_known(classifier, more)
+    shots = _joined(kept_shots(classifier), more.shots)
     grown = _refit(
         classifier, names, text, shots, method=method, config=config, settings=settings,
         keep_shots=keep_shots, measure=measure, progress=progress,
     )  # fmt: skip
-    grown.shot_hashes = tuple(dict.fromkeys((*classifier.shot_hashes, *more.hashes)))
+    grown.shot_hashes = (*classifier.shot_hashes, *more.hashes)
     return grown
 
 
@@ -294,8 +295,27 @@ def kept_shots(classifier: "FewShotClassifier") -> Features:
     return Features(classifier.adapter.text[:0], torch.empty(0, dtype=torch.long))
 
 
+def _without_known(classifier: "FewShotClassifier", more: LabelledFeatures) -> LabelledFeatures:
+    """What is added, in the classes of the classifier, without images that are among the shots of
+    their class already: by the hash of the image, or by its features."""
+    shots, hashes = kept_shots(classifier), classifier.shot_hashes
+    is_known = are_copies(more.shots.x[:, 0], shots.x[:, 0], more.shots.y, shots.y)
+    if len(hashes) == len(shots):  # not in files of earlier versions
+        known = set(zip(hashes, shots.y.tolist(), strict=True))
+        labelled_hashes = zip(more.hashes, more.shots.y.tolist(), strict=True)
+        is_known |= torch.tensor([pair in known for pair in labelled_hashes], dtype=torch.bool)
+    if not is_known.any():
+        return more
+    warn(
+        f"{int(is_known.sum())} of {counted(len(more.shots), 'image')} are among the classifier's "
+        f"shots already and are left out."
+    )
+    hashes = tuple(more.hashes[i] for i in (~is_known).nonzero().flatten().tolist())
+    return replace(more, shots=more.shots.select(~is_known), hashes=hashes)
+
+
 def _joined(shots: Features, more: Features) -> Features:
-    """Shots and more, without images that are among the shots of their class already."""
+    """Shots and more, all with the same number of views."""
     views = max(shots.x.size(1) if len(shots) else 1, more.x.size(1))
     x = [part.x.expand(-1, views, -1) for part in (shots, more) if part.x.size(1) in (1, views)]
     if len(x) < 2:
@@ -303,18 +323,7 @@ def _joined(shots: Features, more: Features) -> Features:
             f"The shots have {shots.x.size(1)} views per image, and what is added {more.x.size(1)}:"
             f" both must have the same number, or one."
         )
-    y = torch.cat([shots.y, more.y])
-    joined = Features(torch.cat([x[0].to(x[1]), x[1]]), y)
-    keys = list(zip(equal_rows(joined.x[:, 0]).tolist(), y.tolist(), strict=True))
-    known = set(keys[: len(shots)])
-    is_new = torch.tensor([key not in known for key in keys[len(shots) :]], dtype=torch.bool)
-    left_out = int((~is_new).sum())
-    if left_out:
-        warn(
-            f"{left_out} of {counted(len(more), 'image')} are among the classifier's shots already "
-            f"and are left out."
-        )
-    return joined.select(torch.cat([torch.ones(len(shots), dtype=torch.bool), is_new]))
+    return Features(torch.cat([x[0].to(x[1]), x[1]]), torch.cat([shots.y, more.y]))
 
 
 def _read(
@@ -338,7 +347,7 @@ def _read(
         return how, _with_labels(classifier, data, labels, encoding)
     if isinstance(data, Features):
         hashes = feature_hashes(data)
-        return how, LabelledFeatures(data, classifier.class_names, hashes=hashes)
+        return how, LabelledFeatures(data, classifier.class_names, None, hashes)
     progress = how.get("progress", True)
     source = _source(classifier, data, encoding, progress=progress)
     shots: Shots = reading.get("shots", ALL)
@@ -383,10 +392,10 @@ def _with_labels(
         raise ValueError(f"Expected one label per image (got {len(labels)} for {len(x)}).")
     if not all(isinstance(label, str) for label in labels):
         y = torch.as_tensor(labels)
-        return LabelledFeatures(Features(x, y), classifier.class_names, hashes=hashes)
+        return LabelledFeatures(Features(x, y), classifier.class_names, None, hashes)
     names = tuple(dict.fromkeys(cast(Sequence[str], labels)))
     y = torch.tensor([names.index(cast(str, label)) for label in labels])
-    return LabelledFeatures(Features(x, y), names, hashes=hashes)
+    return LabelledFeatures(Features(x, y), names, None, hashes)
 
 
 # Parts of a new classifier ############################################################

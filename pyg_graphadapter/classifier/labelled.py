@@ -18,6 +18,7 @@ from pyg_graphadapter.encoding.image_list import as_array, as_images, described
 from pyg_graphadapter.feature_file import SPLITS, FeatureFile
 from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.training.copies import are_copies
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ class Labelled:
     hashes: tuple[str, ...] | None = None
     num_skipped: int = 0
 
-    def measure(self, adapter: Adapter, shots: Sequence[str]) -> Evaluation:
-        """The measures of a classifier's adapter; says how many of the images are its shots."""
+    def measure(
+        self, adapter: Adapter, shot_hashes: Sequence[str], shots: Features | None = None
+    ) -> Evaluation:
+        """The measures of a classifier's adapter; says how many of the images are its shots, by the
+        hashes of these and, where they are kept, by their features."""
         evaluation = replace(evaluate(adapter, self.features), num_skipped=self.num_skipped)
-        if not shots:
-            return evaluation
-        hashes = feature_hashes(self.features) if self.hashes is None else self.hashes
-        is_shot = are_shots(hashes, shots)
+        is_shot = self._are_shots(shot_hashes, shots)
         if is_shot is None:
             return evaluation
         if is_shot.any():
@@ -57,6 +58,15 @@ class Labelled:
                 others = evaluate(adapter, self.features.select(~is_shot)).accuracy
             tell_of_shots(is_shot, evaluation.accuracy, others)
         return replace(evaluation, num_shots=int(is_shot.sum()))
+
+    def _are_shots(self, shot_hashes: Sequence[str], shots: Features | None) -> Tensor | None:
+        """Which images ``[N]`` are shots of a classifier; :obj:`None` if it is not known."""
+        hashes = feature_hashes(self.features) if self.hashes is None else self.hashes
+        by_hash = are_shots(hashes, shot_hashes)
+        if shots is None or not len(shots):
+            return by_hash
+        by_features = are_copies(self.features.x[:, 0], shots.x[:, 0])
+        return by_features if by_hash is None else by_features | by_hash
 
 
 def of_file(file: FeatureFile, split: str | None = None) -> Labelled:

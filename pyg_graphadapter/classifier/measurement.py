@@ -15,10 +15,11 @@ from pyg_graphadapter.features import Features, Shots, counted
 from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.copies import are_copies, groups_of_copies
 from pyg_graphadapter.training.engine import TrainingDivergedError
 from pyg_graphadapter.training.evaluation import predict_logits
 from pyg_graphadapter.training.fitting import fit_method
-from pyg_graphadapter.training.folds import equal_rows, held_out_folds
+from pyg_graphadapter.training.folds import held_out_folds
 from pyg_graphadapter.training.selection import MANY_SHOTS
 
 TEST_SPLIT = "test split"
@@ -99,8 +100,8 @@ def cross_validated(
 ) -> dict[str, Any]:
     """Estimates the accuracy inside the shots: they are divided into at most five stratified folds,
     and the method is fitted without each fold in turn and measured on it. What is selected is
-    selected without the fold, too. Images with equal features are held out together. With more than
-    1000 shots, one fold is measured.
+    selected without the fold, too. Copies of an image are held out
+    together. With more than 1000 shots, one fold is measured.
 
     Args:
         method (str): The method's name.
@@ -117,7 +118,7 @@ def cross_validated(
         of images; empty if nothing can be held out.
     """
     support = task.support
-    folds = held_out_folds(support.y, FOLDS, config.seed, equal_rows(support.x[:, 0]))
+    folds = held_out_folds(support.y, FOLDS, config.seed, groups_of_copies(support.x[:, 0]))
     kind = CROSS_VALIDATED
     if len(support) > MANY_SHOTS:
         kind, folds = HELD_OUT, folds[:1]
@@ -143,9 +144,8 @@ def cross_validated(
 
 
 def _without_shots(test: Features, support: Features) -> Features:
-    """The images that are not equal to a shot."""
-    groups = equal_rows(torch.cat([support.x[:, 0], test.x[:, 0]]))
-    return test.select(~torch.isin(groups[len(support) :], groups[: len(support)]))
+    """The images that are no copies of a shot."""
+    return test.select(~are_copies(test.x[:, 0], support.x[:, 0]))
 
 
 def _predicted(adapter: Adapter, test: Features) -> Tensor:

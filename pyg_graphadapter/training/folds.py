@@ -22,7 +22,9 @@ def held_out_folds(
         folds (int): The largest number of folds.
         seed (int): The seed of the division; it counts modulo :math:`2^{32}`.
         groups (torch.Tensor, optional): The group of each image ``[N]``, counted from 0. Images of
-            one group are held out together. (default: :obj:`None`)
+            one group are held out together; of copies of an image, one would else be trained on and
+            another measured (:func:`~pyg_graphadapter.training.copies.groups_of_copies`).
+            (default: :obj:`None`)
 
     Returns:
         list of tuple: The indices to train on and the indices that are held out; no pair without
@@ -53,14 +55,6 @@ def _without_last_images(y: Tensor, groups: Tensor, is_held_out: Tensor) -> Tens
         if not len(lacking):
             return is_held_out
         is_held_out = is_held_out & ~torch.isin(groups, groups[torch.isin(y, lacking)])
-
-
-def equal_rows(x: Tensor) -> Tensor:
-    """The group ``[N]`` of each of some features ``[N, D]``, where equal ones are of one group: the
-    same image has the same features."""
-    first: dict[bytes, int] = {}
-    contents = [row.tobytes() for row in x.contiguous().numpy()]
-    return torch.tensor([first.setdefault(row, len(first)) for row in contents], dtype=torch.long)
 
 
 def _first_of_each(groups: Tensor) -> Tensor:

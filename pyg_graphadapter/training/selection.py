@@ -20,6 +20,7 @@ from pyg_graphadapter.adapters.prediction import (
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.copies import groups_of_copies
 from pyg_graphadapter.training.engine import train_together
 from pyg_graphadapter.training.evaluation import EVALUATION_BATCH, predict_logits
 from pyg_graphadapter.training.folds import held_out_folds
@@ -60,10 +61,10 @@ def select(
     Otherwise, the shots are divided into folds: at most :obj:`folds`, and at most as many as the
     largest class has images. Every candidate is trained on all folds but one and measured on that
     one, for each fold in turn; of every class, an image is always trained on
-    (:func:`~pyg_graphadapter.training.folds.held_out_folds`). With more than 1000 shots, only one
-    fold is measured. With one shot per class, nothing can be held out or measured. A setting then
-    keeps its default; it takes its first value if there are fewer than 100 shots in total or the
-    default is not in the grid.
+    (:func:`~pyg_graphadapter.training.folds.held_out_folds`), and copies of one image are held out
+    together. With more than 1000 shots, only one fold is measured. With one shot per class, nothing
+    can be held out or measured. A setting then keeps its default; it takes its first value if there
+    are fewer than 100 shots in total or the default is not in the grid.
 
     The first candidate is selected that is at most one standard error (of the paired difference)
     less accurate than the best: the one-standard-error rule (Breiman et al., 1984). The first value
@@ -236,8 +237,10 @@ def _validation_splits(
     """Pairs of a task to train on and images to measure on; none if nothing can be held out."""
     if task.validation is not None and len(task.validation):
         return [(task, task.validation)]
+    support = task.support
+    groups = groups_of_copies(support.x[:, 0])
     splits = [
-        (task.with_support(training_index), task.support.select(held_out_index))
-        for training_index, held_out_index in held_out_folds(task.support.y, folds, seed)
+        (task.with_support(training_index), support.select(held_out_index))
+        for training_index, held_out_index in held_out_folds(support.y, folds, seed, groups)
     ]
-    return splits[:1] if len(task.support) > MANY_SHOTS else splits
+    return splits[:1] if len(support) > MANY_SHOTS else splits

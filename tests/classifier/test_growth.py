@@ -167,6 +167,30 @@ def test_the_same_images_are_not_added_twice(data):
     assert len(grown.shots) == 40
 
 
+def test_images_in_another_batch_are_not_added_twice(data):
+    start = fit(data, 2, method="gda")
+    noise = torch.randn(start.shots.x.shape, generator=torch.Generator().manual_seed(0))
+    again = Features(3 * (start.shots.x + 1e-6 * noise), start.shots.y)
+    new = part_of(data, 5, 7).train
+    both = Features(torch.cat([again.x, 1.01 * new.x]), torch.cat([again.y, new.y]))
+    with pytest.warns(UserWarning, match="are among the classifier's shots"):
+        grown = start.add_shots(both, progress=False)
+    copies = torch.cosine_similarity(new.x, start.shots.x.transpose(0, 1), dim=2).amax(1) > 0.999
+    assert len(grown.shots) == 10 + int((~copies).sum())
+    assert len(grown.shot_hashes) == len(grown.shots)
+    # With another label, it is a correction that is added:
+    other = Features(again.x, (again.y + 1) % 5)
+    assert len(start.add_shots(other, progress=False).shots) == 20
+
+
+def test_kept_shots_are_known_in_another_batch_when_they_are_measured(data):
+    start = fit(data, 2, method="gda")
+    again = Features(2 * start.shots.x + 1e-6, start.shots.y)
+    with pytest.warns(UserWarning, match="10 of 10 images that the classifier is measured on"):
+        assert start.evaluate(again).num_shots == 10
+    assert start.evaluate(data).num_shots == 0
+
+
 def test_labels_beside_features(data):
     start = fit(part_of(data, 3), method="gda")
     x = data.train.mean_views()[data.train.y == 2][:2] + 0.01
@@ -261,6 +285,11 @@ def test_from_names_to_shots_to_classes(model, tmp_path):
     more = fake_images(tmp_path / "more", num_classes=1, per_class=2, seed=9)
     listed = sorted(path for path in more.rglob("*.*") if path.is_file())
     assert len(grown.add_shots(listed, ["class_0"] * 2, **how).shots) == 11
+    # Images are known by their hashes, too, whatever their features are:
+    grown.shots = Features(torch.randn(grown.shots.x.shape), grown.shots.y)
+    with pytest.warns(UserWarning, match="3 of 3 images are among"):
+        same = grown.add_shots(sorted((images / "class_1").iterdir()), ["class_1"] * 3, **how)
+    assert len(same.shots) == 9
 
 
 @pytest.mark.parametrize(

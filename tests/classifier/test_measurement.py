@@ -10,6 +10,7 @@ from pyg_graphadapter.classifier.measurement import measured_in_words, wilson_in
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.task import draw_task, not_drawn
 from pyg_graphadapter.testing import fake_features
+from pyg_graphadapter.training.selection import _validation_splits
 
 QUICK = TrainConfig(epochs=2)
 
@@ -91,6 +92,40 @@ def test_copies_of_shots_are_no_test():
     copies = sum(any(torch.equal(x, shot) for shot in drawn.x) for x in twice.x)
     assert distinct <= copies
     assert fitted.measured["images"] == len(twice) - copies
+
+
+def in_other_batches(x):
+    """Features of the same images, of other lengths and with a little noise."""
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
+    return 2.5 * (x + 1e-5 * noise)
+
+
+def test_copies_of_noise_are_not_right_beyond_chance():
+    """Labels at random: only who has seen an image knows its label."""
+    x = torch.randn(40, 1, 32, generator=torch.Generator().manual_seed(3))
+    y = torch.arange(2).repeat(20)
+    file = fake_features(num_classes=2, channels=32)
+    twice = Features(torch.cat([x, in_other_batches(x)]), torch.cat([y, y]))
+    file = replace(file, train=twice, test=None)
+    how = {"method": "linear_probe", "strength": 1000.0, "progress": False, "measure": True}
+    assert FewShotClassifier.fit(file, **how).measured["accuracy (%)"] < 70
+    few = FewShotClassifier.fit(file, 10, **how).measured
+    assert few["kind"] == "not drawn"
+    drawn = draw_task(file, 10, 1).support
+    cosine = torch.cosine_similarity(twice.x, drawn.x.transpose(0, 1), dim=2)  # [N, M]
+    assert few["images"] == int((cosine.amax(dim=1) < 0.999).sum())
+    assert few["accuracy (%)"] < 80
+
+
+def test_copies_are_held_out_together_in_selection():
+    file = unequal(6, 6)
+    twice = torch.cat([file.train.x, in_other_batches(file.train.x)])
+    task = draw_task(replace(file, train=Features(twice, file.train.y.repeat(2))), "all", 1)
+    splits = _validation_splits(task, 4, seed=1)
+    assert len(splits) == 4
+    for part, held_out in splits:
+        cosine = torch.cosine_similarity(held_out.x, part.support.x.transpose(0, 1), dim=2)
+        assert cosine.max() < 0.999
 
 
 def test_one_image_per_class_cannot_be_measured():
