@@ -142,6 +142,8 @@ class FeatureFile:
         val (Features, optional): The validation split. (default: :obj:`None`)
         test (Features, optional): The test split. (default: :obj:`None`)
         logit_scale (float, optional): The factor of the cosine. (default: :obj:`100.0`)
+        is_numbered (bool, optional): The class names are only numbers that stand for the names
+            which the file lacks. (default: :obj:`False`)
 
     Shapes:
         - **text:** :math:`(C, D)`
@@ -161,6 +163,7 @@ class FeatureFile:
     val: Features | None = None
     test: Features | None = None
     logit_scale: float = 100.0
+    is_numbered: bool = False
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
@@ -226,7 +229,9 @@ class FeatureFile:
     @classmethod
     def _of(cls, content: Content) -> "FeatureFile":
         labels = {split: _labels_of(content, f"{split}_labels") for split in SPLITS}
-        names = class_names_of(_names_of(content), content.text_features, list(labels.values()))
+        stored_names = _names_of(content)
+        names = class_names_of(stored_names, content.text_features, list(labels.values()))
+        has_names = stored_names is not None or any(isinstance(y, list) for y in labels.values())
         splits = {
             split: _split_of(content, split, values, names) for split, values in labels.items()
         }
@@ -234,6 +239,7 @@ class FeatureFile:
             text=content.text_features,
             class_names=names,
             logit_scale=_logit_scale_of(content),
+            is_numbered=not has_names,
             **splits,  # type: ignore[arg-type]
         )
 
@@ -318,20 +324,29 @@ class FeatureFile:
         for split, features in self._splits():
             arrays[f"{split}_features"] = features.x
             arrays[f"{split}_labels"] = features.y
+        names = None if self._has_numbers_alone() else list(self.class_names)
         if path.suffix == ".safetensors":
-            names = json_text(list(self.class_names))
+            metadata = None if names is None else {"class_names": json_text(names)}
             # Cloned, since safetensors refuses tensors that share memory:
             content = {key: value.contiguous().clone() for key, value in arrays.items()}
-            write_output(path, safetensors.torch.save(content, {"class_names": names}))
+            write_output(path, safetensors.torch.save(content, metadata))
         else:
             numpy_arrays: dict[str, Any] = {
                 # numpy knows no bfloat16:
                 key: (value.float() if value.dtype == torch.bfloat16 else value).numpy()
                 for key, value in arrays.items()
             }
+            if names is not None:
+                numpy_arrays["class_names"] = np.array(names)
             stream = io.BytesIO()
-            np.savez(stream, class_names=np.array(self.class_names), **numpy_arrays)
+            np.savez(stream, **numpy_arrays)
             write_output(path, stream.getvalue())
+
+    def _has_numbers_alone(self) -> bool:
+        """Whether texts and labels say what the classes are, so that names would say no more."""
+        present = torch.cat([features.y for _, features in self._splits()])
+        last = len(self.class_names) - 1
+        return self.is_numbered and (self.text is not None or bool((present == last).any()))
 
     def base_and_new(self) -> tuple["FeatureFile", "FeatureFile"]:
         """Splits the file into the first half of its classes and the others, like
@@ -362,6 +377,7 @@ class FeatureFile:
             self,
             text=None if self.text is None else self.text[start:stop],
             class_names=self.class_names[start:stop],
+            is_numbered=self.is_numbered and start == 0,
             train=images(self.train),
             val=None if self.val is None else images(self.val),
             test=None if self.test is None else images(self.test),

@@ -24,11 +24,17 @@ def tensor_or_names(values: Any, name: str) -> Tensor | list[str]:
     array = np.asarray(values)
     if array.dtype.kind in "OUST" and all(isinstance(text, str) for text in array.flat):
         return [str(text) for text in array.flat] if array.ndim == 1 else _refused(name, array)
+    if array.dtype == object and all(_is_whole(number) for number in array.flat):
+        array = array.astype(np.int64)
     if array.dtype.kind not in "fiub":
         _refused(name, array)
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _refused(name: str, array: Any) -> NoReturn:

@@ -202,13 +202,14 @@ class FewShotClassifier(ModelHubMixin):
     def add_shots(self, data: Any, labels: Sequence[str | int] | None = None, **how: Any) -> Self:
         """The classifier, fitted again to its shots and more, in seconds: with the same method,
         recipe and settings. It must have been fitted with :obj:`keep_shots`. A zero-shot classifier
-        becomes one by GraphAdapter, unless a method is named.
+        becomes one by GraphAdapter, unless a method is named. Images that are among its shots
+        already, and images with labels that cannot be decoded, are left out, with a warning.
 
         Args:
             data: Labelled images or features as in :meth:`fit`, or images or features without
                 labels.
-            labels (sequence, optional): Their labels, as names or as numbers of classes.
-                (default: :obj:`None`)
+            labels (sequence, optional): Their labels: text is a class name, also ``"1"``, and a
+                whole number counts the classes from 0. (default: :obj:`None`)
             **how (optional): The arguments of :func:`~pyg_graphadapter.classifier.growth.grow`.
 
         Raises:
@@ -232,7 +233,8 @@ class FewShotClassifier(ModelHubMixin):
                 not given.
 
         Raises:
-            ValueError: If a class is there already, or shots are needed that it does not hold.
+            ValueError: If a name is there already, shots are needed that it does not hold, there
+                is ``text`` beside images, or the classes of a feature file have no names.
         """
         return growth.add_classes(self, data, labels, **how)
 
@@ -452,15 +454,15 @@ class FewShotClassifier(ModelHubMixin):
     ) -> Evaluation:
         """Measures the classifier on labelled images or features: the test split where there is
         one, else all that there are. Classes are matched by their names, where the data have any;
-        the labels of :class:`Features` count the classes of the classifier. Warns if it was fitted
-        on some of the images.
+        the labels of :class:`Features`, and of a feature file without names, count the classes of
+        the classifier (:meth:`own_labels`). Warns if it was fitted on some of the images.
 
         Args:
             data: A data set as :func:`pyg_graphadapter.data.load_images` takes it, a feature file,
                 or :class:`Features`; with :obj:`y`, features or images by the rule of
                 :mod:`pyg_graphadapter.classifier.inputs`.
-            y (sequence, optional): The label of every image, a class name or its number.
-                (default: :obj:`None`)
+            y (sequence, optional): The label of every image: text is a class name, also ``"1"``,
+                and a whole number counts the classes from 0. (default: :obj:`None`)
             split (str, optional): ``train``, ``val`` or ``test``. (default: the test split, else
                 what there is)
             encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
@@ -506,17 +508,20 @@ class FewShotClassifier(ModelHubMixin):
     def own_labels(self, y: Tensor, class_names: Sequence[str] | None) -> Tensor:
         """Labels ``[N]`` that count other class names, as labels of this classifier's classes.
 
-        Without names, or with names that are only the numbers 0, 1, …, the labels count the classes
-        of the classifier already.
+        Names are matched as names, also where they are digits, as ``"0"``, ``"1"``, ``"10"``,
+        ``"2"``. Without names, the labels are numbers and count the classes of the classifier
+        already; so they do if the names are only the numbers 0, 1, …, one per class, and not all of
+        them are names of the classifier.
 
         Raises:
             ValueError: If a class is not among those that it was fitted on.
         """
-        numbers = [str(c) for c in range(len(self.class_names))]
-        if class_names is None or list(class_names) == numbers:
+        number = {name: c for c, name in enumerate(self.class_names)}
+        unknown_names = [name for name in class_names or () if name not in number]
+        are_numbers = list(class_names or ()) == [str(c) for c in range(len(self.class_names))]
+        if class_names is None or (unknown_names and are_numbers):
             class_names = self.class_names
-        unknown_names = [name for name in class_names if name not in self.class_names]
-        if unknown_names:
+        elif unknown_names:
             raise ValueError(
                 f"The classifier does not know the class {unknown_names[0]!r}: it was fitted on "
                 f"{len(self.class_names)} others."
@@ -526,7 +531,7 @@ class FewShotClassifier(ModelHubMixin):
                 f"The label {int(y.max())} has no class: there are {len(class_names)}, counted "
                 f"from 0."
             )
-        return torch.tensor([self.class_names.index(name) for name in class_names])[y]
+        return torch.tensor([number[name] for name in class_names])[y]
 
     def export(self, path: str | Path | None = None) -> Tensor:
         """The class weights ``[C, D]``: logits are ``logit_scale`` times their product with image
@@ -743,7 +748,9 @@ def source_of(
         return FileSource(FeatureFile.load(data), Path(data).name)
     if isinstance(data, FeatureFile):
         return FileSource(data, "features")
-    from pyg_graphadapter.encoding.image_source import ImageSource  # loads datasets, transformers
+    from pyg_graphadapter.data.load import check_has_labels  # loads datasets
+    from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 
+    check_has_labels(data)  # before the encoder is loaded
     encoder = load_encoder(model, encoding or EncodingConfig(), device)
     return ImageSource(data, encoder, encoding, progress=progress)

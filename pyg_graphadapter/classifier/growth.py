@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import ZeroShot
 from pyg_graphadapter.classifier.inputs import FeatureInput
+from pyg_graphadapter.classifier.labelled import label_list, labels_of, tell_of_left_out
 from pyg_graphadapter.classifier.measurement import cross_validated
 from pyg_graphadapter.classifier.shots import feature_hashes, image_hashes, shot_hashes
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.sources import Source, load_encoder
+from pyg_graphadapter.encoding.image_list import as_array
+from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import ALL, Features, Shots, check_fits, check_labels, counted
 from pyg_graphadapter.graph import unit
@@ -125,12 +127,43 @@ def add_classes(
     **how: Any,
 ) -> C:
     """:meth:`FewShotClassifier.add_classes`."""
-    is_names = not isinstance(data, str) and isinstance(data, Sequence) and labels is None
-    if is_names and data and all(isinstance(name, str) for name in data):
-        return add_names(classifier, tuple(data), text, **how)
+    names = _names_alone(data) if labels is None else None
+    if names is not None:
+        return add_names(classifier, names, text, **how)
+    if text is not None:
+        raise ValueError(
+            "'text' has one row per name of add_classes(names): with images, give "
+            "FeatureFile(text=text, class_names=names, train=Features(x, y)), which says which row "
+            "is of which class."
+        )
     kept_shots(classifier)
-    how, more = _read(classifier, data, labels, how)
+    how, more = _read(classifier, data, labels, how, may_add=True)
     return grow(classifier, more, **how)
+
+
+def _names_alone(data: Any) -> tuple[str, ...] | None:
+    """The class names that data are, if they are no images.
+
+    Raises:
+        ValueError: If there are none, or they are mixed with something else.
+    """
+    from pyg_graphadapter.data.names_file import is_name_of_image
+
+    array = None if isinstance(data, Tensor) else as_array(data)
+    names = data if array is None or array.ndim != 1 else array.tolist()
+    if not isinstance(names, Sequence) or isinstance(names, str | bytes):
+        return None
+    if not names:
+        raise ValueError("There is no name of a new class (got an empty list): give one or more.")
+    if not any(isinstance(name, str) for name in names):
+        return None
+    others = [name for name in names if not isinstance(name, str) or is_name_of_image(name)]
+    if others:
+        raise ValueError(
+            f"New classes are given by their names, or by images with labels, and {others[0]!r} is "
+            f"no class name: give the labels of images, add_classes(images, labels)."
+        )
+    return tuple(map(str, names))
 
 
 def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None, **how: Any) -> C:
@@ -331,8 +364,11 @@ def _read(
     data: Any,
     labels: Sequence[str | int] | None,
     how: dict[str, Any],
+    *,
+    may_add: bool = False,
 ) -> tuple[dict[str, Any], LabelledFeatures]:
-    """The arguments of :func:`grow`, and what is added, from labelled or unlabelled data.
+    """The arguments of :func:`grow`, and what is added, from labelled or unlabelled data, which may
+    add classes or not.
 
     Of labelled data, ``shots``, ``at_most`` and ``seed`` in ``how`` draw, and ``encoding`` says how
     images are cached.
@@ -350,6 +386,14 @@ def _read(
         return how, LabelledFeatures(data, classifier.class_names, None, hashes)
     progress = how.get("progress", True)
     source = _source(classifier, data, encoding, progress=progress)
+    file = source.file if isinstance(source, FileSource) else None
+    has_numbers = file is not None and _has_numbers(classifier, file)
+    if has_numbers and may_add:
+        raise ValueError(
+            "The classes of the feature file have no names but numbers, which would be read as the "
+            "numbers of classes that the classifier has: give it class names ('class_names'), or "
+            "add shots of classes that the classifier has with add_shots."
+        )
     shots: Shots = reading.get("shots", ALL)
     at_most = reading.get("at_most")
     task = source.task(
@@ -358,7 +402,24 @@ def _read(
         allow_fewer=at_most is not None,
     )
     text = task.text if task.has_text else None
-    return how, LabelledFeatures(task.support, task.class_names, text, shot_hashes(task))
+    more = LabelledFeatures(task.support, task.class_names, text, shot_hashes(task))
+    names = classifier.class_names
+    if (
+        file is not None
+        and has_numbers
+        and (file.is_numbered or len(file.class_names) == len(names))
+    ):
+        more = replace(more, class_names=names[: len(more.class_names)])
+    return how, more
+
+
+def _has_numbers(classifier: "FewShotClassifier", file: FeatureFile) -> bool:
+    """Whether the classes of a file have no names but numbers, which are no names of a classifier
+    (:meth:`FewShotClassifier.own_labels`)."""
+    names = classifier.class_names
+    if file.has_class_names or names == tuple(map(str, range(len(names)))):
+        return False
+    return file.is_numbered or not set(file.class_names) <= set(names)
 
 
 def _source(
@@ -377,25 +438,38 @@ def _with_labels(
     labels: Sequence[str | int],
     encoding: EncodingConfig,
 ) -> LabelledFeatures:
+    """Features, or images that are encoded, with labels that were given apart from them. Images
+    that cannot be decoded are left out, with a warning."""
     given = classifier._input(data)
+    names, y = _names_and_labels(labels, classifier.class_names, len(given.files))
     if isinstance(given, FeatureInput):
-        x = given.x
-        hashes = feature_hashes(Features(x, torch.zeros(len(x), dtype=torch.long)))
-    else:
-        from pyg_graphadapter.encoding.image_batches import digests_of
-        from pyg_graphadapter.encoding.pipeline import pipeline_of
+        shots = Features(given.x, y)
+        return LabelledFeatures(shots, names, None, feature_hashes(shots))
+    from pyg_graphadapter.encoding.image_batches import digests_of
+    from pyg_graphadapter.encoding.pipeline import pipeline_of
 
-        pipeline, images = pipeline_of(classifier.encoder, encoding), given.images
-        x = pipeline.encode(images, encoding.views, encoding.view_seed, strict=True).x
-        hashes = image_hashes(digest.hex() for digest in digests_of(images, range(len(images))))
-    if len(labels) != len(x):
-        raise ValueError(f"Expected one label per image (got {len(labels)} for {len(x)}).")
-    if not all(isinstance(label, str) for label in labels):
-        y = torch.as_tensor(labels)
-        return LabelledFeatures(Features(x, y), classifier.class_names, None, hashes)
-    names = tuple(dict.fromkeys(cast(Sequence[str], labels)))
-    y = torch.tensor([names.index(cast(str, label)) for label in labels])
-    return LabelledFeatures(Features(x, y), names, None, hashes)
+    images = given.images
+    encoded = pipeline_of(classifier.encoder, encoding).encode(
+        images, encoding.views, encoding.view_seed, strict=encoding.strict
+    )
+    tell_of_left_out(encoded.skipped, len(images))
+    hashes = image_hashes(digest.hex() for digest in digests_of(images, encoded.index.tolist()))
+    return LabelledFeatures(Features(encoded.x, y[encoded.index]), names, None, hashes)
+
+
+def _names_and_labels(
+    labels: Any, class_names: tuple[str, ...], num_images: int
+) -> tuple[tuple[str, ...], Tensor]:
+    """The classes that labels count, and the labels ``[N]``: of names, these names, which may be
+    new; of numbers, the classes of the classifier."""
+    values = label_list(labels, num_images)
+    if not values:
+        raise ValueError("There is nothing to add (got no image): give one or more.")
+    if not all(isinstance(label, str) for label in values):
+        return class_names, labels_of(values, class_names, num_images)
+    names = tuple(dict.fromkeys(map(str, values)))
+    number = {name: c for c, name in enumerate(names)}
+    return names, torch.tensor([number[label] for label in values])
 
 
 # Parts of a new classifier ############################################################
@@ -469,10 +543,10 @@ def _like(
     training: dict[str, Any],
     method: str | None = None,
 ) -> C:
-    """A classifier with the encoder of another."""
+    """A classifier with the encoder of another, which knows the same shots and settings."""
     new = type(classifier)(adapter, names, method or classifier.method, training)
     new.encoding, new._encoder = dict(classifier.encoding), classifier._encoder
-    new.shot_hashes = classifier.shot_hashes
+    new.shot_hashes, new.selected = classifier.shot_hashes, dict(classifier.selected)
     return new
 
 

@@ -1,9 +1,10 @@
 """Labelled images of any form, as features with the labels of a classifier."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,16 +15,19 @@ from pyg_graphadapter.classifier.shots import (
     image_hashes,
     tell_of_shots,
 )
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.image_list import as_array, as_images, described
 from pyg_graphadapter.feature_file import SPLITS, FeatureFile
 from pyg_graphadapter.features import Features, counted
-from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.training.copies import are_copies
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
     from pyg_graphadapter.encoding.config import EncodingConfig
     from pyg_graphadapter.encoding.model import EncoderModel
+
+SHOWN = 5  # images that a warning names
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def of_file(file: FeatureFile, split: str | None = None) -> Labelled:
     features = getattr(file, split) if split else file.test or file.train
     if features is None:
         raise ValueError(f"There is no split {split!r} in the feature file.")
-    return Labelled(features, file.class_names)
+    return Labelled(features, None if file.is_numbered else file.class_names)
 
 
 def of_images(
@@ -125,20 +129,15 @@ def _check_has_labels(data: Any) -> None:
 
 
 def labels_of(y: Any, class_names: Sequence[str], num_images: int) -> Tensor:
-    """Labels ``[N]`` that were given as numbers or as names of classes.
+    """Labels ``[N]`` that were given as names of classes, if they are text, or as numbers. Text is
+    never read as a number: ``"1"`` is the class of this name, and 1 the second class.
 
     Raises:
         ValueError: If there is not one per image, or a class is unknown.
     """
-    array = as_array(y)
-    labels = list(y) if array is None else array.tolist()
-    if not isinstance(labels, list) or len(labels) != num_images:
-        count = len(labels) if isinstance(labels, list) else 1
-        raise ValueError(f"{counted(count, 'label')} for {counted(num_images, 'image')}: one per "
-                         f"image is needed.")  # fmt: skip
     number = {name: c for c, name in enumerate(class_names)}
     indices = []
-    for label in labels:
+    for label in label_list(y, num_images):
         c = number.get(label) if isinstance(label, str) else label
         if isinstance(c, bool) or not isinstance(c, int) or not 0 <= c < len(class_names):
             raise ValueError(
@@ -147,3 +146,35 @@ def labels_of(y: Any, class_names: Sequence[str], num_images: int) -> Tensor:
             )
         indices.append(c)
     return torch.tensor(indices, dtype=torch.long)
+
+
+def label_list(y: Any, num_images: int) -> list[Any]:
+    """Labels as Python values, one per image; the numbers of numpy and torch are whole numbers.
+
+    Raises:
+        ValueError: If there is not one per image.
+    """
+    array = as_array(y)
+    labels = list(y) if array is None and isinstance(y, Iterable) else array
+    labels = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels
+    if not isinstance(labels, list) or len(labels) != num_images or isinstance(y, str):
+        count = len(labels) if isinstance(labels, list) and not isinstance(y, str) else 1
+        raise ValueError(f"{counted(count, 'label')} for {counted(num_images, 'image')}: one label "
+                         f"per image is needed.")  # fmt: skip
+    return [label.item() if isinstance(label, np.generic) else label for label in labels]
+
+
+def tell_of_left_out(skipped: Mapping[int, str], num_images: int) -> None:
+    """Warns of the images that cannot be decoded.
+
+    Raises:
+        ValueError: If there are no others.
+    """
+    if not skipped:
+        return
+    reasons = [visible(skipped[i]) for i in sorted(skipped)]
+    listing = " ".join(reasons[:SHOWN]) + (" …" if len(reasons) > SHOWN else "")
+    if len(skipped) == num_images:
+        raise ValueError(f"No image can be decoded. {listing}")
+    verb = "is" if len(skipped) == 1 else "are"
+    warn(f"{len(skipped):,} of {counted(num_images, 'image')} {verb} left out: {listing}")

@@ -66,8 +66,10 @@ def load_images(
 
     Raises:
         FileNotFoundError: If a listed image does not exist.
-        ValueError: If there are no such images, or fewer than two classes.
+        ValueError: If there are no such images, or fewer than two classes, or these are images
+            without labels.
     """
+    check_has_labels(source)
     if isinstance(source, datasets.Dataset | datasets.DatasetDict):
         loaded = source
     elif str(source) == BUILTIN:
@@ -97,6 +99,20 @@ def load_images(
     else:
         loaded = _load_from_hub(str(source), revision, token)
     return _as_splits(loaded, image_column, label_column)
+
+
+def check_has_labels(source: Any) -> None:
+    """Checks that images are of a kind that has labels.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if not isinstance(source, str | os.PathLike | datasets.Dataset | datasets.DatasetDict):
+        raise ValueError(
+            f"Images with labels are a folder of class folders, a list in a file, a data set in "
+            f"memory, or the id of one on the Hugging Face hub, and features with labels are a "
+            f"FeatureFile (got a {type(source).__name__})."
+        )
 
 
 def list_images(paths: Sequence[str | Path], *, follow_links: bool = False) -> list[Path]:

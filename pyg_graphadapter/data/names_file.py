@@ -26,7 +26,7 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     """
     names = read(path, NAMES_FILE)
     names = tuple(names.values()) if isinstance(names, dict) else names
-    listed = [name for name in names if _is_of_an_image(name)]
+    listed = [name for name in names if is_name_of_image(name)]
     if listed:
         raise NAMES_FILE.error(Path(path), f"{listed[0][:60]!r} looks like an image in a list")
     return check_names(names)
@@ -57,8 +57,9 @@ def is_names_file(path: str | Path) -> bool:
         names = read(path, NAMES_FILE)
     except (ValueError, OSError):  # a list of images, for example
         return False
-    return not any(map(_is_of_an_image, names.values() if isinstance(names, dict) else names))
+    return not any(map(is_name_of_image, names.values() if isinstance(names, dict) else names))
 
 
-def _is_of_an_image(line: str) -> bool:
+def is_name_of_image(line: str) -> bool:
+    """Whether a line names an image, and no class."""
     return any(Path(word).suffix.lower() in SUFFIXES for word in line.replace(",", " ").split())

@@ -87,7 +87,7 @@ class DatasetEncoder:
             text=self.encode_text(names),
             class_names=names,
             logit_scale=self.encoder.logit_scale,
-            **splits,
+            **splits,  # type: ignore[arg-type]
         )
 
     def fill_cache(self, data: datasets.DatasetDict, process: Process) -> None:

@@ -5,10 +5,11 @@ import sys
 import textwrap
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from pyg_graphadapter import FewShotClassifier, GraphAdapter
+from pyg_graphadapter import FeatureFile, Features, FewShotClassifier, GraphAdapter
 from pyg_graphadapter.adapters import adapter_class, adapter_names
 from pyg_graphadapter.encoding.sources import FileSource
 from pyg_graphadapter.testing import fake_features
@@ -96,6 +97,70 @@ def test_features_that_do_not_fit(classifier):
 def test_unknown_methods_list_the_choices(data):
     with pytest.raises(ValueError, match=r"'x'. Choose from graph_adapter, zero_shot"):
         FewShotClassifier.fit(data, shots=1, method="x")
+
+
+DIGITS = ("0", "1", "10", "11", *map(str, range(2, 10)))  # as folders are sorted
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = replace(fake_features(num_classes=12, channels=16), class_names=DIGITS)
+    return data, FewShotClassifier.fit(data, method="gda", progress=False)
+
+
+def test_text_labels_that_are_digits_are_names(digits, tmp_path):
+    data, classifier = digits
+    x, y = data.test.mean_views(), data.test.y
+    expected = classifier.evaluate(data).accuracy
+    names = [DIGITS[c] for c in y]
+    named = FeatureFile.from_arrays(x, names)
+    assert named.class_names == tuple(map(str, range(12)))
+    assert not named.is_numbered
+    in_order = FeatureFile.from_arrays(x, [int(n) for n in names], class_names=named.class_names)
+    in_order.save(tmp_path / "f.npz")
+    for by_name in (named, in_order, tmp_path / "f.npz"):
+        assert classifier.evaluate(by_name).accuracy == expected
+    assert classifier.evaluate(x, names).accuracy == expected
+
+
+def test_numbers_are_positions_also_beside_names_that_are_digits(digits, tmp_path):
+    data, classifier = digits
+    x, y = data.test.mean_views(), data.test.y
+    expected = classifier.evaluate(data).accuracy
+    numbered = FeatureFile.from_arrays(x, y)
+    assert numbered.is_numbered
+    numbered.save(tmp_path / "f.npz")
+    numbered.save(tmp_path / "f.safetensors")
+    for by_position in (numbered, tmp_path / "f.npz", tmp_path / "f.safetensors"):
+        assert classifier.evaluate(by_position).accuracy == expected
+    assert classifier.evaluate(x, y).accuracy == expected
+    assert classifier.evaluate(x, y.tolist()).accuracy == expected
+    assert classifier.evaluate(x, y.numpy().astype(object)).accuracy == expected
+
+
+def test_numbers_as_text_that_are_no_names_count_the_classes(classifier):
+    y = torch.tensor([0, 3, 1])
+    assert classifier.own_labels(y, ("0", "1", "2", "3")).tolist() == [0, 3, 1]
+    assert classifier.own_labels(y, None).tolist() == [0, 3, 1]
+    with pytest.raises(ValueError, match="does not know the class '0'"):
+        classifier.own_labels(torch.tensor([0]), ("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("data_", "message"),
+    [
+        (["a.jpg", "b.jpg"], "got a list"),
+        (("a.jpg",), "got a tuple"),
+        (np.ones((4, 8)), "got a ndarray"),
+        (Features(torch.ones(2, 8), torch.tensor([0, 1])), "got a Features"),
+        (None, "got a NoneType"),
+        (5, "got a int"),
+    ],
+)
+@pytest.mark.parametrize("model", [None, "builtin"])
+def test_what_has_no_labels_is_not_fitted(data_, message, model):
+    with pytest.raises(ValueError, match=rf"folder of class folders.*{message}"):
+        FewShotClassifier.fit(data_, model=model)
 
 
 def test_a_folder_is_not_overwritten(classifier, tmp_path):

@@ -1,12 +1,22 @@
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from pyg_graphadapter import EncodingConfig, Features, FewShotClassifier, TrainConfig
+from pyg_graphadapter import (
+    EncodingConfig,
+    FeatureFile,
+    Features,
+    FewShotClassifier,
+    TrainConfig,
+)
 from pyg_graphadapter.adapters import adapter_names
+from pyg_graphadapter.classifier import measurement
 from pyg_graphadapter.testing import fake_features, fake_images
 from tests.checkpoints import save_checkpoint
+from tests.encoding.test_model import ColourModel
 
 QUICK = TrainConfig(epochs=3)
 NO_CACHE = EncodingConfig(cache=False)
@@ -233,6 +243,156 @@ def test_what_was_selected_is_selected_again(data, tmp_path):
     assert loaded.add_shots(part_of(data, 5, 4), progress=False).selected == whole.selected
 
 
+def test_other_names_keep_what_was_selected(data):
+    start = fit(data, select=True)
+    assert "alpha" in start.selected
+    renamed = start.rename_classes({"class 0": "dog"})
+    with pytest.warns(UserWarning, match="no shot"):
+        extended = renamed.add_classes(["cat"], text=data.text[:1] + 0.1 * data.text[1:2])
+    assert start.selected == renamed.selected == extended.selected
+    fitted_on = []
+
+    def fit_method(method, task, config, settings, **how):
+        fitted_on.append((settings, how["select"]))
+        return original(method, task, config, settings, **how)
+
+    original = measurement.fit_method
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measurement, "fit_method", fit_method)
+        x, y = data.test.mean_views()[:5], ["dog"] * 5
+        grown = renamed.add_shots(x, y, measure=True, progress=False)
+    assert grown.measured["kind"] == "cross-validated"
+    assert len(fitted_on) == 5
+    assert all("alpha" not in settings and select for settings, select in fitted_on)
+
+
+def test_text_features_are_of_names_alone(data):
+    start = fit(part_of(data, 3))
+    rest = without_first(data, 3)
+    x, names = rest.train.mean_views(), [rest.class_names[c] for c in rest.train.y]
+    for arguments in ((x, names), (rest,), (rest.train,)):
+        with pytest.raises(ValueError, match=r"'text' has one row per name .*FeatureFile\("):
+            start.add_classes(*arguments, text=rest.text)
+
+
+@pytest.mark.parametrize("texts", [True, False])
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_files_without_class_names_add_no_classes(data, tmp_path, texts, is_saved):
+    """Their numbers are those of the classifier's classes, as in evaluate."""
+    start = fit(part_of(data, 5, 0, 4), method="gda")
+    unnamed = FeatureFile.from_arrays(
+        data.train.mean_views(), data.train.y, text_features=data.text if texts else None
+    )
+    if is_saved:
+        unnamed.save(tmp_path / "f.npz")
+        unnamed = tmp_path / "f.npz"
+    with pytest.raises(ValueError, match=r"no names but numbers.*'class_names'.*add_shots"):
+        start.add_classes(unnamed)
+    with pytest.warns(UserWarning, match="20 of 40 images are among"):
+        grown = start.add_shots(unnamed, progress=False)
+    assert grown.class_names == data.class_names
+    with pytest.warns(UserWarning, match="40 of 40 images that the classifier is measured on"):
+        grown.evaluate(unnamed)
+    named = start.add_classes(part_of(data, 5, 4), progress=False)
+    x = data.test.mean_views()
+    torch.testing.assert_close(grown.predict_proba(x), named.predict_proba(x))
+
+
+def test_a_file_without_names_has_the_first_classes_or_none(data):
+    start = fit(part_of(data, 5, 0, 4), method="gda")
+    first = FeatureFile.from_arrays(data.test.mean_views()[:40], data.test.y[:40])
+    assert len(first.class_names) == 2
+    assert len(start.add_shots(first, progress=False).shots) == 60
+    more = FeatureFile.from_arrays(data.test.mean_views()[:40], data.test.y[:40] + 4)
+    with pytest.raises(ValueError, match=r"no image|have fewer than 1|Labels must lie in"):
+        start.add_shots(more, progress=False)
+    without = fit(FeatureFile.from_arrays(data.train.mean_views(), data.train.y), method="gda")
+    assert without.class_names == ("0", "1", "2", "3", "4")
+    six = torch.cat([data.train.y, torch.full((20,), 5)])
+    x = torch.cat([data.train.mean_views() + 0.01, data.test.mean_views()[80:]])
+    grown = without.add_classes(FeatureFile.from_arrays(x, six), progress=False)
+    assert grown.class_names == ("0", "1", "2", "3", "4", "5")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([2, 2], dtype=object),
+        np.array(["class 2", "class 2"], dtype=object),
+        np.array(["class 2", "class 2"]),
+        [np.int64(2), np.uint8(2)],
+        torch.tensor([2, 2]),
+        pd.Series(["class 2", "class 2"]),
+        ("class 2", np.str_("class 2")),
+        [2, "class 2"],
+    ],
+)
+def test_labels_of_any_kind(data, labels):
+    start = fit(part_of(data, 3), method="gda")
+    x = data.test.mean_views()[data.test.y == 2][:2]
+    grown = start.add_shots(x, labels, progress=False)
+    assert grown.shots.y[-2:].tolist() == [2, 2]
+    assert start.evaluate(x, labels).accuracy == start.evaluate(x, [2, 2]).accuracy
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([2.0, 2.0], "The label 2.0 is no class"),
+        ([True, False], "The label True is no class"),
+        ([None, None], "The label None is no class"),
+        (np.array([[2], [2]]), r"The label \[2\] is no class"),
+        ([3, 3], "The label 3 is no class"),
+        ([-1, -1], "The label -1 is no class"),
+        ([2], "1 label for 2 images"),
+        ("class 2", "1 label for 2 images"),
+        (2, "1 label for 2 images"),
+        (["3", "3"], "does not have the class '3'"),
+    ],
+)
+def test_labels_that_are_none(data, labels, message):
+    start = fit(part_of(data, 3), method="gda")
+    x = data.test.mean_views()[data.test.y == 2][:2]
+    with pytest.raises(ValueError, match=message):
+        start.add_shots(x, labels, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("data_", "message"),
+    [
+        ([], "no name of a new class"),
+        ((), "no name of a new class"),
+        (np.array([]), "no name of a new class"),
+        (["a", 3], "3 is no class name"),
+        (["cat.jpg", "dog.jpg"], "'cat.jpg' is no class name: give the labels of images"),
+        (np.array(["a", None], dtype=object), "None is no class name"),
+        (5, "got a int"),
+        ({"a": 1}, "got a dict"),
+        ([1, 2], "got a list"),
+        (None, "got a NoneType"),
+    ],
+)
+def test_what_adds_no_classes(data, data_, message):
+    start = fit(part_of(data, 3), keep_shots=True)
+    start.use_encoder(ColourModel())
+    with pytest.raises(ValueError, match=message):
+        start.add_classes(data_)
+
+
+@pytest.mark.parametrize("names", [np.array(["a", "b"]), ("a", "b"), pd.Index(["a", "b"])])
+def test_names_of_any_kind(data, names):
+    start = fit(part_of(data, 3))
+    with pytest.warns(UserWarning, match="no shot of 'a', 'b'"):
+        assert start.add_classes(names, text=data.text[3:]).class_names[3:] == ("a", "b")
+
+
+def test_nothing_to_add(data):
+    start = fit(part_of(data, 3))
+    for add in (start.add_shots, start.add_classes):
+        with pytest.raises(ValueError, match="There is nothing to add"):
+            add([], [])
+
+
 def test_renaming(data):
     start = fit(data, 2, keep_shots=False)
     renamed = start.rename_classes({"class 0": "Hund", "class 1": "class 0"})
@@ -290,6 +450,28 @@ def test_from_names_to_shots_to_classes(model, tmp_path):
     with pytest.warns(UserWarning, match="3 of 3 images are among"):
         same = grown.add_shots(sorted((images / "class_1").iterdir()), ["class_1"] * 3, **how)
     assert len(same.shots) == 9
+
+
+@pytest.mark.parametrize("add", ["add_shots", "add_classes"])
+def test_broken_images_are_counted_and_named(model, tmp_path, add):
+    images = fake_images(tmp_path / "images", num_classes=2, per_class=4)
+    how = {"encoding": NO_CACHE, "progress": False}
+    start = FewShotClassifier.fit(images, model=model, method="gda", keep_shots=True, **how)
+    more = fake_images(tmp_path / "more", num_classes=2, per_class=3, seed=5)
+    (more / "class_0" / "1.png").write_bytes(b"no image")
+    listed = sorted(path for path in more.rglob("*.*") if path.is_file())
+    labels = [path.parent.name for path in listed]
+    with pytest.warns(UserWarning, match=r"1 of 6 images is left out: .*class_0/1\.png cannot be"):
+        grown = getattr(start, add)(listed, labels, **how)
+    assert grown.shots.y[8:].tolist() == [0, 0, 1, 1, 1]
+    whole = start.add_shots(more, **how)
+    x = start.shots.mean_views()
+    torch.testing.assert_close(grown.predict_proba(x), whole.predict_proba(x), atol=1e-4, rtol=0)
+    strict = EncodingConfig(cache=False, strict=True)
+    with pytest.raises(ValueError, match=r"class_0/1\.png cannot be decoded"):
+        getattr(start, add)(listed, labels, encoding=strict)
+    with pytest.raises(ValueError, match=r"No image can be decoded.*1\.png"):
+        getattr(start, add)([more / "class_0" / "1.png"], ["class_0"], **how)
 
 
 @pytest.mark.parametrize(
