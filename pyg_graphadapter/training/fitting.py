@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import scatter
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
@@ -97,11 +98,30 @@ def classes_without_shots(task: FewShotTask) -> Tensor:
 
 
 def with_text_shots(task: FewShotTask) -> FewShotTask:
-    """The task in which the text feature of each class without shots stands in for one."""
-    lacking = classes_without_shots(task)
-    if not len(lacking):
+    r"""The task in which the text feature of each class without shots stands in for shots.
+
+    Images and texts of one class lie apart in the space of features, in about the same direction
+    for all classes. So a text is moved by the mean of this difference,
+
+    .. math::
+        \mathbf{s}_c = \mathbf{t}_c + \frac{1}{|K|} \sum_{k \in K} (\mathbf{p}_k - \mathbf{t}_k)
+
+    over the classes :math:`K` with shots, whose mean feature is :math:`\mathbf{p}_k`. It stands for
+    as many shots as these classes have on average.
+    """
+    lacking, support = classes_without_shots(task), task.support
+    if not len(lacking) or not len(support):
         return task
-    x = unit(task.text[lacking]).to(task.support.x)
-    x = x.unsqueeze(1).expand(-1, task.support.x.size(1), -1)
-    support = Features(torch.cat([task.support.x, x]), torch.cat([task.support.y, lacking]))
-    return replace(task, support=support, image_hashes=())
+    count = torch.bincount(support.y, minlength=task.num_classes)
+    has_shots = count > 0
+    images = unit(support.x).mean(dim=1)  # [N, D]
+    prototypes = scatter(images, support.y, dim_size=task.num_classes, reduce="mean")  # [C, D]
+    text = unit(task.text).to(images)
+    moved = text[lacking] + (prototypes - text)[has_shots].mean(dim=0)
+    x = unit(moved).to(support.x).unsqueeze(1).expand(-1, support.x.size(1), -1)
+    repeats = max(1, round(len(support) / int(has_shots.sum())))
+    with_text = Features(
+        torch.cat([support.x, x.repeat(repeats, 1, 1)]),
+        torch.cat([support.y, lacking.repeat(repeats)]),
+    )
+    return replace(task, support=with_text, image_hashes=())

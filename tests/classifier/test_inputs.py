@@ -124,7 +124,7 @@ def test_every_way_in_follows_the_rule():
             answer(np.ones((5, 8), np.int64))
     with pytest.raises(ValueError, match="need labels"):
         classifier.evaluate(x.numpy())
-    with pytest.raises(ValueError, match="one per image"):
+    with pytest.raises(ValueError, match="one label per image"):
         classifier.evaluate(x, y[:-1])
     with pytest.raises(ValueError, match="no class of the classifier"):
         classifier.evaluate(x[:1], [-1])
