@@ -92,7 +92,7 @@ def test_new_classes_with_shots(data, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_new_classes_of_names_alone(data, method):
     start = fit(part_of(data, 3), method=method)
-    with pytest.warns(UserWarning, match="no shot of 'a', 'b': the"):
+    with pytest.warns(UserWarning, match="no shot of 'a', 'b': (the|linear_probe|clap)"):
         grown = start.add_classes(["a", "b"], text=data.text[3:], progress=False)
     assert grown.class_names == (*start.class_names, "a", "b")
     assert grown.adapter.num_classes == 5
@@ -101,6 +101,17 @@ def test_new_classes_of_names_alone(data, method):
     own_texts = grown.predict(data.text[3:])
     assert own_texts == ["a", "b"]
     assert grown.training["classes_without_shots"] == ["a", "b"]
+
+
+def test_images_of_named_classes_are_recognised():
+    data = fake_features(num_classes=8, channels=64, shots=8, text_noise=0.5, image_noise=0.7)
+    start = fit(part_of(data, 6), method="linear_probe")
+    with pytest.warns(UserWarning, match=r"linear_probe hardly ever .* as gda"):
+        grown = start.add_classes(["a", "b"], text=data.text[6:], progress=False)
+    predicted = grown.predict_proba(data.test.mean_views()).argmax(dim=1)
+    is_right = (predicted == data.test.y).double()
+    assert is_right[data.test.y >= 6].mean() > 0.8
+    assert is_right[data.test.y < 6].mean() > 0.9
 
 
 def test_graph_adapter_extends_without_being_fitted_again(data):
