@@ -436,7 +436,7 @@ def _has_numbers(classifier: "FewShotClassifier", file: FeatureFile) -> bool:
 def _source(
     classifier: "FewShotClassifier", data: Any, encoding: EncodingConfig, *, progress: bool
 ) -> Source:
-    from pyg_graphadapter.classifier.few_shot_classifier import source_of
+    from pyg_graphadapter.classifier.source import source_of
 
     needs_encoder = not isinstance(data, Source | FeatureFile) and not is_feature_file(data)
     model = classifier.encoder if needs_encoder else None

@@ -201,7 +201,7 @@ def test_the_hubs_way_to_save_and_load(classifier, images, tmp_path, monkeypatch
         return str(tmp_path / "hub")
 
     monkeypatch.setattr(
-        "pyg_graphadapter.classifier.few_shot_classifier.snapshot_download", snapshot_download
+        "pyg_graphadapter.classifier.storage_mixin.snapshot_download", snapshot_download
     )
     monkeypatch.setattr(
         "huggingface_hub.hub_mixin.hf_hub_download", lambda *_, **__: tmp_path / "hub/config.json"

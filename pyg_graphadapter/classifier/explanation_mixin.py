@@ -1,0 +1,98 @@
+"""What a classifier has learned: its class weights, and the parts that a logit adds up from."""
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from pyg_graphadapter.adapters import LinearAdapter
+from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
+from pyg_graphadapter.classifier.explanation import Explanation, explain_class, explain_image
+from pyg_graphadapter.classifier.inputs import FeatureInput
+from pyg_graphadapter.display import json_text
+from pyg_graphadapter.outputs import check_output_file
+from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.storage import write_output
+
+
+class ExplanationMixin(EncoderMixin):
+    """A classifier that is exported and explained."""
+
+    def export(self, path: str | Path | None = None) -> Tensor:
+        """The class weights ``[C, D]``: logits are ``logit_scale`` times their product with image
+        features of length one, plus ``class_biases`` ``[C]`` where the method has any.
+
+        Args:
+            path (str or Path, optional): Writes them to a ``.safetensors`` file, or the image tower
+                with them as head to an ``.onnx`` file. (default: :obj:`None`)
+
+        Raises:
+            ValueError: If the method has no such weights, or the suffix is another.
+            OSError: If the file cannot be written.
+        """
+        if not isinstance(self.adapter, LinearAdapter):
+            raise ValueError(
+                f"{type(self.adapter).__name__} compares an image with more than one weight per "
+                f"class, so there are none to export: save the classifier instead."
+            )
+        weights, biases = self.adapter.class_weights().detach(), self.adapter.class_biases()
+        if path is None:
+            return weights
+        path = Path(path)
+        if path.suffix == ".onnx":
+            from pyg_graphadapter.classifier.export import export_onnx  # loads transformers
+
+            scale = self.adapter.logit_scale
+            export_onnx(self.encoder, weights, scale, path, self.class_names, biases)
+        elif path.suffix == ".safetensors":
+            check_output_file(path)
+            content = {
+                "class_weights": weights.contiguous(),
+                "logit_scale": torch.tensor(self.adapter.logit_scale),
+            }
+            if biases is not None:
+                content["class_biases"] = biases.detach().contiguous()
+            names = json_text(list(self.class_names))
+            write_output(path, safetensors.torch.save(content, {"class_names": names}))
+        else:
+            raise ValueError(f"Exports end with .onnx or .safetensors (got {path.name}).")
+        return weights
+
+    def explain(self, image: Tensor | Any = None, class_name: str | None = None) -> Explanation:
+        """Explains which neighbouring classes changed a class feature, through texts and images, or
+        which parts add up to the logit of an image. What the class collects from its own text and
+        its own images is listed apart from its neighbours.
+
+        Args:
+            image (optional): One image or its features, by the rule of
+                :mod:`pyg_graphadapter.classifier.inputs`. (default: :obj:`None`)
+            class_name (str, optional): The class; of an image, the predicted one if not given.
+                (default: :obj:`None`)
+
+        Raises:
+            ValueError: If the class is unknown, nothing is given, or the method has no graphs.
+        """
+        if class_name is not None and class_name not in self.class_names:
+            raise unknown("class", class_name, self.class_names)
+        c = None if class_name is None else self.class_names.index(class_name)
+        if image is not None:
+            x = self._features_of(image)
+            explanation = explain_image(self.adapter, self.class_names, x, c)
+        elif c is None:
+            raise ValueError("There is nothing to explain: give an image, a class name, or both.")
+        else:
+            explanation = explain_class(self.adapter, self.class_names, c)
+        return explanation if self.has_text else explanation.without_text()
+
+    def _features_of(self, image: Any) -> Tensor:
+        """The features ``[D]`` of one image."""
+        given = self._input(image)
+        if len(given.files) != 1:
+            raise ValueError(
+                f"One image is explained at a time (got {len(given.files)}): give one of them."
+            )
+        if isinstance(given, FeatureInput):
+            return given.x[0]
+        return self._encode(given.images, strict=True).x[0, 0]

@@ -1,0 +1,34 @@
+"""Where the features come from that a classifier is fitted on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
+from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
+
+if TYPE_CHECKING:
+    from pyg_graphadapter.encoding.model import EncoderModel
+
+
+def source_of(
+    data: Any,
+    model: "str | Path | EncoderModel | None",
+    encoding: EncodingConfig | None,
+    device: str,
+    *,
+    progress: bool,
+) -> Source:
+    """The source that data is, or a source of the features or images that it holds."""
+    if isinstance(data, Source):
+        return data
+    if is_feature_file(data):
+        return FileSource(FeatureFile.load(data), Path(data).name)
+    if isinstance(data, FeatureFile):
+        return FileSource(data, "features")
+    from pyg_graphadapter.data.load import check_has_labels  # loads datasets
+    from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
+
+    check_has_labels(data)  # before the encoder is loaded
+    encoder = load_encoder(model, encoding or EncodingConfig(), device)
+    return ImageSource(data, encoder, encoding, progress=progress)
