@@ -11,6 +11,7 @@ from pyg_graphadapter.classifier.base import Images
 from pyg_graphadapter.classifier.evaluation_mixin import EvaluationMixin
 from pyg_graphadapter.classifier.explanation_mixin import ExplanationMixin
 from pyg_graphadapter.classifier.prediction_mixin import PredictionMixin
+from pyg_graphadapter.classifier.refitting import method_without_shots
 from pyg_graphadapter.classifier.shots import shot_hashes
 from pyg_graphadapter.classifier.source import source_of
 from pyg_graphadapter.classifier.storage_mixin import StorageMixin
@@ -136,7 +137,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             source = source_of(data, model, encoding, config.device, progress=progress)
             task = source.task(drawn.shots, seed, allow_fewer=drawn.allow_fewer)
             if drawn.shots == 0:
-                method, settings = growth.method_without_shots(method, settings), {}
+                method, settings = method_without_shots(method, settings), {}
         fitted = fit_method(method, task, config, settings, select=select, progress=progress)
         training = recipe(method, task, config, fitted.history, None if source is None else seed)
         classifier = cls(fitted.adapter, task.class_names, method, training)

@@ -1,64 +1,40 @@
 """Classifiers that get more shots, more classes or other names, and those of names alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import ZeroShot
-from pyg_graphadapter.classifier.inputs import FeatureInput
-from pyg_graphadapter.classifier.labelled import label_list, labels_of, tell_of_left_out
-from pyg_graphadapter.classifier.measurement import cross_validated
-from pyg_graphadapter.classifier.shots import feature_hashes, image_hashes, shot_hashes
+from pyg_graphadapter.classifier.added import LabelledFeatures, encoding_of, names_alone, read_added
+from pyg_graphadapter.classifier.refitting import (
+    NO_SHOTS,
+    ZERO_SHOT,
+    C,
+    config_of,
+    has_texts,
+    holds_shots,
+    kept_shots,
+    like,
+    refit,
+    show_lacking,
+)
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.image_list import as_array
-from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
-from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
-from pyg_graphadapter.features import ALL, Features, Shots, check_fits, check_labels, counted
+from pyg_graphadapter.encoding.sources import load_encoder
+from pyg_graphadapter.features import Features, check_fits, check_labels, counted
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import unknown, warn
-from pyg_graphadapter.task import FewShotTask, TextEncoder
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.copies import are_copies
-from pyg_graphadapter.training.fitting import (
-    NO_TEXTS,
-    classes_without_shots,
-    fit_method,
-    recipe,
-)
 
 if TYPE_CHECKING:
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.encoding.model import EncoderModel
 
-ZERO_SHOT = "zero_shot"
-DEFAULT_METHOD = "graph_adapter"  # of a zero-shot classifier that gets shots
 SAME_ENCODER = 0.9  # the least mean cosine of texts of the same classes
-C = TypeVar("C", bound="FewShotClassifier")
-
-
-@dataclass(frozen=True)
-class LabelledFeatures:
-    """What is added to a classifier.
-
-    Args:
-        shots (Features): The features, whose labels count the class names.
-        class_names (tuple of str): The names of their classes.
-        text (torch.Tensor, optional): The text features of these classes ``[C, D]``, where they are
-            known.
-        hashes (tuple of str): The hashes by which the classifier knows the images, one each.
-    """
-
-    shots: Features
-    class_names: tuple[str, ...]
-    text: Tensor | None
-    hashes: tuple[str, ...]
-
-
-# Names alone ##########################################################################
 
 
 def from_names(
@@ -85,27 +61,10 @@ def from_names(
     return classifier
 
 
-def method_without_shots(method: str, settings: Mapping[str, Any]) -> str:
-    """The method of a classifier without shots.
-
-    Raises:
-        ValueError: If another one, or a setting of it, was asked for.
-    """
-    if method not in (ZERO_SHOT, DEFAULT_METHOD) or settings:
-        raise ValueError(
-            f"Without shots, there is only the zero-shot classifier of the class names: leave the "
-            f"method {method} and its settings out, or give shots."
-        )
-    return ZERO_SHOT
-
-
-# More shots and classes ###############################################################
-
-
 def add_shots(classifier: C, data: Any, labels: Sequence[str | int] | None = None, **how: Any) -> C:
     """:meth:`FewShotClassifier.add_shots`."""
     kept_shots(classifier)  # says what is missing, before any work
-    how, more = _read(classifier, data, labels, how)
+    how, more = read_added(classifier, data, labels, how)
     present = torch.unique(more.shots.y).tolist()
     new = [
         more.class_names[c] for c in present if more.class_names[c] not in classifier.class_names
@@ -127,7 +86,7 @@ def add_classes(
     **how: Any,
 ) -> C:
     """:meth:`FewShotClassifier.add_classes`."""
-    names = _names_alone(data) if labels is None else None
+    names = names_alone(data) if labels is None else None
     if names is not None:
         return add_names(classifier, names, text, **how)
     if text is not None:
@@ -137,33 +96,8 @@ def add_classes(
             "is of which class."
         )
     kept_shots(classifier)
-    how, more = _read(classifier, data, labels, how, may_add=True)
+    how, more = read_added(classifier, data, labels, how, may_add=True)
     return grow(classifier, more, **how)
-
-
-def _names_alone(data: Any) -> tuple[str, ...] | None:
-    """The class names that data are, if they are no images.
-
-    Raises:
-        ValueError: If there are none, or they are mixed with something else.
-    """
-    from pyg_graphadapter.data.names_file import is_name_of_image
-
-    array = None if isinstance(data, Tensor) else as_array(data)
-    names = data if array is None or array.ndim != 1 else array.tolist()
-    if not isinstance(names, Sequence) or isinstance(names, str | bytes):
-        return None
-    if not names:
-        raise ValueError("There is no name of a new class (got an empty list): give one or more.")
-    if not any(isinstance(name, str) for name in names):
-        return None
-    others = [name for name in names if not isinstance(name, str) or is_name_of_image(name)]
-    if others:
-        raise ValueError(
-            f"New classes are given by their names, or by images with labels, and {others[0]!r} is "
-            f"no class name: give the labels of images, add_classes(images, labels)."
-        )
-    return tuple(map(str, names))
 
 
 def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None, **how: Any) -> C:
@@ -182,20 +116,20 @@ def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None,
     all_names = (*classifier.class_names, *names)
     all_text = torch.cat([old_text, unit(text).to(old_text)])
     if _is_changed(classifier, how):
-        return _refit(classifier, all_names, all_text, kept_shots(classifier), **how)
+        return refit(classifier, all_names, all_text, kept_shots(classifier), **how)
     try:
         adapter = classifier.adapter.extend(text, class_names=names).cpu().eval()
     except ValueError as error:
         if not holds_shots(classifier):
-            raise ValueError(f"{error} {_NO_SHOTS}") from error
-        return _refit(classifier, all_names, all_text, kept_shots(classifier), **how)
+            raise ValueError(f"{error} {NO_SHOTS}") from error
+        return refit(classifier, all_names, all_text, kept_shots(classifier), **how)
     if classifier.training.get("shots") != 0:
-        _show_lacking(names, "they are classified by their text features")
+        show_lacking(names, "they are classified by their text features")
     without = [*classifier.training.get("classes_without_shots", ()), *names]
     training = {**classifier.training, "classes_without_shots": without}
     if training.get("shots") == 0:
         training.pop("classes_without_shots")
-    extended = _like(classifier, adapter, all_names, training)
+    extended = like(classifier, adapter, all_names, training)
     extended.shots = None if how.get("keep_shots") is False else classifier.shots
     return extended
 
@@ -257,86 +191,12 @@ def grow(
     more = replace(more, shots=Features(more.shots.x, to_own[more.shots.y]))
     more = _without_known(classifier, more)
     shots = _joined(kept_shots(classifier), more.shots)
-    grown = _refit(
+    grown = refit(
         classifier, names, text, shots, method=method, config=config, settings=settings,
         keep_shots=keep_shots, measure=measure, progress=progress,
     )  # fmt: skip
     grown.shot_hashes = (*classifier.shot_hashes, *more.hashes)
     return grown
-
-
-def rename_classes(
-    classifier: C, new_names: Mapping[str, str], *, encode: bool = False, **how: Any
-) -> C:
-    """:meth:`FewShotClassifier.rename_classes`."""
-    from pyg_graphadapter.data.names_file import check_names
-
-    for name in new_names:
-        if name not in classifier.class_names:
-            raise unknown("class", name, classifier.class_names)
-    names = tuple(new_names.get(name, name) for name in classifier.class_names)
-    check_names(names)
-    if not encode:
-        renamed = _like(classifier, classifier.adapter, names, dict(classifier.training))
-        renamed.shots, renamed.measured = classifier.shots, dict(classifier.measured)
-        without = classifier.training.get("classes_without_shots")
-        if without:
-            renamed.training["classes_without_shots"] = [new_names.get(n, n) for n in without]
-        return renamed
-    shots = kept_shots(classifier)
-    changed = [c for c, name in enumerate(classifier.class_names) if name in new_names]
-    text = classifier.adapter.text.clone()
-    text[changed] = _encode_names(classifier, tuple(names[c] for c in changed)).to(text)
-    return _refit(classifier, names, text, shots, **how)
-
-
-# The shots ############################################################################
-
-_NO_SHOTS = (
-    "The classifier holds no shots that it could be fitted again with: fit it with keep_shots=True "
-    "(--keep-shots), which saves the features of its shots with it."
-)
-
-# Measured with CLIP ViT-B/32 on ImageNet, 30 classes with 4 shots and 15 of names alone: 64 to 78 %
-# of the images of the latter are recognised by the methods that are fitted again (zero-shot CLIP
-# recognises 82 %), but these two, which recognise 0 to 4 %:
-_NEED_SHOTS = ("linear_probe", "clap")
-
-
-def _stands_in(method: str) -> str:
-    """What becomes of classes without shots when a method is fitted again."""
-    if method in _NEED_SHOTS:
-        return (
-            f"{method} hardly ever predicts such classes; add shots of them, or choose another "
-            f"method, as gda"
-        )
-    return (
-        "their text features, moved to where images lie, stand in for shots, and the other classes "
-        "are favoured; add shots of them"
-    )
-
-
-def holds_shots(classifier: "FewShotClassifier") -> bool:
-    """Whether a classifier can be fitted again: it keeps its shots, or was fitted without any."""
-    return classifier.shots is not None or classifier.training.get("shots") == 0
-
-
-def has_texts(classifier: "FewShotClassifier") -> bool:
-    """Whether a classifier was fitted with texts of its classes."""
-    return classifier.training.get("texts") != NO_TEXTS
-
-
-def kept_shots(classifier: "FewShotClassifier") -> Features:
-    """The features of a classifier's shots.
-
-    Raises:
-        ValueError: If it does not keep them.
-    """
-    if not holds_shots(classifier):
-        raise ValueError(_NO_SHOTS)
-    if classifier.shots is not None:
-        return classifier.shots
-    return Features(classifier.adapter.text[:0], torch.empty(0, dtype=torch.long))
 
 
 def _without_known(classifier: "FewShotClassifier", more: LabelledFeatures) -> LabelledFeatures:
@@ -370,207 +230,29 @@ def _joined(shots: Features, more: Features) -> Features:
     return Features(torch.cat([x[0].to(x[1]), x[1]]), torch.cat([shots.y, more.y]))
 
 
-def _read(
-    classifier: "FewShotClassifier",
-    data: Any,
-    labels: Sequence[str | int] | None,
-    how: dict[str, Any],
-    *,
-    may_add: bool = False,
-) -> tuple[dict[str, Any], LabelledFeatures]:
-    """The arguments of :func:`grow`, and what is added, from labelled or unlabelled data, which may
-    add classes or not.
-
-    Of labelled data, ``shots``, ``at_most`` and ``seed`` in ``how`` draw, and ``encoding`` says how
-    images are cached.
-    """
-    how = dict(how)
-    reading = {name: how.pop(name) for name in ("shots", "at_most", "seed", "encoding")
-               if name in how}  # fmt: skip
-    encoding = encoding_of(classifier, reading.pop("encoding", None))
-    if labels is not None:
-        if reading:
-            raise ValueError(f"With labels, all images are taken: leave {next(iter(reading))} out.")
-        return how, _with_labels(classifier, data, labels, encoding)
-    if isinstance(data, Features):
-        hashes = feature_hashes(data)
-        return how, LabelledFeatures(data, classifier.class_names, None, hashes)
-    progress = how.get("progress", True)
-    source = _source(classifier, data, encoding, progress=progress)
-    file = source.file if isinstance(source, FileSource) else None
-    has_numbers = file is not None and _has_numbers(classifier, file)
-    if has_numbers and may_add:
-        raise ValueError(
-            "The classes of the feature file have no names but numbers, which would be read as the "
-            "numbers of classes that the classifier has: give it class names ('class_names'), or "
-            "add shots of classes that the classifier has with add_shots."
-        )
-    shots: Shots = reading.get("shots", ALL)
-    at_most = reading.get("at_most")
-    task = source.task(
-        shots if at_most is None else at_most,
-        reading.get("seed", 1),
-        allow_fewer=at_most is not None,
-    )
-    text = task.text if task.has_text else None
-    more = LabelledFeatures(task.support, task.class_names, text, shot_hashes(task))
-    names = classifier.class_names
-    if (
-        file is not None
-        and has_numbers
-        and (file.is_numbered or len(file.class_names) == len(names))
-    ):
-        more = replace(more, class_names=names[: len(more.class_names)])
-    return how, more
-
-
-def _has_numbers(classifier: "FewShotClassifier", file: FeatureFile) -> bool:
-    """Whether the classes of a file have no names but numbers, which are no names of a classifier
-    (:meth:`FewShotClassifier.own_labels`)."""
-    names = classifier.class_names
-    if file.has_class_names or names == tuple(map(str, range(len(names)))):
-        return False
-    return file.is_numbered or not set(file.class_names) <= set(names)
-
-
-def _source(
-    classifier: "FewShotClassifier", data: Any, encoding: EncodingConfig, *, progress: bool
-) -> Source:
-    from pyg_graphadapter.classifier.source import source_of
-
-    needs_encoder = not isinstance(data, Source | FeatureFile) and not is_feature_file(data)
-    model = classifier.encoder if needs_encoder else None
-    return source_of(data, model, encoding, "auto", progress=progress)
-
-
-def _with_labels(
-    classifier: "FewShotClassifier",
-    data: Any,
-    labels: Sequence[str | int],
-    encoding: EncodingConfig,
-) -> LabelledFeatures:
-    """Features, or images that are encoded, with labels that were given apart from them. Images
-    that cannot be decoded are left out, with a warning."""
-    given = classifier._input(data)
-    names, y = _names_and_labels(labels, classifier.class_names, len(given.files))
-    if isinstance(given, FeatureInput):
-        shots = Features(given.x, y)
-        return LabelledFeatures(shots, names, None, feature_hashes(shots))
-    from pyg_graphadapter.encoding.image_batches import digests_of
-    from pyg_graphadapter.encoding.pipeline import pipeline_of
-
-    images = given.images
-    encoded = pipeline_of(classifier.encoder, encoding).encode(
-        images, encoding.views, encoding.view_seed, strict=encoding.strict
-    )
-    tell_of_left_out(encoded.skipped, len(images))
-    hashes = image_hashes(digest.hex() for digest in digests_of(images, encoded.index.tolist()))
-    return LabelledFeatures(Features(encoded.x, y[encoded.index]), names, None, hashes)
-
-
-def _names_and_labels(
-    labels: Any, class_names: tuple[str, ...], num_images: int
-) -> tuple[tuple[str, ...], Tensor]:
-    """The classes that labels count, and the labels ``[N]``: of names, these names, which may be
-    new; of numbers, the classes of the classifier."""
-    values = label_list(labels, num_images)
-    if not values:
-        raise ValueError("There is nothing to add (got no image): give one or more.")
-    if not all(isinstance(label, str) for label in values):
-        return class_names, labels_of(values, class_names, num_images)
-    names = tuple(dict.fromkeys(map(str, values)))
-    number = {name: c for c, name in enumerate(names)}
-    return names, torch.tensor([number[label] for label in values])
-
-
-# Parts of a new classifier ############################################################
-
-
-def _refit(
-    classifier: C,
-    names: tuple[str, ...],
-    text: Tensor,
-    shots: Features,
-    *,
-    method: str | None = None,
-    config: TrainConfig | None = None,
-    settings: Mapping[str, Any] | None = None,
-    keep_shots: bool | None = None,
-    measure: bool = False,
-    progress: bool = True,
+def rename_classes(
+    classifier: C, new_names: Mapping[str, str], *, encode: bool = False, **how: Any
 ) -> C:
-    """A classifier with the same encoder, fitted to shots. What was selected is selected again: a
-    value that was selected with an image may not be measured on it."""
-    if method is None:
-        method = classifier.method
-        if method == ZERO_SHOT and len(shots):
-            method = DEFAULT_METHOD
-    if not len(shots):
-        method_without_shots(method, settings or {})
-        method = ZERO_SHOT
-    is_same = method == classifier.method
-    config = config or config_of(classifier.training if is_same else {})
-    again = tuple(classifier.selected) if is_same else ()
-    old_settings = classifier.adapter.settings() if is_same else {}
-    settings = {
-        **{name: value for name, value in old_settings.items() if name not in again},
-        **(settings or {}),
-    }
-    encoder = classifier.encoder if method == "coop" else None
-    scale = classifier.adapter.logit_scale
-    if has_texts(classifier):
-        text_encoder = encoder if isinstance(encoder, TextEncoder) else None
-        task = FewShotTask(names, text, shots, None, scale, text_encoder)
-    else:
-        task = FewShotTask.without_text(names, shots, logit_scale=scale)
-    lacking = [names[c] for c in classes_without_shots(task).tolist()] if len(shots) else []
-    if method != ZERO_SHOT:
-        _show_lacking(lacking, _stands_in(method))
-    select = not is_same or bool(again)
-    options = {"select": select, "may_lack": True, "progress": progress}
-    fitted = fit_method(method, task, config, settings, **options)
-    training = recipe(method, task, config, fitted.history, None)
-    if lacking:
-        training["classes_without_shots"] = lacking
-    grown = _like(classifier, fitted.adapter, names, training, method)
-    grown.selected = fitted.selected
-    keep = classifier.shots is not None if keep_shots is None else keep_shots
-    grown.shots = shots if keep else None
-    if measure and len(shots):
-        grown.measured = cross_validated(method, task, config, settings, **options)
-    return grown
+    """:meth:`FewShotClassifier.rename_classes`."""
+    from pyg_graphadapter.data.names_file import check_names
 
-
-def config_of(training: Mapping[str, Any]) -> TrainConfig:
-    """How a classifier was trained, from its recipe."""
-    names = {field.name for field in fields(TrainConfig)}
-    return TrainConfig(**{name: value for name, value in training.items() if name in names})
-
-
-def _like(
-    classifier: C,
-    adapter: Any,
-    names: tuple[str, ...],
-    training: dict[str, Any],
-    method: str | None = None,
-) -> C:
-    """A classifier with the encoder of another, which knows the same shots and settings."""
-    new = type(classifier)(adapter, names, method or classifier.method, training)
-    new.encoding, new._encoder = dict(classifier.encoding), classifier._encoder
-    new.shot_hashes, new.selected = classifier.shot_hashes, dict(classifier.selected)
-    return new
-
-
-def encoding_of(classifier: "FewShotClassifier", encoding: EncodingConfig | None) -> EncodingConfig:
-    """How images are encoded: as those that the classifier was fitted on."""
-    recorded = {
-        name: classifier.encoding[name]
-        for name in ("dtype", "views", "view_seed", "templates")
-        if name in classifier.encoding
-    }
-    if "templates" in recorded:
-        recorded["templates"] = tuple(recorded["templates"])
-    return replace(encoding or EncodingConfig(), **recorded)
+    for name in new_names:
+        if name not in classifier.class_names:
+            raise unknown("class", name, classifier.class_names)
+    names = tuple(new_names.get(name, name) for name in classifier.class_names)
+    check_names(names)
+    if not encode:
+        renamed = like(classifier, classifier.adapter, names, dict(classifier.training))
+        renamed.shots, renamed.measured = classifier.shots, dict(classifier.measured)
+        without = classifier.training.get("classes_without_shots")
+        if without:
+            renamed.training["classes_without_shots"] = [new_names.get(n, n) for n in without]
+        return renamed
+    shots = kept_shots(classifier)
+    changed = [c for c, name in enumerate(classifier.class_names) if name in new_names]
+    text = classifier.adapter.text.clone()
+    text[changed] = _encode_names(classifier, tuple(names[c] for c in changed)).to(text)
+    return refit(classifier, names, text, shots, **how)
 
 
 def _encode_names(classifier: "FewShotClassifier", names: tuple[str, ...]) -> Tensor:
@@ -609,9 +291,3 @@ def _check_same_encoder(classifier: "FewShotClassifier", more: LabelledFeatures)
             f"The text features of classes that the classifier has are others here (mean cosine "
             f"{cosine:.2f}): take features of the same encoder and prompts."
         )
-
-
-def _show_lacking(names: Sequence[str], what_follows: str) -> None:
-    if names:
-        listing = ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
-        warn(f"There is no shot of {listing}: {what_follows}.")

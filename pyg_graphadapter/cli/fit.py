@@ -149,9 +149,10 @@ def fit(
     [name] = method_names(method)
     settings = method_settings(ctx, set_, [name])
 
+    from pyg_graphadapter.classifier.added import encoding_of
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.classifier.file import check_output
-    from pyg_graphadapter.classifier.growth import encoding_of, method_without_shots
+    from pyg_graphadapter.classifier.refitting import method_without_shots
     from pyg_graphadapter.data.names_file import is_names_file, read_names
     from pyg_graphadapter.experiment.grid import grid_runs
     from pyg_graphadapter.feature_file import is_feature_file
@@ -254,7 +255,7 @@ def _how_to_refit(
     seed: int,
 ) -> dict[str, Any]:
     """Method and training of ``--from``: as before, but for the options that are given."""
-    from pyg_graphadapter.classifier.growth import config_of
+    from pyg_graphadapter.classifier.refitting import config_of
 
     chosen = method if _is_given(ctx, "method") else None
     if _is_given(ctx, "seed"):
