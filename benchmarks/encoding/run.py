@@ -33,11 +33,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import exponent, parser_of, seconds, sized, write_down
 
 from pyg_graphadapter import Encoder, EncodingConfig, cli
-from pyg_graphadapter.classifier import few_shot_classifier
+from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
 from pyg_graphadapter.data import list_images
 from pyg_graphadapter.encoding import image_batches, sources
 from pyg_graphadapter.encoding.cache import FeatureCache
 from pyg_graphadapter.encoding.views import Views
+from pyg_graphadapter.training import fitting
 
 SIZES, QUICK_SIZES, TINY_SIZES = (100, 200, 400, 800), (16, 32, 64), (4, 8)
 PROGRAM = """
@@ -244,8 +245,8 @@ def profile(images: Path, device: str) -> dict:
         (FeatureCache, "has", "cache"),
         (EncodingConfig, "load", "loading the model"),
         (sources, "open_source", "listing images"),
-        (few_shot_classifier, "select_defaults", "selection"),
-        (few_shot_classifier.FewShotClassifier, "fit", "training"),
+        (fitting, "select_defaults", "selection"),
+        (FewShotClassifier, "fit", "training"),
     ):
         found.watch(owner, name, part)
     with tempfile.TemporaryDirectory() as folder:

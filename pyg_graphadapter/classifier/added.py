@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -130,7 +131,18 @@ def _has_numbers(classifier: "FewShotClassifier", file: FeatureFile) -> bool:
 def _source(
     classifier: "FewShotClassifier", data: Any, encoding: EncodingConfig, *, progress: bool
 ) -> Source:
+    """The source of labelled data.
 
+    Raises:
+        ValueError: If these are images or features without labels.
+    """
+    is_dataset = type(data).__module__.partition(".")[0] == "datasets"
+    if not is_dataset and not isinstance(data, str | Path | Source | FeatureFile):
+        raise ValueError(
+            f"Images and features that are added need labels (got a {type(data).__name__} alone): "
+            f"give the labels beside them, or give Features, a feature file, or a folder of class "
+            f"folders."
+        )
     needs_encoder = not isinstance(data, Source | FeatureFile) and not is_feature_file(data)
     model = classifier.encoder if needs_encoder else None
     return source_of(data, model, encoding, "auto", progress=progress)

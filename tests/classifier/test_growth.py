@@ -16,7 +16,6 @@ from pyg_graphadapter.adapters import adapter_names
 from pyg_graphadapter.classifier import measurement
 from pyg_graphadapter.testing import fake_features, fake_images
 from tests.checkpoints import save_checkpoint
-from tests.encoding.test_model import ColourModel
 
 QUICK = TrainConfig(epochs=3)
 NO_CACHE = EncodingConfig(cache=False)
@@ -384,10 +383,16 @@ def test_labels_that_are_none(data, labels, message):
     ],
 )
 def test_what_adds_no_classes(data, data_, message):
-    start = fit(part_of(data, 3), keep_shots=True)
-    start.use_encoder(ColourModel())
+    start = fit(part_of(data, 3))
     with pytest.raises(ValueError, match=message):
         start.add_classes(data_)
+
+
+def test_what_is_added_needs_labels(data):
+    start = fit(part_of(data, 3))
+    for bare in (data.train.mean_views(), ["a.jpg", "b.jpg"], [], None):
+        with pytest.raises(ValueError, match=r"need labels \(got a \w+ alone\)"):
+            start.add_shots(bare)
 
 
 @pytest.mark.parametrize("names", [np.array(["a", "b"]), ("a", "b"), pd.Index(["a", "b"])])
