@@ -558,9 +558,7 @@ def test_fault_22_what_features_depend_on_has_changed(images, model, tmp_path, c
     with caplog.at_level(logging.INFO, "pyg_graphadapter"):
         said = encode(images, model, tmp_path / "g.npz", "--dtype", "float16")
     assert "15 images: 15 encoded, 0 from the cache" in said
-    assert re.search(
-        r"'dtype' is '(torch\.)?float16' now and was '(torch\.)?float32'", caplog.text
-    )
+    assert re.search(r"'dtype' is '(torch\.)?float16' now and was '(torch\.)?float32'", caplog.text)
     assert "0 encoded, 15 from the cache" in encode(images, model, tmp_path / "h.npz")
 
 
