@@ -79,6 +79,10 @@ def test_names_and_scale_have_defaults(file, tmp_path):
         ({"logit_scale": np.array(4.6)}, r"about 100 .*got 4.6.*exp\(logit_scale\)"),
         ({"logit_scale": np.array([1.0, 2.0])}, "must be one number"),
         ({"class_names": np.array(["a"], dtype=object)}, "pickled"),
+        (
+            {"class_names": np.zeros((2, 2))},
+            r"an array of text or whole numbers with 1 dimension or text \(got float64 \[2, 2\]\)",
+        ),
         ({"train_labels": np.array(["a"] * 12)}, "damaged"),
     ],
 )
