@@ -17,7 +17,6 @@ STOPPED = "Stopped; run the command again to continue."
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 _command: int | None = None  # the process that is the command
-_is_told = False
 
 
 class Stopped(KeyboardInterrupt):
@@ -61,12 +60,11 @@ def is_command() -> bool:
 
 
 def _end(number: int, _: "FrameType | None" = None) -> None:
-    global _is_told
     try:
         if os.getpid() == _command:  # not a worker that has just been forked
-            if not _is_told:
-                _is_told = True
-                _tell()
+            for each in SIGNALS:  # another one must not end the process before its line
+                signal.signal(each, signal.SIG_IGN)
+            _tell()
             _kill_workers()
     finally:
         os._exit(128 + number)

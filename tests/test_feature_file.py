@@ -101,6 +101,10 @@ def test_names_and_scale_have_defaults(file, tmp_path):
             },
             "both 'trainfeatures' and 'X_train'",
         ),
+        (
+            {"class_names": np.zeros((2, 2))},
+            r"an array of text or whole numbers with 1 dimension or text \(got float64 \[2, 2\]\)",
+        ),
     ],
 )
 def test_content_that_does_not_fit_is_named(file, tmp_path, changed, message):

@@ -107,7 +107,10 @@ class Array:
         """Type and shape in words."""
         names = {"f": "numbers", "i": "whole numbers", "U": "text"}
         kinds = " or ".join(names[kind] for kind in self.kinds if kind in names)
-        return f"an array of {kinds} with {' or '.join(map(str, self.dims))} dimensions"
+        dims = (
+            "1 dimension" if self.dims == (1,) else f"{' or '.join(map(str, self.dims))} dimensions"
+        )
+        return f"an array of {kinds} with {dims}"
 
 
 class StoredArray:
@@ -308,7 +311,9 @@ def _name(kind: Any) -> str:
         types.NoneType: "null",
     }
     if get_origin(kind) is Annotated:
-        return _name(get_args(kind)[0])
+        first, *notes = get_args(kind)
+        arrays = [note.wanted for note in notes if isinstance(note, Array)]
+        return arrays[0] if arrays else _name(first)
     if get_origin(kind) in (tuple, dict) or dataclasses.is_dataclass(kind):
         return "a list" if get_origin(kind) is tuple else "a table"
     return names.get(kind, str(kind))

@@ -182,6 +182,20 @@ def test_both_signals_at_random_times_between_results(jobs, tmp_path):
         whole_results(tmp_path)
 
 
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_before_the_line_is_written_takes_nothing_of_it(second):
+    program = (
+        "import os, signal, time, pyg_graphadapter.interrupts as interrupts\n"
+        "tell = interrupts._tell\n"
+        f"interrupts._tell = lambda: (os.kill(os.getpid(), {int(second)}), tell())\n"
+        "interrupts.end_at_signals()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "time.sleep(9)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (143, f"{STOPPED}\n")
+
+
 # In a program that is not the command #################################################
 
 
