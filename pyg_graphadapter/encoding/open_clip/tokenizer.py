@@ -1,0 +1,60 @@
+"""The tokenizer of a checkpoint of open_clip."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import AutoTokenizer, CLIPTokenizer
+
+from pyg_graphadapter.encoding.open_clip.files import elsewhere, file_of
+from pyg_graphadapter.encoding.open_clip.settings import OpenClipSettings
+from pyg_graphadapter.hub import is_id
+
+FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "sentencepiece.bpe.model")
+# The package open_clip holds the vocabulary of CLIP, and its checkpoints need not:
+CLIP = "openai/clip-vit-base-patch32"
+CLIP_VOCABULARY = 49408
+
+
+def load_tokenizer(source: str, settings: OpenClipSettings, where: Mapping[str, Any]) -> Any:
+    """The tokenizer of the files beside the weights, or of those that the configuration names.
+
+    Args:
+        source (str): The folder, or the id on the hub.
+        settings (OpenClipSettings): What open_clip says of the model.
+        where (dict): Which version of it, and how it is fetched.
+
+    Raises:
+        ValueError: If there is none, saying which file to add; or if it is none of CLIP, and the
+            model needs that.
+    """
+    named = settings.text.hf_tokenizer_name
+    if any(file_of(source, file, where) is not None for file in FILES):
+        if named is not None:
+            return AutoTokenizer.from_pretrained(source, **where)
+        return _clip_tokenizer(source, where)
+    if named is None and settings.text.vocab_size != CLIP_VOCABULARY:
+        raise ValueError(
+            "it has no tokenizer, and its vocabulary is not that of CLIP: add its tokenizer.json, "
+            "or its vocab.json and merges.txt"
+        )
+    other = named or CLIP
+    reason = f"it has no tokenizer: add the tokenizer.json of {other[:80]!r}"
+    if not is_id(other):
+        raise ValueError(reason)
+    try:
+        if named is None:
+            return _clip_tokenizer(other, elsewhere(where))
+        return AutoTokenizer.from_pretrained(other, **elsewhere(where))
+    except (OSError, ValueError) as error:
+        raise ValueError(reason) from error
+
+
+def _clip_tokenizer(source: str, where: Mapping[str, Any]) -> Any:
+    tokenizer = CLIPTokenizer.from_pretrained(source, **where)
+    last = len(tokenizer) - 1
+    if type(tokenizer.backend_tokenizer.model).__name__ != "BPE" or tokenizer.eos_token_id != last:
+        raise ValueError(
+            f"its tokenizer is none of CLIP, which ends a text with the last of its tokens, {last} "
+            f"(got {tokenizer.eos_token_id})"
+        )
+    return tokenizer
