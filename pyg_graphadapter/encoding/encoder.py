@@ -114,7 +114,9 @@ class Encoder(TextTower):
     ) -> Self:
         """Loads a model: a folder, an id on the Hugging Face hub, or ``builtin``.
 
-        Weights are read from safetensors only, and code that comes with a model is never run.
+        A model in the format of open_clip is read without that package, if its towers are a ViT and
+        CLIP's text transformer, BERT or RoBERTa. Weights are read from safetensors only, and code
+        that comes with a model is never run.
 
         Args:
             model (str or Path): The model.

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from pyg_graphadapter import Encoder, FewShotClassifier
 from pyg_graphadapter.encoding.identity import changed_parts
 from pyg_graphadapter.encoding.open_clip.images import OpenClipImageProcessor
 from pyg_graphadapter.testing import fake_images
-from tests.open_clip import HERE, TEXTS, kinds, model_folder, pictures
+from tests.open_clip import HERE, ODD_TEXTS, TEXTS, kinds, model_folder, pictures
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 PIXELS = safetensors.torch.load_file(HERE / "pixels.safetensors")
+ODD_TOKENS = json.loads((HERE / "tokens.json").read_text())
 CLOSE = {"atol": 1e-5, "rtol": 0}
 
 
@@ -88,6 +90,19 @@ def test_tokens_are_those_of_open_clip(kind, encoders):
     for row, expected in zip(rows, expected_of(kind)["tokens"].tolist(), strict=True):
         assert list(row) == expected[: len(row)]
         assert len({*expected[len(row) :]}) <= 1  # padding alone is left
+
+
+@pytest.mark.parametrize("clean", ODD_TOKENS)
+def test_odd_texts_are_cleaned_as_open_clip_does(clean, tmp_path):
+    tokenizer, way = clean.split()
+    folder = model_folder("quick_gelu" if tokenizer == "clip" else "clipa", tmp_path / "model")
+    change(folder, "text_cfg.tokenizer_kwargs", {"clean": way})
+    change(folder, "text_cfg.context_length", 99)
+    positions = "positional_embedding"
+    change_weights(folder, lambda s: s.update({positions: torch.ones(99, 16).half()}))
+    rows = Encoder.from_pretrained(folder).token_rows(ODD_TEXTS)
+    for text, row, expected in zip(ODD_TEXTS, rows, ODD_TOKENS[clean], strict=True):
+        assert list(row) == expected, text
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -223,6 +238,8 @@ def test_a_repository_that_was_not_fetched(hub):
         ("text_cfg.proj_type", "none", "its text features are 16 wide, and its image features 12"),
         ("text_cfg.tokenizer_mode", "clips", "text_cfg.tokenizer_mode must be one of"),
         ("text_cfg.tokenizer_kwargs", {"language": "de"}, "tokenizer_kwargs.language = de"),
+        ("text_cfg.tokenizer_kwargs", {"clean": "whitespace"}, "tokenizer_kwargs.clean = whites"),
+        ("text_cfg.tokenizer_kwargs", {"strip_sep_token": True}, "strip_sep_token = True has"),
         ("text_cfg.novel", {"a": [1]}, "text_cfg.novel = {'a': [1]}"),
         ("text_cfg.heads", None, "model_cfg.text_cfg.heads must be a whole number (got None)"),
         ("vision_cfg", None, "model_cfg.vision_cfg must be a table (got None)"),
@@ -231,7 +248,7 @@ def test_a_repository_that_was_not_fetched(hub):
 )
 def test_what_has_no_equal_is_named(folder, entry, value, message):
     change(folder, entry, value)
-    text = refused(folder, message, f"in its {CONFIG}")
+    text = refused(folder, message, f"({CONFIG}); of open_clip's models, ViT towers")
     assert text.endswith("since these have an equal among the classes of transformers.")
 
 
@@ -338,6 +355,13 @@ def test_text_features_of_another_width_need_a_projection(tmp_path):
 
 
 # A whole use ##########################################################################
+
+
+def test_the_table_of_differences_names_every_model():
+    table = (HERE / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (\S+) \| (\S+) \|$", table, re.MULTILINE)
+    assert [kind for kind, *_ in rows] == kinds()
+    assert all(float(difference) <= 1e-5 for _, *differences in rows for difference in differences)
 
 
 def test_a_classifier_is_fitted_saved_and_used(tmp_path):

@@ -18,6 +18,19 @@ TEXTS = (
     "the house beside the river, with many birds that fly over it and a dog in the tree",
     "class 7",
 )
+# What is cleaned before it is tokenized:
+ODD_TEXTS = (
+    "It\u2019s a \u201cdog\u201d\u2026",
+    "Cr\u00e8me br\u00fbl\u00e9e, e\u0301galite\u0301",
+    "\ufb01sh and \ufb02y, \u0132s, o\u0149",
+    "AT&amp;T &lt;b&gt; &amp;amp; &#39;x&#39; &quot;y&quot;",
+    "\uff26\uff35\uff2c\uff2c \uff11\uff12 width\u3000space",
+    "tab\tand\nnew line  two spaces ",
+    "red_panda, half-open; C++/C#: (100%) 3.5 kg!?",
+    "don't we'll I'D they're you've I'm 's",
+    "\u732b \u0438 \u0441\u043e\u0431\u0430\u043a\u0430 \U0001f436 \u0130stanbul Stra\u00dfe",
+    "zero\u200bwidth soft\u00adhyphen bell\x07 \ufeffmark",
+)
 SIZES = ((40, 32), (31, 57), (24, 24), (19, 90), (9, 7), (61, 24), (1, 1), (25, 24))
 
 

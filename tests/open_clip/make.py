@@ -32,7 +32,7 @@ import transformers
 ROOT = Path(__file__).parents[2]
 sys.path[0] = str(ROOT)
 from tests.checkpoints import CORPUS, byte_pairs  # noqa: E402
-from tests.open_clip import MODELS, TEXTS, TOKENIZER_OF, TOKENIZERS, pictures  # noqa: E402
+from tests.open_clip import MODELS, ODD_TEXTS, TEXTS, TOKENIZER_OF, TOKENIZERS, pictures  # noqa: E402
 
 SIDE = 16  # of the pixels that are committed
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -191,7 +191,7 @@ def vocabulary_size(name: str) -> int:
     return len(json.loads((path.parent / "tokenizer.json").read_text())["model"]["vocab"])
 
 
-def small_tokenizer(context_length: int) -> Any:
+def small_tokenizer(context_length: int, clean: str = "lower") -> Any:
     """open_clip's own tokenizer with the small vocabulary."""
     from open_clip import SimpleTokenizer
 
@@ -199,7 +199,7 @@ def small_tokenizer(context_length: int) -> Any:
         path = Path(folder) / "merges.gz"
         text = (TOKENIZERS / "clip" / "merges.txt").read_text().rstrip("\n")
         path.write_bytes(gzip.compress(text.encode()))
-        return SimpleTokenizer(str(path), context_length=context_length)
+        return SimpleTokenizer(str(path), context_length=context_length, clean=clean)
 
 
 # Models ###############################################################################
@@ -269,6 +269,22 @@ def computed(open_clip: Any, name: str, text: dict[str, Any]) -> dict[str, torch
         }
 
 
+def write_tokens() -> None:
+    """The tokens of odd texts after each way to clean them."""
+    from open_clip.tokenizer import HFTokenizer
+
+    rows = {}
+    for clean in ("lower", "canonicalize"):
+        tokenize = small_tokenizer(99, clean)
+        start, end = tokenize.all_special_ids
+        rows[f"clip {clean}"] = [[start, *tokenize.encode(text), end] for text in ODD_TEXTS]
+    for clean in ("lower", "canonicalize", "whitespace"):
+        tokenize = HFTokenizer(str(TOKENIZERS / "bert"), context_length=99, clean=clean)
+        ids = tokenize(list(ODD_TEXTS)).tolist()
+        rows[f"bert {clean}"] = [[i for i in row if i] for row in ids]  # without padding
+    (MODELS.parent / "tokens.json").write_text(json.dumps(rows) + "\n")
+
+
 def write_pixels() -> None:
     """The bytes of all pictures after each way to resize them."""
     from open_clip.transform import image_transform
@@ -296,6 +312,7 @@ def main() -> None:
             write_model(open_clip, kind), MODELS / kind / "expected.safetensors"
         )
     write_pixels()
+    write_tokens()
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def load_open_clip(
         check_texts(settings)
     except ValueError as error:
         raise ValueError(
-            f"The model {name!r} cannot be loaded: in its {CONFIG}, {error}; {COVERED}."
+            f"The model {name!r} cannot be loaded: {error} ({CONFIG}); {COVERED}."
         ) from error
     text = _hub_text_config(source, settings, where)
     tokenizer = as_open_clip(load_tokenizer(source, settings, where), settings)

@@ -218,7 +218,9 @@ def _checked(table: dict[str, Any], kind: Any, where: str) -> Any:
     for name, value in table.items():
         if name in known or name in NOT_NEEDED or value in NEUTRAL.get(name, ()):
             continue
-        raise ValueError(f"its {where}.{name[:60]} = {str(value)[:60]} has no equal there")
+        raise ValueError(
+            f"its {where}.{name[:60]} = {str(value)[:60]} has no equal in transformers"
+        )
     return checked(table, kind, f"model_cfg.{where}")
 
 

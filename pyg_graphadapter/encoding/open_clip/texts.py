@@ -9,6 +9,7 @@ from tokenizers import Regex, Tokenizer, normalizers
 from pyg_graphadapter.encoding.open_clip.settings import OpenClipSettings
 
 CLEANINGS = ("lower", "whitespace", "canonicalize")
+CLEANINGS_OF_CLIP = ("lower", "canonicalize")  # its tokenizer lowers all texts in transformers
 # What the package ftfy, which open_clip calls, writes in place of these. Its repair of texts that
 # were decoded wrongly is left out.
 QUOTES = {"[\u02bc\u2018-\u201b]": "'", "[\u201c-\u201f]": '"'}
@@ -23,7 +24,8 @@ WIDE = {"\u3000": " "} | {
     char: unicodedata.normalize("NFKC", char) for char in map(chr, range(0xFF01, 0xFFF0))
 }
 CONTROLS = "[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f\u206a-\u206f\ufeff\ufff9-\ufffc]"
-ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&apos;": "'", "&amp;": "&"}
+ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&apos;": "'"}
+AMPERSAND = "&(amp;)+"  # entities are replaced twice, so that one may hold the next
 PUNCTUATION = r"[!-/:-@\[-`{-~]"
 
 
@@ -33,13 +35,15 @@ def check_texts(settings: OpenClipSettings) -> None:
     Raises:
         ValueError: If there is one, naming it.
     """
-    stated = settings.text.tokenizer_kwargs or {}
-    for name, value in stated.items():
-        if name == "clean" and value in CLEANINGS:
+    text = settings.text
+    cleanings = CLEANINGS if text.hf_tokenizer_name else CLEANINGS_OF_CLIP
+    for name, value in (text.tokenizer_kwargs or {}).items():
+        if name == "clean" and value in cleanings:
             continue
-        if name == "strip_sep_token" and isinstance(value, bool):
+        if name == "strip_sep_token" and isinstance(value, bool) and text.hf_tokenizer_name:
             continue
-        raise ValueError(f"its tokenizer_kwargs.{name[:60]} = {str(value)[:60]} has no equal there")
+        shown = f"{name[:60]} = {str(value)[:60]}"
+        raise ValueError(f"its text_cfg.tokenizer_kwargs.{shown} has no equal in transformers")
 
 
 def as_open_clip(tokenizer: Any, settings: OpenClipSettings) -> Any:
@@ -69,7 +73,8 @@ def as_open_clip(tokenizer: Any, settings: OpenClipSettings) -> Any:
 def _cleaning(clean: str) -> list[Any]:
     """What changes a text before it is tokenized."""
     replaced = ENTITIES | LIGATURES | WIDE
-    rules: list[Any] = [normalizers.Replace(old, new) for old, new in replaced.items()]
+    rules: list[Any] = [normalizers.Replace(Regex(AMPERSAND), "&")]
+    rules += [normalizers.Replace(old, new) for old, new in replaced.items()]
     rules += [normalizers.Replace(Regex(old), new) for old, new in QUOTES.items()]
     rules += [normalizers.Replace(Regex(CONTROLS), ""), normalizers.NFC()]
     if clean == "canonicalize":
