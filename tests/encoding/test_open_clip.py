@@ -240,6 +240,7 @@ def test_a_repository_that_was_not_fetched(hub):
         ("text_cfg.tokenizer_kwargs", {"language": "de"}, "tokenizer_kwargs.language = de"),
         ("text_cfg.tokenizer_kwargs", {"clean": "whitespace"}, "tokenizer_kwargs.clean = whites"),
         ("text_cfg.tokenizer_kwargs", {"strip_sep_token": True}, "strip_sep_token = True has"),
+        ("novel", 1, "its model_cfg.novel has no equal in transformers"),
         ("text_cfg.novel", {"a": [1]}, "text_cfg.novel = {'a': [1]}"),
         ("text_cfg.heads", None, "model_cfg.text_cfg.heads must be a whole number (got None)"),
         ("vision_cfg", None, "model_cfg.vision_cfg must be a table (got None)"),
@@ -299,7 +300,7 @@ def test_weights_that_do_not_fit_are_named(folder):
         change_weights(folder, function)
         refused(folder, *messages)
     (folder / WEIGHTS).write_bytes(whole[: len(whole) // 2])
-    refused(folder, "its folder must hold open_clip_config.json")
+    refused(folder, "(open_clip_model.safetensors cannot be read: ", "must hold open_clip_config")
 
 
 def test_no_memory_is_taken_for_what_no_file_holds(folder):
@@ -318,8 +319,9 @@ def test_pickles_are_never_opened(folder):
 
 def test_a_missing_tokenizer_is_named(folder, monkeypatch):
     monkeypatch.setattr("pyg_graphadapter.encoding.open_clip.files.is_reachable", lambda: False)
-    for name in ("vocab.json", "merges.txt"):
-        (folder / name).unlink()
+    (folder / "merges.txt").unlink()
+    refused(folder, "its tokenizer has a vocab.json and no merges.txt: add that")
+    (folder / "vocab.json").unlink()
     refused(folder, "it has no tokenizer", "add its tokenizer.json, or its vocab.json and merges")
     change(folder, "text_cfg.vocab_size", 49408)
     refused(folder, "add the tokenizer.json of 'openai/clip-vit-base-patch32'")

@@ -123,7 +123,8 @@ def _weights_file(source: str, where: Mapping[str, Any]) -> Path:
             return path
     raise ValueError(
         f"it has no {WEIGHTS[0]}, and a .bin or .pt file is a pickle, which can run any code and "
-        f"is never opened"
+        f"is never opened: if you trust it, save what torch.load reads with "
+        f"safetensors.torch.save_file"
     )
 
 

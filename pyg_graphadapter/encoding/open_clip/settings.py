@@ -44,6 +44,18 @@ NOT_NEEDED = (
     "timm_proj",
     "timm_proj_bias",
 )
+# Entries of the whole model, of which those of the factor are stored as weights:
+OF_THE_MODEL = (
+    "custom_text",
+    "embed_dim",
+    "init_logit_bias",
+    "init_logit_scale",
+    "multimodal_cfg",
+    "nonscalar_logit_scale",
+    "quick_gelu",
+    "text_cfg",
+    "vision_cfg",
+)
 Size = Annotated[int, Within(1, 100_000)]
 
 
@@ -156,6 +168,8 @@ def settings_of(content: OpenClipContent) -> OpenClipSettings:
     model = content.model_cfg
     if model.get("multimodal_cfg") is not None:
         raise ValueError("it is a CoCa model, as its multimodal_cfg says")
+    for name in model.keys() - set(OF_THE_MODEL):
+        raise ValueError(f"its model_cfg.{name[:60]} has no equal in transformers")
     vision, text = (_table(model, name) for name in ("vision_cfg", "text_cfg"))
     if vision.get("timm_model_name"):
         raise ValueError(f"its image tower is of timm: {str(vision['timm_model_name'])[:80]}")

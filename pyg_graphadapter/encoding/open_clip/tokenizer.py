@@ -9,7 +9,7 @@ from pyg_graphadapter.encoding.open_clip.files import elsewhere, file_of
 from pyg_graphadapter.encoding.open_clip.settings import OpenClipSettings
 from pyg_graphadapter.hub import is_id
 
-FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "sentencepiece.bpe.model")
+FILES = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "sentencepiece.bpe.model")
 # The package open_clip holds the vocabulary of CLIP, and its checkpoints need not:
 CLIP = "openai/clip-vit-base-patch32"
 CLIP_VOCABULARY = 49408
@@ -28,7 +28,10 @@ def load_tokenizer(source: str, settings: OpenClipSettings, where: Mapping[str, 
             model needs that.
     """
     named = settings.text.hf_tokenizer_name
-    if any(file_of(source, file, where) is not None for file in FILES):
+    files = [file for file in FILES if file_of(source, file, where) is not None]
+    if files == ["vocab.json"]:
+        raise ValueError("its tokenizer has a vocab.json and no merges.txt: add that")
+    if files:
         if named is not None:
             return AutoTokenizer.from_pretrained(source, **where)
         return _clip_tokenizer(source, where)

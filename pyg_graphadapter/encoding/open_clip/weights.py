@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -43,10 +44,10 @@ def stored_weights(path: Path) -> dict[str, Tensor]:
     """The weights of a file in shape alone, without their numbers.
 
     Raises:
-        ValueError: If one is not of floating-point numbers.
+        ValueError: If the file is damaged, or one is not of floating-point numbers.
     """
     weights = {}
-    with safetensors.safe_open(path, framework="pt") as file:
+    with _opened(path) as file:
         for name in file.keys():  # noqa: SIM118  # it is no dictionary
             part = file.get_slice(name)
             if part.get_dtype() not in FLOATING and not NOT_NEEDED.search(name):
@@ -60,9 +61,16 @@ def stored_weights(path: Path) -> dict[str, Tensor]:
 
 def loaded_weights(path: Path) -> dict[str, Tensor]:
     """The weights of a file in ``float32``."""
-    with safetensors.safe_open(path, framework="pt") as file:
+    with _opened(path) as file:
         names = [name for name in file.keys() if not NOT_NEEDED.search(name)]  # noqa: SIM118
         return {name: file.get_tensor(name).float() for name in names}
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safetensors.safe_open(path, framework="pt")
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from error
 
 
 def renamed(
