@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_graphadapter.encoding.model import map_batches
+from pyg_graphadapter.encoding.parts import checked_features
 from pyg_graphadapter.encoding.prompt_tokens import prompts_around
 from pyg_graphadapter.graph import unit
 
@@ -153,16 +154,3 @@ class TextTower:
     def num_channels(self) -> int:
         """The width :math:`D` of the features."""
         return self.text_features(["a"]).size(1)
-
-
-def checked_features(features: Tensor, name: str) -> Tensor:
-    """Features of length one in ``float32`` on the CPU.
-
-    Raises:
-        ValueError: If one is not finite.
-    """
-    if not features.isfinite().all():
-        raise ValueError(
-            f"{name} gives features that are not finite in {features.dtype}: use dtype='float32'."
-        )
-    return unit(features.float()).cpu()
