@@ -66,11 +66,14 @@ def load_open_clip(
         raise ValueError(
             f"The model {name!r} cannot be loaded: {error} ({CONFIG}); {COVERED}."
         ) from error
+    revision = extract_commit_hash(str(path), None)
+    if revision is not None:  # all files are of one commit
+        where = {**where, "revision": revision}
     text = _hub_text_config(source, settings, where)
     tokenizer = as_open_clip(load_tokenizer(source, settings, where), settings)
     model = _model(_weights_file(source, where), settings, tokenizer, text)
     processor = OpenClipImageProcessor.of(settings)
-    return model, processor, tokenizer, extract_commit_hash(str(path), None)
+    return model, processor, tokenizer, revision
 
 
 def _model(path: Path, settings: OpenClipSettings, tokenizer: Any, text: Any | None) -> Any:

@@ -9,7 +9,16 @@ from pyg_graphadapter.encoding.open_clip.files import elsewhere, file_of
 from pyg_graphadapter.encoding.open_clip.settings import OpenClipSettings
 from pyg_graphadapter.hub import is_id
 
-FILES = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "sentencepiece.bpe.model")
+# The files of a vocabulary, and those that say how it is used:
+FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+)
+FURTHER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 # The package open_clip holds the vocabulary of CLIP, and its checkpoints need not:
 CLIP = "openai/clip-vit-base-patch32"
 CLIP_VOCABULARY = 49408
@@ -28,13 +37,16 @@ def load_tokenizer(source: str, settings: OpenClipSettings, where: Mapping[str, 
             model needs that.
     """
     named = settings.text.hf_tokenizer_name
-    files = [file for file in FILES if file_of(source, file, where) is not None]
-    if files == ["vocab.json"]:
+    paths = [path for file in FILES if (path := file_of(source, file, where)) is not None]
+    if [path.name for path in paths] == ["vocab.json"]:
         raise ValueError("its tokenizer has a vocab.json and no merges.txt: add that")
-    if files:
-        if named is not None:
-            return AutoTokenizer.from_pretrained(source, **where)
-        return _clip_tokenizer(source, where)
+    if paths:
+        for file in FURTHER:
+            file_of(source, file, where)  # where it is fetched, it lies beside the others
+        folder = str(paths[0].parent)
+        if named is None:
+            return _clip_tokenizer(folder, {})
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if named is None and settings.text.vocab_size != CLIP_VOCABULARY:
         raise ValueError(
             "it has no tokenizer, and its vocabulary is not that of CLIP: add its tokenizer.json, "
