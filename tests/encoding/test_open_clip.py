@@ -187,27 +187,66 @@ def test_the_identity_depends_on_every_part(folder, encoders):
     assert parts() == ["weights", "tokenizer", "preprocessing"]
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A repository on the hub as it lies in the cache after it was fetched."""
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    repository = tmp_path / "hub" / "models--me--birds"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text(commit)
-    model_folder("gelu", repository / "snapshots" / commit)
+def fetched(tmp_path, monkeypatch):
+    """Makes the folder of a repository on the hub, as it lies in the cache once it was fetched."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("pyg_graphadapter.encoding.pretrained.is_reachable", lambda: False)
-    return commit
+    monkeypatch.setattr("pyg_graphadapter.encoding.open_clip.files.is_reachable", lambda: False)
+
+    def folder(name):
+        repository = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text(COMMIT)
+        snapshot = repository / "snapshots" / COMMIT
+        snapshot.mkdir(parents=True)
+        return snapshot
+
+    return folder
 
 
-def test_a_repository_that_was_fetched(hub, encoders):
+def test_a_repository_that_was_fetched(fetched, encoders):
+    model_folder("gelu", fetched("me/birds"))
     encoder = Encoder.from_pretrained("me/birds")
-    assert encoder.revision == hub
+    assert encoder.revision == COMMIT
     assert changed_parts(encoder.identity(), encoders["gelu"].identity()) == []
 
 
-def test_a_repository_that_was_not_fetched(hub):
+def test_a_repository_that_was_not_fetched(fetched):
+    model_folder("gelu", fetched("me/birds"))
     refused("me/fish", "hf download me/fish")
+
+
+def test_a_text_tower_and_a_tokenizer_that_are_named(fetched, encoders):
+    folder = model_folder("roberta_mean_mlp", fetched("me/birds"))
+    other = fetched("roberta-base")
+    for path in [*folder.glob("tokenizer*"), folder / "config.json"]:
+        path.rename(other / path.name)
+    encoder = Encoder.from_pretrained("me/birds", revision=COMMIT)
+    assert changed_parts(encoder.identity(), encoders["roberta_mean_mlp"].identity()) == []
+    transformers.T5Config().save_pretrained(other)
+    refused("me/birds", "'roberta-base' is of type 't5', and those of type bert, roberta, xlm-rob")
+
+
+def test_the_vocabulary_of_clip_is_that_of_another_repository(fetched, tmp_path):
+    folder = model_folder("quick_gelu", tmp_path / "model")
+    change(folder, "text_cfg.vocab_size", 49408)
+    tokens = "token_embedding.weight"
+    more = torch.randn(49408 - 620, 16).half()
+    change_weights(folder, lambda s: s.update({tokens: torch.cat([s[tokens], more])}))
+    other = fetched("openai/clip-vit-base-patch32")
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    special = [vocabulary.popitem()[0] for _ in range(2)]
+    further = [f"<{i}>" for i in range(49406 - len(vocabulary))]
+    numbered = {token: i for i, token in enumerate([*vocabulary, *further, *reversed(special)])}
+    (other / "vocab.json").write_text(json.dumps(numbered))
+    (folder / "merges.txt").rename(other / "merges.txt")
+    (folder / "vocab.json").unlink()
+    encoder = Encoder.from_pretrained(folder)
+    assert encoder.token_rows(["cat"])[0][-1] == 49407
 
 
 # What is refused ######################################################################

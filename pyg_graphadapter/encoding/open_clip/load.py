@@ -137,19 +137,23 @@ def _hub_text_config(source: str, settings: OpenClipSettings, where: Mapping[str
     tower = settings.text.hf_model_name
     if tower is None:
         return None
-    beside = file_of(source, TRANSFORMERS_CONFIG, where)
-    if beside is not None and model_type_of(beside) in TEXT_TOWERS:
-        return AutoConfig.from_pretrained(beside.parent, trust_remote_code=False)
+    path = file_of(source, TRANSFORMERS_CONFIG, where)
+    if path is None or model_type_of(path) not in TEXT_TOWERS:
+        path = _config_of_named(tower, where)
+    return AutoConfig.from_pretrained(path.parent, trust_remote_code=False)
+
+
+def _config_of_named(tower: str, where: Mapping[str, Any]) -> Path:
     advice = f"put the config.json of {tower[:80]!r} beside {CONFIG}"
     if not is_id(tower):
         raise ValueError(f"its text tower {tower[:80]!r} is not an id on the hub: {advice}")
-    try:
-        config = AutoConfig.from_pretrained(tower, **elsewhere(where))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"its text tower {tower[:80]!r} is not here: {advice}") from error
-    if config.model_type not in TEXT_TOWERS:
+    path = file_of(tower, TRANSFORMERS_CONFIG, elsewhere(where))
+    if path is None:
+        raise ValueError(f"its text tower {tower[:80]!r} is not here: {advice}")
+    kind = model_type_of(path)
+    if kind not in TEXT_TOWERS:
         raise ValueError(
-            f"its text tower {tower[:80]!r} is of type {config.model_type!r}, and those of type "
+            f"its text tower {tower[:80]!r} is of type {kind!r}, and those of type "
             f"{', '.join(TEXT_TOWERS)} are read"
         )
-    return config
+    return path

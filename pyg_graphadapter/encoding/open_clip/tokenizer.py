@@ -18,7 +18,7 @@ FILES = (
     "sentencepiece.bpe.model",
     "spiece.model",
 )
-FURTHER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+FURTHER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
 # The package open_clip holds the vocabulary of CLIP, and its checkpoints need not:
 CLIP = "openai/clip-vit-base-patch32"
 CLIP_VOCABULARY = 49408
@@ -37,35 +37,36 @@ def load_tokenizer(source: str, settings: OpenClipSettings, where: Mapping[str, 
             model needs that.
     """
     named = settings.text.hf_tokenizer_name
-    paths = [path for file in FILES if (path := file_of(source, file, where)) is not None]
-    if [path.name for path in paths] == ["vocab.json"]:
-        raise ValueError("its tokenizer has a vocab.json and no merges.txt: add that")
-    if paths:
-        for file in FURTHER:
-            file_of(source, file, where)  # where it is fetched, it lies beside the others
-        folder = str(paths[0].parent)
-        if named is None:
-            return _clip_tokenizer(folder, {})
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if named is None and settings.text.vocab_size != CLIP_VOCABULARY:
+    folder = _folder_of(source, where)
+    if folder is None and named is None and settings.text.vocab_size != CLIP_VOCABULARY:
         raise ValueError(
             "it has no tokenizer, and its vocabulary is not that of CLIP: add its tokenizer.json, "
             "or its vocab.json and merges.txt"
         )
-    other = named or CLIP
-    reason = f"it has no tokenizer: add the tokenizer.json of {other[:80]!r}"
-    if not is_id(other):
-        raise ValueError(reason)
-    try:
-        if named is None:
-            return _clip_tokenizer(other, elsewhere(where))
-        return AutoTokenizer.from_pretrained(other, **elsewhere(where))
-    except (OSError, ValueError) as error:
-        raise ValueError(reason) from error
+    if folder is None:
+        other = named or CLIP
+        folder = _folder_of(other, elsewhere(where)) if is_id(other) else None
+        if folder is None:
+            raise ValueError(f"it has no tokenizer: add the tokenizer.json of {other[:80]!r}")
+    if named is None:
+        return _clip_tokenizer(folder)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
-def _clip_tokenizer(source: str, where: Mapping[str, Any]) -> Any:
-    tokenizer = CLIPTokenizer.from_pretrained(source, **where)
+def _folder_of(source: str, where: Mapping[str, Any]) -> str | None:
+    """The folder with the files of a tokenizer, which are fetched; :obj:`None` without any."""
+    paths = [path for file in FILES if (path := file_of(source, file, where)) is not None]
+    if not paths:
+        return None
+    if [path.name for path in paths] == ["vocab.json"]:
+        raise ValueError("its tokenizer has a vocab.json and no merges.txt: add that")
+    for file in FURTHER:
+        file_of(source, file, where)  # where it is fetched, it lies beside the others
+    return str(paths[0].parent)
+
+
+def _clip_tokenizer(folder: str) -> Any:
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
     last = len(tokenizer) - 1
     if type(tokenizer.backend_tokenizer.model).__name__ != "BPE" or tokenizer.eos_token_id != last:
         raise ValueError(
