@@ -333,6 +333,7 @@ def test_weights_that_do_not_fit_are_named(folder):
         (lambda s: s.update({"visual.proj": torch.ones(3)}), "visual.proj", "misshaped"),
         (lambda s: s.update({"ln_final.bias": torch.ones(16).int()}), "ln_final.bias", "I32"),
         (lambda s: s["visual.proj"].fill_(torch.nan), "visual_projection.weight is not finite"),
+        (lambda s: s.update({"module.visual.proj": s["visual.proj"] + 1}), "is there twice, also"),
         (lambda s: s.update(logit_scale=torch.ones(2)), "logit_scale"),
     ):
         (folder / WEIGHTS).write_bytes(whole)

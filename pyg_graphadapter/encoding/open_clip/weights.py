@@ -81,6 +81,9 @@ def renamed(
     Args:
         weights (dict): The weights by open_clip's names.
         has_own_text (bool): Whether the text tower is CLIP's, not one of transformers.
+
+    Raises:
+        ValueError: If two names are those of one weight.
     """
     result: dict[str, Tensor] = {}
     names: dict[str, str] = {}
@@ -88,6 +91,8 @@ def renamed(
         if NOT_NEEDED.search(name):
             continue
         parts = _renamed(name.removeprefix("module."), weight, has_own_text=has_own_text)
+        if twice := result.keys() & parts.keys():
+            raise ValueError(f"the weight {name} is there twice, also as {names[min(twice)]}")
         result |= parts
         names |= dict.fromkeys(parts, name)
     return result, names
