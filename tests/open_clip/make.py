@@ -4,8 +4,9 @@ open_clip needs torchvision, of which its transforms alone are used, and those w
 part. So it has an environment of its own:
 
     python3 -m venv open_clip_environment
-    open_clip_environment/bin/pip install torch==2.13.0 transformers==5.23.0 ftfy regex
-    open_clip_environment/bin/pip install --no-deps open_clip_torch==3.3.0 torchvision timm
+    open_clip_environment/bin/pip install torch==2.13.0 transformers==5.23.0 ftfy pillow
+    open_clip_environment/bin/pip install --no-deps \\
+        open_clip_torch==3.3.0 torchvision==0.29.1 timm==1.0.31
     open_clip_environment/bin/python tests/open_clip/make.py
 
 Each model is saved in half precision, read again by open_clip from its folder, and asked for the
