@@ -288,8 +288,8 @@ def test_the_vocabulary_of_clip_is_that_of_another_repository(fetched, tmp_path)
 )
 def test_what_has_no_equal_is_named(folder, entry, value, message):
     change(folder, entry, value)
-    text = refused(folder, message, f"({CONFIG}); of open_clip's models, ViT towers")
-    assert text.endswith("since these have an equal among the classes of transformers.")
+    text = refused(folder, message, f"({CONFIG}); of open_clip's models, those are read")
+    assert text.endswith("CLIP's text transformer, BERT or RoBERTa, without further parts.")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ ABOUT = {
     "own_vocabulary": "context of 12 tokens, word pieces, pooled at the end token",
     "quick_gelu": "quick GELU",
     "roberta_mean_mlp": "RoBERTa, mean over tokens, projection of two layers",
+    "xlm_roberta_mean_linear": "XLM-RoBERTa, its usual pooling, linear projection",
 }  # fmt: skip
 
 

@@ -105,6 +105,12 @@ KINDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         model(quick_gelu=True) | {"text_cfg": hub_text("roberta-base")},
         {},
     ),
+    "xlm_roberta_mean_linear": (
+        "roberta",
+        model() | {"text_cfg": hub_text("xlm-roberta-base", hf_proj_type="linear",
+                                        hf_pooler_type=None)},
+        {**HALVES, "resize_mode": "squash"},
+    ),
     "bert_cls_linear": (
         "bert",
         model() | {"text_cfg": hub_text("bert-base-uncased", hf_proj_type="linear",
@@ -181,7 +187,11 @@ def write_roberta(folder: Path) -> None:
 
 
 WRITERS = {"clip": write_clip, "bert": write_bert, "roberta": write_roberta}
-HUB_CONFIGS = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}
+HUB_CONFIGS = {
+    "bert-base-uncased": transformers.BertConfig,
+    "roberta-base": transformers.RobertaConfig,
+    "xlm-roberta-base": transformers.XLMRobertaConfig,
+}
 
 
 def vocabulary_size(name: str) -> int:
@@ -229,7 +239,7 @@ def write_model(open_clip: Any, kind: str) -> dict[str, torch.Tensor]:
     is_hub = "hf_model_name" in settings["text_cfg"]
     if is_hub:
         padding = {"pad_token_id": 1} if tokenizer == "roberta" else {}
-        HUB_CONFIGS[tokenizer](
+        HUB_CONFIGS[settings["text_cfg"]["hf_model_name"]](
             vocab_size=vocabulary_size(tokenizer), **HUB_TEXT, **padding
         ).save_pretrained(folder)
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
@@ -243,7 +253,7 @@ def write_model(open_clip: Any, kind: str) -> dict[str, torch.Tensor]:
             (Path(copy) / CONFIG).write_text(json.dumps(changed))
         name = f"local-dir:{copy}"
         network = open_clip.create_model(name, load_weights=False, pretrained_text=False)
-        torch.manual_seed(sorted(KINDS).index(kind))
+        torch.manual_seed(sum(kind.encode()))
         randomize(network)
         state = {name: weight.half().contiguous() for name, weight in network.state_dict().items()}
         safetensors.torch.save_file(state, folder / WEIGHTS)

@@ -12,8 +12,8 @@ CONFIG = "open_clip_config.json"
 TEXT_TOWERS = {"bert": "cls_pooler", "roberta": "mean_pooler", "xlm-roberta": "mean_pooler"}
 POOLERS = ("mean_pooler", "cls_pooler", "cls_last_hidden_state_pooler")
 COVERED = (
-    "of open_clip's models, ViT towers with CLIP's own text tower, BERT or RoBERTa are read, since "
-    "these have an equal among the classes of transformers"
+    "of open_clip's models, those are read whose towers are a ViT and CLIP's text transformer, "
+    "BERT or RoBERTa, without further parts"
 )
 # Entries that have no equal, with the values that leave a tower as it is:
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
