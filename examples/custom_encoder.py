@@ -14,6 +14,7 @@ from pyg_graphadapter.builtin import MODEL_FOLDER
 # Your own towers go here: a CLIP that you fine-tuned, or two towers that
 # VisionTextDualEncoderModel.from_vision_text_pretrained joins. A model of any other library needs a
 # class with the members of pyg_graphadapter.encoding.model.EncoderModel.
+# ImageEncoder makes one, without texts, of any module or function from pixels to features.
 processor = AutoImageProcessor.from_pretrained(MODEL_FOLDER)
 tokenizer = AutoTokenizer.from_pretrained(MODEL_FOLDER)
 

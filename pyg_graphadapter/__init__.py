@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.encoding.config import EncodingConfig
     from pyg_graphadapter.encoding.encoder import Encoder
+    from pyg_graphadapter.encoding.image_encoder import ImageEncoder
     from pyg_graphadapter.estimator import GraphAdapterClassifier
     from pyg_graphadapter.feature_file import FeatureFile
     from pyg_graphadapter.features import Features
@@ -48,6 +49,7 @@ __all__ = [
     "FewShotTask",
     "GraphAdapter",
     "GraphAdapterClassifier",
+    "ImageEncoder",
     "KnowledgeConv",
     "KnowledgeGraph",
     "TrainConfig",
@@ -80,6 +82,7 @@ __getattr__, __dir__ = lazy_names(
         "FewShotTask": "task",
         "GraphAdapter": "adapters",
         "GraphAdapterClassifier": "estimator",
+        "ImageEncoder": "encoding.image_encoder",
         "KnowledgeConv": "nn",
         "KnowledgeGraph": "transforms",
         "TrainConfig": "training.config",

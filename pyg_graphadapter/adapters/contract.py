@@ -27,7 +27,7 @@ def build_adapter(cls: type[Adapter], task: FewShotTask, settings: Mapping[str, 
     """
     if cls.needs_text and not task.has_text:
         raise ValueError(
-            f"{cls.__name__} needs class text features, and there are none: give the model that "
+            f"{cls.__name__} needs class text features, and there are none: give a model that "
             f"makes them of the class names (--model), write 'text_features' to the file, or "
             f"choose a method that needs none, as linear_probe."
         )

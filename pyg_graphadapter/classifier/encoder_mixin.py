@@ -29,6 +29,8 @@ class EncoderMixin(ClassifierBase):
             "width": encoder.num_channels,
             **(config or EncodingConfig()).describe(),
         }
+        if not encoder.has_texts:
+            self.encoding["has_texts"] = False
 
     @property
     def encoder(self) -> "EncoderModel":
@@ -53,6 +55,12 @@ class EncoderMixin(ClassifierBase):
             raise ValueError(
                 "The classifier was fitted on features, so it knows no encoder for images: pass "
                 "features, or say which encoder they came from with use_encoder."
+            )
+        if not self.encoding.get("has_texts", True):
+            raise ValueError(
+                f"The classifier was fitted with an encoder of images alone, "
+                f"{self.encoding['model']!r}, which is not saved with it: make it again, and pass "
+                f"it to use_encoder."
             )
         from pyg_graphadapter.encoding.encoder import Encoder  # loads transformers
         from pyg_graphadapter.encoding.part_hashes import hash_of_weights_and_configuration

@@ -108,6 +108,7 @@ class Encoding:
     width: Annotated[int, Within(1)] | None = None
     views: Annotated[int, Within(1)] = 1
     view_seed: int = 0
+    has_texts: bool = True  # false for an encoder of images alone, which no name leads to
 
 
 CARD_FILE: FileKind[Card] = FileKind(

@@ -28,8 +28,8 @@ def usable_methods(methods: Sequence[str], source: "Source", *, are_named: bool)
     if without_text and are_named:
         others = ", ".join(m for m in methods if m not in without_text) or "linear_probe"
         raise ValueError(
-            f"{source.name} has no texts, which {', '.join(without_text)} needs: give --model, or "
-            f"leave it out (--methods {others})."
+            f"{source.name} has no texts, which {', '.join(without_text)} needs: give a --model "
+            f"that makes them, or leave it out (--methods {others})."
         )
     without_encoder = [
         m

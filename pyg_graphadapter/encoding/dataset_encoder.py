@@ -1,7 +1,7 @@
 """Encodes whole data sets, or the few shots that are drawn from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import datasets
@@ -84,7 +84,7 @@ class DatasetEncoder:
             for split in data
         }
         return FeatureFile(
-            text=self.encode_text(names),
+            text=self.encode_text(names) if self.encoder.has_texts else None,
             class_names=names,
             logit_scale=self.encoder.logit_scale,
             **splits,  # type: ignore[arg-type]
@@ -143,7 +143,8 @@ class DatasetEncoder:
         r"""Draws :math:`K` training images per class, or all, and, where there is a validation
         split, :math:`\min(K, 4)` validation images, and encodes those alone. The draw is that of
         :func:`pyg_graphadapter.task.draw_task` on the features of all images; an image that
-        cannot be decoded is replaced by the next one of its class.
+        cannot be decoded is replaced by the next one of its class. If the encoder has no text
+        tower, the task has no texts.
 
         Raises:
             ValueError: If there is no training split, a class has no image, or fewer than
@@ -165,6 +166,10 @@ class DatasetEncoder:
             if "val" in data:
                 shots = validation_shots(shots)
                 validation, _ = self._draw(data["val"], shots, seed, may_lack=True)
+            if not self.encoder.has_texts:
+                scale = self.encoder.logit_scale
+                task = FewShotTask.without_text(names, support, validation, scale)
+                return replace(task, image_hashes=hashes)
             text = self.encode_text(names)
         text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         scale = self.encoder.logit_scale

@@ -1,7 +1,6 @@
 """Dual encoders of transformers: features of images and texts."""
 
 import inspect
-import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,17 +20,16 @@ from pyg_graphadapter.encoding.part_hashes import (
     hash_of_tokenizer,
     hash_of_weights,
 )
+from pyg_graphadapter.encoding.parts import checked_image_features, encoded_in_parts
 from pyg_graphadapter.encoding.pipeline import EncodedImages, ImagePipeline
 from pyg_graphadapter.encoding.pretrained import (
     as_trained,
     check_model_type,
     load_pretrained,
 )
-from pyg_graphadapter.encoding.text_tower import TextTower, checked_features
+from pyg_graphadapter.encoding.text_tower import TextTower
 from pyg_graphadapter.encoding.views import Views
 from pyg_graphadapter.settings import refuse_arguments, unknown
-
-logger = logging.getLogger(__name__)
 
 BATCH_SIZE = {"cpu": 8, "cuda": 256, "mps": 64}  # small enough for the caches of a CPU
 
@@ -114,7 +112,9 @@ class Encoder(TextTower):
     ) -> Self:
         """Loads a model: a folder, an id on the Hugging Face hub, or ``builtin``.
 
-        Weights are read from safetensors only, and code that comes with a model is never run.
+        A model in the format of open_clip is read without that package, if its towers are a ViT and
+        CLIP's text transformer, BERT or RoBERTa. Weights are read from safetensors only, and code
+        that comes with a model is never run.
 
         Args:
             model (str or Path): The model.
@@ -197,35 +197,16 @@ class Encoder(TextTower):
     def image_features(self, batch: dict[str, Tensor], preprocessing: Views) -> Tensor:
         """Features of length one ``[B * V, D]``. Where memory does not suffice, half as many views
         go through the tower at a time, from then on."""
-        num_views = len(next(iter(batch.values())))
-        features: list[Tensor] = []
-        start = 0
-        while start < num_views:
-            end = min(start + self.batch_size, num_views)
-            inputs = {name: value[start:end] for name, value in batch.items()}
-            try:
-                features.append(self._tower_features(inputs, preprocessing))
-                start = end
-            except torch.OutOfMemoryError:
-                if end - start == 1:
-                    raise
-                self.batch_size = (end - start + 1) // 2
-                logger.warning("Out of memory with %d views at once: going on with %d.",
-                               end - start, self.batch_size)  # fmt: skip
-        return torch.cat(features)
+        return encoded_in_parts(
+            self, batch, lambda inputs: self._tower_features(inputs, preprocessing)
+        )
 
     def _tower_features(self, inputs: dict[str, Tensor], preprocessing: Views) -> Tensor:
         on_device = {
             name: value.to(self.device, non_blocking=True) for name, value in inputs.items()
         }
         output = self.model.get_image_features(**preprocessing.finish(on_device, self.dtype))
-        x = checked_features(output.pooler_output, self.name)
-        if not x.any(dim=1).all():
-            raise ValueError(
-                f"The model {self.name!r} cannot be used: its features of an image are zero, so "
-                f"its image tower is damaged."
-            )
-        return x
+        return checked_image_features(output.pooler_output, self.name)
 
     # Lists of images and class names ##################################################
 

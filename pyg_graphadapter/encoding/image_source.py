@@ -63,8 +63,17 @@ class ImageSource:
         """How its images are encoded."""
         return self.dataset_encoder.config
 
+    @property
+    def has_text(self) -> bool:
+        """Whether its encoder has a text tower."""
+        return self.text_encoder.has_texts
+
     def text(self) -> Tensor:
-        """The text features of the classes ``[C, D]``."""
+        """The text features of the classes ``[C, D]``.
+
+        Raises:
+            ValueError: If its encoder has no text tower.
+        """
         return self.dataset_encoder.encode_text(self.class_names)
 
     def features(self) -> FeatureFile:

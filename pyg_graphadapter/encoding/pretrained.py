@@ -19,6 +19,8 @@ from pyg_graphadapter.encoding.checkpoint_files import (
     check_stored,
     stored_weights,
 )
+from pyg_graphadapter.encoding.open_clip.files import is_open_clip
+from pyg_graphadapter.encoding.open_clip.load import load_open_clip
 from pyg_graphadapter.hub import is_id, is_reachable
 from pyg_graphadapter.optional import MissingPackageError, is_installed, missing
 
@@ -37,6 +39,9 @@ TOKENIZER_PACKAGES = ("sentencepiece", "google.protobuf")
 # They were trained on lower-case texts. SigLIP's own tokenizer lowers them, and so does the class
 # Siglip2Tokenizer; checkpoints of SigLIP 2 at fixed resolution name Gemma's, which does not:
 TRAINED_ON_LOWER_CASE = ("siglip", "siglip2")
+# What the folder of a model holds:
+FILES = "config.json, model.safetensors, tokenizer, processor"
+OPEN_CLIP_FILES = "open_clip_config.json, open_clip_model.safetensors, tokenizer"
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class Pretrained:
 def load_pretrained(
     name: str, revision: str | None, token: str | bool | None, *, local_files_only: bool
 ) -> Pretrained:
-    """Loads a folder, an id on the hub, or ``builtin``; weights from safetensors alone.
+    """Loads a folder, an id on the hub, or ``builtin``, in the format of transformers or of
+    open_clip; weights from safetensors alone.
 
     Raises:
         ValueError: If there is no such model, it is of another kind, or its weights do not fit.
@@ -73,7 +79,10 @@ def load_pretrained(
     where = {"revision": revision, "token": token, "local_files_only": local_files_only}
     where = {key: value for key, value in where.items() if value}
     where["trust_remote_code"] = False  # left out, transformers asks on the terminal
-    with _in_one_sentence(name):
+    if is_open_clip(source, where, MODEL_TYPES):
+        with _in_one_sentence(name, OPEN_CLIP_FILES):
+            return Pretrained(*load_open_clip(name, source, where))
+    with _in_one_sentence(name, FILES):
         config = AutoConfig.from_pretrained(source, **where)
         check_model_type(name, config)
         check_layers(config)
@@ -152,7 +161,7 @@ def as_trained(config: Any, tokenizer: Any) -> Any:
 
 
 @contextmanager
-def _in_one_sentence(name: str) -> Iterator[None]:
+def _in_one_sentence(name: str, files: str) -> Iterator[None]:
     """What the libraries say in paragraphs: what failed, and what to do."""
     try:
         yield
@@ -168,7 +177,7 @@ def _in_one_sentence(name: str) -> Iterator[None]:
                 "no code that comes with a model is run; use one that transformers itself knows"
             )
         elif Path(name).is_dir():
-            advice = "its folder must hold config.json, model.safetensors, tokenizer, processor"
+            advice = f"its folder must hold {files}"
         else:
             advice = f"check the name, or fetch it where there is a network: hf download {name}"
         raise ValueError(f"The model {name!r} cannot be loaded ({reason}): {advice}.") from error

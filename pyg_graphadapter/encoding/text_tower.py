@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_graphadapter.encoding.model import map_batches
+from pyg_graphadapter.encoding.parts import checked_features
 from pyg_graphadapter.encoding.prompt_tokens import prompts_around
 from pyg_graphadapter.graph import unit
 
@@ -51,6 +52,13 @@ class TextTower:
         return checked_features(features, self.name)
 
     @property
+    def _is_padded(self) -> bool:
+        """Whether texts are padded to full length: their features depend on it."""
+        config = self.model.config
+        padded = config.model_type in PADDED_TO_LENGTH
+        return bool(getattr(config, "padded_to_length", padded))
+
+    @property
     def max_tokens(self) -> int:
         """The largest number of tokens of a text."""
         longest = int(self.model.config.text_config.max_position_embeddings)
@@ -59,7 +67,6 @@ class TextTower:
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """The inputs of the text tower, on the device; texts that are too long are cut, with a
         warning."""
-        padded = self.model.config.model_type in PADDED_TO_LENGTH
         lengths = [len(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
         for text, length in zip(texts, lengths, strict=True):
             if length > self.max_tokens:
@@ -67,7 +74,7 @@ class TextTower:
                                length, self.max_tokens, text)  # fmt: skip
         inputs = self.tokenizer(
             list(texts),
-            padding="max_length" if padded else True,
+            padding="max_length" if self._is_padded else True,
             truncation=True,
             max_length=self.max_tokens,
             return_tensors="pt",
@@ -109,9 +116,8 @@ class TextTower:
         Raises:
             ValueError: If a prompt is too long for the text tower, naming it.
         """
-        padded = self.model.config.model_type in PADDED_TO_LENGTH
         inputs, places = prompts_around(
-            self.tokenizer, names, length, position, self.max_tokens, padded=padded
+            self.tokenizer, names, length, position, self.max_tokens, padded=self._is_padded
         )
         tokens = {key: value.to(self.device) for key, value in inputs.items()}
         return tokens, places.to(self.device)
@@ -148,16 +154,3 @@ class TextTower:
     def num_channels(self) -> int:
         """The width :math:`D` of the features."""
         return self.text_features(["a"]).size(1)
-
-
-def checked_features(features: Tensor, name: str) -> Tensor:
-    """Features of length one in ``float32`` on the CPU.
-
-    Raises:
-        ValueError: If one is not finite.
-    """
-    if not features.isfinite().all():
-        raise ValueError(
-            f"{name} gives features that are not finite in {features.dtype}: use dtype='float32'."
-        )
-    return unit(features.float()).cpu()

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from pyg_graphadapter import EncodingConfig, FewShotClassifier
+from pyg_graphadapter.adapters import ADAPTERS as METHODS
+from pyg_graphadapter.adapters import adapter_class
 from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder
 from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.model import EncoderModel, class_text_features
@@ -109,10 +111,44 @@ def test_an_image_tower_alone_gives_no_texts(folder):
     encoder = DatasetEncoder(model, EncodingConfig(cache=False), progress=False)
     source = ImageSource(folder, model, EncodingConfig(cache=False), progress=False)
     assert encoder.encode_split(source.splits["train"]).x.shape == (12, 1, 3)
+    assert encoder.encode(source.splits).text is None
+    assert not source.has_text
     for ask in (
         lambda: class_text_features(model, ["cat"]),
         source.text,
-        lambda: FewShotClassifier.fit(folder, shots=1, model=model, progress=False),
+        lambda: FewShotClassifier.fit(folder, shots=0, model=model, progress=False),
+        lambda: FewShotClassifier.from_names(["cat", "dog"], model=model),
     ):
         with pytest.raises(ValueError, match="'colours' has no text tower"):
             ask()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_run_without_texts_or_say_that_they_need_them(method, folder, tmp_path):
+    model = ColourModel(has_texts=False)
+    encoding = EncodingConfig(cache_dir=str(tmp_path / "cache"))
+    settings = {"model": model, "encoding": encoding, "select": False, "progress": False}
+    if adapter_class(method).needs_text:
+        with pytest.raises(ValueError, match="needs class text features, and there are none"):
+            FewShotClassifier.fit(folder, 2, method=method, **settings)
+        return
+    classifier = FewShotClassifier.fit(folder, 2, method=method, **settings)
+    assert not classifier.has_text
+    assert classifier.encoding["model"] == "colours"
+    assert len(classifier.shot_hashes) == 6
+    assert classifier.evaluate(folder, encoding=encoding, progress=False).accuracy > 60
+
+
+def test_shots_and_classes_are_added_without_texts(folder, tmp_path):
+    model = ColourModel(has_texts=False)
+    encoding = EncodingConfig(cache=False)
+    classifier = FewShotClassifier.fit(
+        folder, 2, method="linear_probe", model=model, encoding=encoding, measure=True,
+        keep_shots=True, progress=False,
+    )  # fmt: skip
+    assert classifier.measured["accuracy (%)"] > 60
+    more = fake_images(tmp_path / "more", num_classes=5, seed=3)
+    grown = classifier.add_classes(more, encoding=encoding, progress=False)
+    assert grown.class_names == tuple(f"class_{c}" for c in range(5))
+    with pytest.raises(ValueError, match="fitted without texts, so names say nothing to it"):
+        classifier.add_classes(["cat"])

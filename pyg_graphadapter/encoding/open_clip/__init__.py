@@ -1,0 +1,1 @@
+"""Checkpoints of open_clip, read without that package."""
