@@ -25,10 +25,11 @@ from pyg_graphadapter.classifier.labelled import Labelled, labels_of, of_file, o
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.classifier.predictions import Classified, Prediction, check_on_error
 from pyg_graphadapter.classifier.shots import image_hashes, shot_hashes
+from pyg_graphadapter.data.descriptions import DescriptionsLike
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.identity import PARTS, changed_parts
-from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
+from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import ALL, Features, Shots, check_shots, counted
 from pyg_graphadapter.outputs import check_output_file
@@ -108,6 +109,8 @@ class FewShotClassifier(ModelHubMixin):
         at_most: int | None = None,
         model: "str | Path | EncoderModel | None" = None,
         encoding: EncodingConfig | None = None,
+        descriptions: DescriptionsLike | None = None,
+        descriptions_weight: float | None = None,
         select: bool = True,
         measure: bool = False,
         keep_shots: bool = False,
@@ -133,6 +136,12 @@ class FewShotClassifier(ModelHubMixin):
                 on the hub (:meth:`Encoder.from_pretrained`), an :class:`Encoder`, or any
                 :class:`~pyg_graphadapter.encoding.model.EncoderModel`. (default: :obj:`None`)
             encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
+            descriptions (Descriptions, dict, str or Path, optional): Sentences about each class, or
+                the path of a JSON file of them (:class:`~pyg_graphadapter.data.Descriptions`); as
+                in :obj:`encoding`. (default: :obj:`None`)
+            descriptions_weight (float, optional): Their weight against the prompts; with 1, they
+                take the place of them. If not given, that of :obj:`encoding`, 0.5.
+                (default: :obj:`None`)
             select (bool, optional): Select what the settings leave open inside the few shots
                 (:func:`~pyg_graphadapter.training.selection.select_defaults`), instead of the
                 method's defaults. (default: :obj:`True`)
@@ -150,8 +159,13 @@ class FewShotClassifier(ModelHubMixin):
         """
         config = config or TrainConfig(seed=seed)
         adapter_class(method)  # says which methods there are
+        if descriptions is not None or descriptions_weight is not None:
+            encoding = encoding or EncodingConfig()
+            encoding = encoding.with_descriptions(descriptions, descriptions_weight)
         drawn = _draw_of(shots, seed, at_most)
         if isinstance(data, FewShotTask):
+            if encoding is not None:
+                refuse_descriptions(encoding, "The task")
             source, task = None, data
         else:
             source = source_of(data, model, encoding, config.device, progress=progress)
@@ -737,12 +751,15 @@ def source_of(
     progress: bool,
 ) -> Source:
     """The source that data is, or a source of the features or images that it holds."""
-    if isinstance(data, Source):
-        return data
+    source: Source | None = data if isinstance(data, Source) else None
     if is_feature_file(data):
-        return FileSource(FeatureFile.load(data), Path(data).name)
+        source = FileSource(FeatureFile.load(data), Path(data).name)
     if isinstance(data, FeatureFile):
-        return FileSource(data, "features")
+        source = FileSource(data, "features")
+    if source is not None:
+        if encoding is not None and source.encoding is None:
+            refuse_descriptions(encoding, source.name)
+        return source
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads datasets, transformers
 
     encoder = load_encoder(model, encoding or EncodingConfig(), device)

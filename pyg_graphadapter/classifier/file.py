@@ -107,6 +107,8 @@ class Encoding:
     width: Annotated[int, Within(1)] | None = None
     views: Annotated[int, Within(1)] = 1
     view_seed: int = 0
+    descriptions: str | None = None  # the hash of the descriptions of the classes
+    descriptions_weight: Annotated[float, Within(0, 1)] | None = None
 
 
 CARD_FILE: FileKind[Card] = FileKind(

@@ -75,9 +75,10 @@ def from_names(
     else:
         names = check_names(tuple(class_names))
     encoder = load_encoder(model, encoding, device)
-    from pyg_graphadapter.encoding.model import class_text_features
+    from pyg_graphadapter.encoding.model import text_features_of
 
-    text = class_text_features(encoder, names, encoding.templates)
+    encoding = encoding.matched(names)
+    text = text_features_of(encoder, names, encoding)
     adapter = ZeroShot(text, encoder.logit_scale).eval()
     classifier = cls(adapter, names, ZERO_SHOT, {"shots": 0, "draw_seed": None})
     classifier.use_encoder(encoder, encoding)
@@ -349,6 +350,8 @@ def _read(
         allow_fewer=at_most is not None,
     )
     text = task.text if task.has_text else None
+    if "descriptions" in classifier.encoding and source.text_encoder is not None:
+        text = None  # it is by the templates alone, as new classes' are (_encode_names)
     return how, LabelledFeatures(task.support, task.class_names, text, shot_hashes(task))
 
 
@@ -476,12 +479,25 @@ def encoding_of(classifier: "FewShotClassifier", encoding: EncodingConfig | None
     }
     if "templates" in recorded:
         recorded["templates"] = tuple(recorded["templates"])
-    return replace(encoding or EncodingConfig(), **recorded)
+    encoding = encoding or EncodingConfig()
+    if encoding.descriptions is not None:
+        raise ValueError(
+            "What is added to a classifier cannot be described: leave the descriptions out, or fit "
+            "it again to all classes with them."
+        )
+    return replace(encoding, **recorded)
 
 
 def _encode_names(classifier: "FewShotClassifier", names: tuple[str, ...]) -> Tensor:
-    """The text features of class names ``[C', D]``, by the classifier's encoder and prompts."""
+    """The text features of class names ``[C', D]``, by the classifier's encoder and prompts; there
+    are no descriptions of them."""
     _check_texts(classifier)
+    if "descriptions" in classifier.encoding:
+        listing = ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
+        warn(
+            f"The classifier was fitted with descriptions of its classes, and has none of "
+            f"{listing}: the templates alone stand for them. Fit all classes to describe them."
+        )
     if not classifier.encoding:
         raise ValueError(
             "The classifier was fitted on features, so it knows no encoder for names: give the "

@@ -13,6 +13,7 @@ from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
     DataOrBenchmarks,
+    Descriptions,
     FollowLinks,
     Import,
     LogitScale,
@@ -61,7 +62,7 @@ app = new_app()
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    Training=TrainConfig, Images=EncodingConfig,
+    "descriptions_weight", Training=TrainConfig, Images=EncodingConfig,
 )  # fmt: skip
 def compare(
     ctx: typer.Context,
@@ -103,6 +104,7 @@ def compare(
     logit_scale: LogitScale = None,
     select: Select = True,
     template: Templates = None,
+    descriptions: Descriptions = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Run all again, also what is in the folder.")
     ] = False,
@@ -120,7 +122,7 @@ def compare(
     Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
     """
     options = options or {}
-    encoding = pop_encoding(options, template)
+    encoding = pop_encoding(options, template, descriptions)
     training = pop_config(TrainConfig, options)
     names = method_names(methods)
     grid = _Grid(
@@ -148,6 +150,8 @@ def compare(
     check_output_folder(out)
     check_config_path(save, out)
     sources = [open_named(name) for name in (benchmark_names(data) if root else [data])]
+    # Further test sets have the texts of the classes that are learned:
+    open_named.encoding = replace(encoding, descriptions=None)
     shifted_sources = [open_named(name) for name in shifted.split(",") if name]
     save_config(ctx, save, grid.settings)
     results = []

@@ -11,6 +11,7 @@ from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
     Data,
+    Descriptions,
     FollowLinks,
     Import,
     LogitScale,
@@ -49,6 +50,7 @@ app = new_app()
 NOT_WITH_FROM = {
     "model": "--model",
     "template": "--template",
+    "descriptions": "--descriptions",
     "views": "--views",
     "view_seed": "--view-seed",
     "dtype": "--dtype",
@@ -110,7 +112,7 @@ From = Annotated[
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    Training=TrainConfig, Images=EncodingConfig,
+    "descriptions_weight", Training=TrainConfig, Images=EncodingConfig,
 )  # fmt: skip
 def fit(
     ctx: typer.Context,
@@ -127,6 +129,7 @@ def fit(
     keep_shots: KeepShots = None,
     from_: From = None,
     template: Templates = None,
+    descriptions: Descriptions = None,
     logit_scale: LogitScale = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the classifier in the folder.")
@@ -144,7 +147,7 @@ def fit(
     options = options or {}
     training_given = {field.name: options[field.name] for field in fields(TrainConfig)
                       if field.name in options}  # fmt: skip
-    encoding = pop_encoding(options, template)
+    encoding = pop_encoding(options, template, descriptions)
     training = pop_config(TrainConfig, options, seed=seed)
     [name] = method_names(method)
     settings = method_settings(ctx, set_, [name])

@@ -30,7 +30,7 @@ class ImageSource:
         name (str, optional): What results call them. (default: the path)
 
     Raises:
-        ValueError: If there are no such images.
+        ValueError: If there are no such images, or descriptions are not of their classes.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class ImageSource:
     ) -> None:
         self.name = name or (Path(data).name if isinstance(data, str | Path) else "images")
         self.splits = load_images(data)
+        config = (config or EncodingConfig()).matched(self.class_names)
         self.dataset_encoder = DatasetEncoder(encoder, config, progress=progress)
         self.logit_scale = logit_scale
 
