@@ -76,6 +76,8 @@ class Descriptions:
     def _of_content(cls, content: Mapping[str, tuple[str, ...] | str], origin: str) -> Self:
         entries, num_repeated = [], 0
         for name, value in content.items():
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"{origin} has a class without a name (got {name!r}): name it.")
             lines = [
                 " ".join(line.split()) for line in ((value,) if isinstance(value, str) else value)
             ]
