@@ -72,7 +72,7 @@ class TextTower:
 
     def _tell_cut(self, texts: Sequence[str]) -> None:
         """Warns of texts that are too long for the text tower."""
-        lengths = [len(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
+        lengths = [len(ids) for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]]
         cut = [i for i, length in enumerate(lengths) if length > self.max_tokens]
         if cut:
             others = f", as {len(cut) - 1} more of {len(texts)} texts are" if cut[1:] else ""

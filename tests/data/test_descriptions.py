@@ -73,7 +73,7 @@ def test_a_name_of_two_classes_is_refused():
 
 def test_what_is_said():
     table = Descriptions.of({"dog": ["a"], "red pandas": ["b"], "q": ["c"]}, "d.json")
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match=r"d\.json") as caught:
         matched = table.matched(NAMES)
     unknown, lacking = (str(warning.message) for warning in caught)
     assert unknown == (
@@ -124,7 +124,7 @@ def test_tables_that_are_refused(table):
 
 
 def test_real_files(shared_data):
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="repeats 70 of its sentences"):
         table = Descriptions.read(shared_data / "prompts" / "dtd_prompt.json")
     assert len(table.sentences) == 47
     split = json.loads((shared_data / "splits" / "split_zhou_DescribableTextures.json").read_text())
