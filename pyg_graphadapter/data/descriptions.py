@@ -85,6 +85,10 @@ class Descriptions:
                 raise ValueError(
                     f"{origin} has a blank sentence about {name!r}: write it or leave it out."
                 )
+            if any("\ud800" <= char <= "\udfff" for line in lines for char in line):
+                raise ValueError(
+                    f"{origin} has a sentence about {name!r} that is not Unicode: write it again."
+                )
             sentences = tuple(dict.fromkeys(lines))
             num_repeated += len(lines) - len(sentences)
             entries.append((name, sentences))

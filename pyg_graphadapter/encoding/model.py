@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -15,9 +16,12 @@ from pyg_graphadapter.data.descriptions import (
     DescriptionsLike,
     descriptions_of,
 )
+from pyg_graphadapter.encoding.cache import FeatureCache
 from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.identity import identity_of_texts
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.parallel import map_threads
+from pyg_graphadapter.storage import sha256
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -106,6 +110,8 @@ def class_text_features(
     templates: str | Sequence[str] = TEMPLATES,
     descriptions: DescriptionsLike | None = None,
     descriptions_weight: float = DESCRIPTIONS_WEIGHT,
+    *,
+    cache: Path | None = None,
 ) -> Tensor:
     r"""Class text features ``[C, D]`` of length one: for each class, the mean over the features of
     its prompts.
@@ -129,6 +135,8 @@ def class_text_features(
             (default: :obj:`None`)
         descriptions_weight (float, optional): Their weight :math:`w`; with 1, they take the place
             of the templates. (default: :obj:`0.5`)
+        cache (Path, optional): The folder of the feature cache, in which features of sentences are
+            kept. (default: :obj:`None`)
 
     Raises:
         ValueError: If the model has no text tower, a template does not have exactly one ``{}``, or
@@ -149,7 +157,7 @@ def class_text_features(
     if table is None or descriptions_weight == 0:
         return _template_features(model, class_names, templates)
     sentences = table.matched(class_names, descriptions_weight).prompts(class_names)
-    x = _description_features(model, class_names, sentences)
+    x = _description_features(model, class_names, sentences, cache)
     if descriptions_weight == 1:
         _check_distinct(model.name, class_names, sentences, x)
         return x
@@ -163,7 +171,12 @@ def text_features_of(
 ) -> Tensor:
     """Class text features ``[C, D]`` by the prompts and descriptions of a configuration."""
     return class_text_features(
-        model, class_names, config.templates, config.descriptions, config.descriptions_weight
+        model,
+        class_names,
+        config.templates,
+        config.descriptions,
+        config.descriptions_weight,
+        cache=config.cache_folder(),
     )
 
 
@@ -182,18 +195,36 @@ def _template_features(
 
 
 def _description_features(
-    model: EncoderModel, class_names: Sequence[str], sentences: Sequence[Sequence[str]]
+    model: EncoderModel,
+    class_names: Sequence[str],
+    sentences: Sequence[Sequence[str]],
+    cache: Path | None,
 ) -> Tensor:
     """The mean over the sentences about each class ``[C, D]``, of length one; zero for a class
     without any. A sentence that several classes share is encoded once."""
     row = {line: i for i, line in enumerate(dict.fromkeys(s for lines in sentences for s in lines))}
-    features = model.text_features(list(row))
+    features = _sentence_features(model, list(row), cache)
     described = [c for c, lines in enumerate(sentences) if lines]
     x = features.new_zeros(len(sentences), features.size(1))
     for c in described:
         x[c] = features[[row[line] for line in sentences[c]]].mean(dim=0)
     _check_features(model.name, [class_names[c] for c in described], x[described])
     x[described] = unit(x[described])
+    return x
+
+
+def _sentence_features(model: EncoderModel, texts: list[str], cache: Path | None) -> Tensor:
+    """Features of sentences ``[S, D]``; those in the cache are not computed again. They are there
+    under the sentence itself and all that makes the encoder the one that it is."""
+    if cache is None:
+        return model.text_features(texts)
+    store = FeatureCache(cache, {"kind": "texts", **identity_of_texts(model.identity())})
+    keys = [bytes.fromhex(sha256(text.encode())) for text in texts]
+    x = torch.zeros(len(texts), model.num_channels)
+    new = (~store.read(keys, x)).nonzero().flatten().tolist()
+    if new:
+        features = model.text_features([texts[i] for i in new])
+        x[new] = store.write([keys[i] for i in new], features)
     return x
 
 

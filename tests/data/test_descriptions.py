@@ -106,6 +106,7 @@ def test_a_sentence_twice_in_a_class_counts_once():
         ('{"a": ["x"], "a": ["y"]}', "the entry 'a' is there twice"),
         ('{"": ["x"]}', "has a class without a name"),
         ('{"a"', "cannot be read as a file of descriptions"),
+        ('{"a": ["\\ud800 x"]}', "a sentence about 'a' that is not Unicode"),
         ('{"a": ["x", " "]}', "has a blank sentence about 'a'"),
     ],
 )

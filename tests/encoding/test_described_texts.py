@@ -160,6 +160,26 @@ def test_images_are_cached_whatever_the_descriptions(encoder, folder, tmp_path):
         assert source.dataset_encoder.summary.num_encoded == num_encoded
 
 
+def test_a_sentence_is_encoded_once_for_all_runs(tmp_path):
+    names, cache = ["cat", "dog"], tmp_path / "cache"
+    table = {"cat": ["It purrs.", "A {} has fur."], "dog": "It barks."}
+    model = TableModel(ROWS)
+    x = class_text_features(model, names, "a {}", table, cache=cache)
+    assert model.asked == ["It purrs.", "A cat has fur.", "It barks.", "a cat", "a dog"]
+    model.asked.clear()
+    assert torch.equal(class_text_features(model, names, "a {}", table, cache=cache), x)
+    assert model.asked == ["a cat", "a dog"]  # few, and not kept
+    model = TableModel(ROWS | {"It barks.": [1, 0, 1], "It runs.": [1, 1, 0]})
+    table["dog"] = ["It barks.", "It runs."]
+    class_text_features(model, names, "a {}", table, 1, cache=cache)
+    assert model.asked == ["It runs."]
+    model.asked.clear()
+    model.identity = lambda: {"model": "table", "version": 2}
+    class_text_features(model, names, "a {}", table, 1, cache=cache)
+    assert len(model.asked) == 4  # another encoder
+    assert len(list(cache.glob("*/manifest.json"))) == 2
+
+
 def test_they_are_part_of_what_features_depend_on():
     plain, table = EncodingConfig(), Descriptions.of(ALL)
     described = EncodingConfig(descriptions=ALL)
@@ -214,6 +234,7 @@ def test_a_zero_shot_classifier_of_names(encoder):
     assert classifier.encoding["descriptions_weight"] == 0.5
 
 
+@pytest.mark.filterwarnings("ignore:2 of 8 images are among:UserWarning")
 def test_classes_that_are_added_have_none(encoder, folder, tmp_path):
     encoding = EncodingConfig(cache=False)
     classifier = fit(
