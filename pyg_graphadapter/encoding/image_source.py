@@ -112,6 +112,19 @@ class ImageSource:
         new.splits = datasets.DatasetDict({split: half for split, (_, half) in halves.items()})
         return base, new
 
+    def without_descriptions(self) -> "ImageSource | None":
+        """The same images with the texts of the templates alone; :obj:`None` if theirs are."""
+        config = self.encoding
+        if config.descriptions is None or config.descriptions_weight == 0:
+            return None
+        plain = copy.copy(self)
+        plain.dataset_encoder = DatasetEncoder(
+            self.text_encoder,
+            replace(config, descriptions=None),
+            progress=self.dataset_encoder.progress,
+        )
+        return plain
+
     def origin(self) -> Origin:
         """What results say of it."""
         encoder, skipped = self.text_encoder, self.dataset_encoder.summary.skipped

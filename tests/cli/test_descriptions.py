@@ -105,7 +105,13 @@ def test_compare_and_report_keep_them_apart(images, model, table, tmp_path):
     out = tmp_path / "out"
     compare = ("compare", images, "--model", model, "--methods", "zero_shot", "--shots", 1,
                "--seeds", 1, "--out", out)  # fmt: skip
-    run(*compare)
+    shown = run(*compare, "--descriptions", table).stdout
+    assert len(results_in(out)) == 2  # with and without
+    assert shown.startswith("| data set")
+    assert "| images  " in shown
+    assert "| images, descriptions (weight 0.5) |" in shown
+    assert run(*compare, "--descriptions", table).stdout == shown
+    assert "1 of 1 runs taken" in run(*compare).stderr
     for more in ([], ["--descriptions-weight", 1]):
         run(*compare, "--descriptions", table, *more)
         run(*compare, "--descriptions", table, *more)  # nothing is done again
@@ -127,6 +133,11 @@ def test_compare_from_base_to_new_and_on_shifted_images(images, model, table, tm
                "--seeds", 1, "--descriptions", table, "--descriptions-weight", 1)  # fmt: skip
     result = run(*compare, "--base-to-new", "--out", tmp_path / "base")
     assert "Warning" not in result.stderr
+    for each in results_in(tmp_path / "base"):
+        alone = [] if each["task"]["encoding"].get("descriptions") is None else [*compare[-4:]]
+        out = tmp_path / f"alone-{len(alone)}"
+        run(*compare[:-4], *alone, "--base-to-new", "--out", out)
+        assert each["base_to_new"] in [other["base_to_new"] for other in results_in(out)]
     result = run(*compare, "--shifted", shifted, "--out", tmp_path / "shifted")
     assert "Warning" not in result.stderr
 
