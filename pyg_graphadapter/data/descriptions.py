@@ -15,6 +15,7 @@ from pyg_graphadapter.storage import FileKind, Length, checked, read, sha256
 
 DESCRIPTIONS_WEIGHT = 0.5  # half the templates, half the descriptions
 SHOWN_NAMES = 5
+COMPARED_NAMES = (50, 1000)  # of classes and of entries, since comparing all takes long
 LIKENESS = 0.75  # of names of which one may stand for the other, in difflib's ratio
 
 Sentence = Annotated[str, Length(1)]
@@ -34,7 +35,7 @@ class Descriptions:
 
     Args:
         entries (tuple): The name of each class with its sentences.
-        origin (str): What messages call them. (default: :obj:`"the descriptions"`)
+        origin (str): What messages call them. (default: :obj:`"the table of descriptions"`)
         is_matched (bool): Whether the names are those of the classes of a data set already
             (:meth:`matched`). (default: :obj:`False`)
 
@@ -45,11 +46,13 @@ class Descriptions:
     """
 
     entries: tuple[tuple[str, tuple[str, ...]], ...]
-    origin: str = field(default="the descriptions", compare=False)
+    origin: str = field(default="the table of descriptions", compare=False)
     is_matched: bool = field(default=False, compare=False)
 
     @classmethod
-    def of(cls, table: Mapping[str, Sequence[str] | str], origin: str = "the descriptions") -> Self:
+    def of(
+        cls, table: Mapping[str, Sequence[str] | str], origin: str = "the table of descriptions"
+    ) -> Self:
         """Descriptions from a table of classes, each with a list of sentences, or with one.
 
         Raises:
@@ -129,7 +132,7 @@ class Descriptions:
         lacking = [name for name in class_names if name not in entry_of]
         unused = set(self.sentences) - set(entry_of.values())
         if not self.is_matched:
-            hints = _hints(sorted(unused), lacking or class_names)
+            hints = _hints(sorted(unused), lacking)
             self._check_matches(entry_of, class_names, hints)
             if unused:
                 warn(f"{self.origin} describes {_counted(len(unused))} that "
@@ -192,7 +195,8 @@ def _filled(sentence: str, class_name: str) -> str:
 
 def _match(entries: Sequence[str], class_names: Sequence[str], origin: str) -> dict[str, str]:
     """The entry of each class that has one."""
-    matches = {name: name for name in class_names if name in entries}
+    known = set(entries)
+    matches = {name: name for name in class_names if name in known}
     by_form: dict[str, list[str]] = {}
     for name in class_names:
         by_form.setdefault(_form(name), []).append(name)
@@ -219,20 +223,19 @@ def _form(name: str) -> str:
     return normalize_class_name(name).replace(" ", "")
 
 
-def _hints(unused: Sequence[str], class_names: Sequence[str]) -> str:
-    """Names that match no class, those first that are like one."""
-    by_form = {_form(name): name for name in class_names}
-    near = {
-        entry: by_form[found[0]]
-        for entry in unused
-        if (found := difflib.get_close_matches(_form(entry), by_form, n=1, cutoff=LIKENESS))
-    }
-    shown = sorted(unused, key=lambda entry: entry not in near)
+def _hints(unused: Sequence[str], lacking: Sequence[str]) -> str:
+    """Names that match no class, those first that are like the name of a class without one."""
+    by_form = {_form(entry): entry for entry in unused[: COMPARED_NAMES[1]]}
+    near: dict[str, str] = {}
+    for name in lacking[: COMPARED_NAMES[0]]:
+        for form in difflib.get_close_matches(_form(name), by_form, n=1, cutoff=LIKENESS):
+            near.setdefault(by_form[form], name)
+    listed = sorted(unused, key=lambda entry: entry not in near)
     texts = [
         f"{_short(entry)} (meant as {_short(near[entry])}?)" if entry in near else _short(entry)
-        for entry in shown[:SHOWN_NAMES]
+        for entry in listed[:SHOWN_NAMES]
     ]
-    return ", ".join(texts) + (", …" if len(shown) > SHOWN_NAMES else "")
+    return ", ".join(texts) + (", …" if len(listed) > SHOWN_NAMES else "")
 
 
 def _listed(names: Sequence[str], joint: str = ", ") -> str:

@@ -120,7 +120,7 @@ def test_files_that_are_refused(tmp_path, content, message):
 
 @pytest.mark.parametrize("table", [["a"], {"a": 1}, {"a": [1]}, {1: ["a"]}, {"a": [None]}])
 def test_tables_that_are_refused(table):
-    with pytest.raises(ValueError, match=r"the descriptions"):
+    with pytest.raises(ValueError, match=r"the table of descriptions"):
         Descriptions.of(table)
 
 
