@@ -12,12 +12,19 @@ from pyg_graphadapter.adapters import ZeroShot
 from pyg_graphadapter.classifier.inputs import FeatureInput
 from pyg_graphadapter.classifier.measurement import cross_validated
 from pyg_graphadapter.classifier.shots import feature_hashes, image_hashes, shot_hashes
+from pyg_graphadapter.data.descriptions import (
+    DESCRIPTIONS_WEIGHT,
+    Descriptions,
+    DescriptionsLike,
+    descriptions_of,
+)
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import Source, load_encoder
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import ALL, Features, Shots, check_fits, check_labels, counted
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import unknown, warn
+from pyg_graphadapter.storage import sha256
 from pyg_graphadapter.task import FewShotTask, TextEncoder
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.fitting import (
@@ -135,13 +142,23 @@ def add_classes(
     return grow(classifier, more, **how)
 
 
-def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None, **how: Any) -> C:
+def add_names(
+    classifier: C,
+    names: tuple[str, ...],
+    text: Tensor | None = None,
+    *,
+    descriptions: DescriptionsLike | None = None,
+    **how: Any,
+) -> C:
     """The classifier with further classes, of which there is no shot."""
     from pyg_graphadapter.data.names_file import check_names
 
     check_names((*classifier.class_names, *names))
     _check_texts(classifier)
-    text = _encode_names(classifier, names) if text is None else text
+    if text is not None and descriptions is not None:
+        raise ValueError("Give 'text' or 'descriptions' of the new classes, not both.")
+    table = _described(classifier, names, descriptions)
+    text = _encode_names(classifier, names, table) if text is None else text
     old_text = classifier.adapter.text
     if text.shape != (len(names), old_text.size(1)):
         raise ValueError(
@@ -150,6 +167,7 @@ def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None,
         )
     all_names = (*classifier.class_names, *names)
     all_text = torch.cat([old_text, unit(text).to(old_text)])
+    how["descriptions"] = table
     if _is_changed(classifier, how):
         return _refit(classifier, all_names, all_text, kept_shots(classifier), **how)
     try:
@@ -165,6 +183,7 @@ def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None,
     if training.get("shots") == 0:
         training.pop("classes_without_shots")
     extended = _like(classifier, adapter, all_names, training)
+    extended.encoding |= _recorded(classifier, table)
     extended.shots = None if how.get("keep_shots") is False else classifier.shots
     return extended
 
@@ -188,6 +207,7 @@ def grow(
     settings: Mapping[str, Any] | None = None,
     keep_shots: bool | None = None,
     measure: bool = False,
+    descriptions: DescriptionsLike | None = None,
     progress: bool = True,
 ) -> C:
     """Fits a classifier again to its shots and more.
@@ -203,6 +223,8 @@ def grow(
         keep_shots (bool, optional): Whether the new classifier keeps the shots; if not given, as
             the old one does. (default: :obj:`None`)
         measure (bool, optional): Estimate the accuracy by cross-validation. (default: :obj:`False`)
+        descriptions (Descriptions, dict, str or Path, optional): Sentences about the new classes,
+            with the weight that the classifier was fitted with. (default: :obj:`None`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
     """
     names, text = classifier.class_names, classifier.adapter.text
@@ -214,11 +236,14 @@ def grow(
     present = set(more.shots.y.tolist())
     new = [c for c, name in enumerate(more.class_names) if name not in names and c in present]
     new_names = tuple(more.class_names[c] for c in new)
+    table = _described(classifier, new_names, descriptions)
     if new:
         names = (*names, *new_names)
         if has_texts(classifier):
             new_text = (
-                _encode_names(classifier, new_names) if more.text is None else unit(more.text[new])
+                _encode_names(classifier, new_names, table)
+                if more.text is None or table is not None
+                else unit(more.text[new])
             )
             text = torch.cat([text, new_text.to(text)])
     numbers = {name: c for c, name in enumerate(names)}
@@ -226,14 +251,19 @@ def grow(
     shots = _joined(kept_shots(classifier), Features(more.shots.x, to_own[more.shots.y]))
     grown = _refit(
         classifier, names, text, shots, method=method, config=config, settings=settings,
-        keep_shots=keep_shots, measure=measure, progress=progress,
+        keep_shots=keep_shots, measure=measure, descriptions=table, progress=progress,
     )  # fmt: skip
     grown.shot_hashes = tuple(dict.fromkeys((*classifier.shot_hashes, *more.hashes)))
     return grown
 
 
 def rename_classes(
-    classifier: C, new_names: Mapping[str, str], *, encode: bool = False, **how: Any
+    classifier: C,
+    new_names: Mapping[str, str],
+    *,
+    encode: bool = False,
+    descriptions: DescriptionsLike | None = None,
+    **how: Any,
 ) -> C:
     """:meth:`FewShotClassifier.rename_classes`."""
     from pyg_graphadapter.data.names_file import check_names
@@ -244,6 +274,8 @@ def rename_classes(
     names = tuple(new_names.get(name, name) for name in classifier.class_names)
     check_names(names)
     if not encode:
+        if descriptions is not None:
+            raise ValueError("Descriptions of renamed classes need encode=True: give that, too.")
         renamed = _like(classifier, classifier.adapter, names, dict(classifier.training))
         renamed.shots, renamed.measured = classifier.shots, dict(classifier.measured)
         without = classifier.training.get("classes_without_shots")
@@ -253,8 +285,10 @@ def rename_classes(
     shots = kept_shots(classifier)
     changed = [c for c, name in enumerate(classifier.class_names) if name in new_names]
     text = classifier.adapter.text.clone()
-    text[changed] = _encode_names(classifier, tuple(names[c] for c in changed)).to(text)
-    return _refit(classifier, names, text, shots, **how)
+    encoded = tuple(names[c] for c in changed)
+    table = _described(classifier, encoded, descriptions)
+    text[changed] = _encode_names(classifier, encoded, table).to(text)
+    return _refit(classifier, names, text, shots, descriptions=table, **how)
 
 
 # The shots ############################################################################
@@ -406,6 +440,7 @@ def _refit(
     settings: Mapping[str, Any] | None = None,
     keep_shots: bool | None = None,
     measure: bool = False,
+    descriptions: Descriptions | None = None,
     progress: bool = True,
 ) -> C:
     """A classifier with the same encoder, fitted to shots. What was selected is selected again: a
@@ -442,6 +477,7 @@ def _refit(
     if lacking:
         training["classes_without_shots"] = lacking
     grown = _like(classifier, fitted.adapter, names, training, method)
+    grown.encoding |= _recorded(classifier, descriptions)
     grown.selected = fitted.selected
     keep = classifier.shots is not None if keep_shots is None else keep_shots
     grown.shots = shots if keep else None
@@ -482,21 +518,54 @@ def encoding_of(classifier: "FewShotClassifier", encoding: EncodingConfig | None
     encoding = encoding or EncodingConfig()
     if encoding.descriptions is not None:
         raise ValueError(
-            "What is added to a classifier cannot be described: leave the descriptions out, or fit "
-            "it again to all classes with them."
+            "New classes are described by the argument 'descriptions', not by 'encoding': give "
+            "them there."
         )
     return replace(encoding, **recorded)
 
 
-def _encode_names(classifier: "FewShotClassifier", names: tuple[str, ...]) -> Tensor:
-    """The text features of class names ``[C', D]``, by the classifier's encoder and prompts; there
-    are no descriptions of them."""
+def _described(
+    classifier: "FewShotClassifier", names: tuple[str, ...], descriptions: DescriptionsLike | None
+) -> Descriptions | None:
+    """The descriptions of new classes; those of other classes of the classifier are left out.
+
+    Raises:
+        ValueError: If there is no new class, or they are not as they must be.
+    """
+    table = descriptions_of(descriptions)
+    if table is None:
+        return None
+    if not names:
+        raise ValueError("There is no new class to describe: leave the descriptions out.")
+    return table.matched(names, _weight_of(classifier), classifier.class_names)
+
+
+def _weight_of(classifier: "FewShotClassifier") -> float:
+    return float(classifier.encoding.get("descriptions_weight", DESCRIPTIONS_WEIGHT))
+
+
+def _recorded(
+    classifier: "FewShotClassifier", descriptions: Descriptions | None
+) -> dict[str, str | float]:
+    """What a classifier records of further descriptions: one hash of the old and the new ones."""
+    if descriptions is None:
+        return {}
+    digests = (classifier.encoding.get("descriptions"), descriptions.digest)
+    known = [digest for digest in digests if digest is not None]
+    digest = known[0] if len(known) == 1 else sha256(" ".join(known).encode())
+    return {"descriptions": digest, "descriptions_weight": _weight_of(classifier)}
+
+
+def _encode_names(
+    classifier: "FewShotClassifier", names: tuple[str, ...], descriptions: Descriptions | None
+) -> Tensor:
+    """The text features of class names ``[C', D]``, by the classifier's encoder and prompts."""
     _check_texts(classifier)
-    if "descriptions" in classifier.encoding:
+    if "descriptions" in classifier.encoding and descriptions is None:
         listing = ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
         warn(
             f"The classifier was fitted with descriptions of its classes, and has none of "
-            f"{listing}: the templates alone stand for them. Fit all classes to describe them."
+            f"{listing}: the templates alone stand for them. Describe them, too (--descriptions)."
         )
     if not classifier.encoding:
         raise ValueError(
@@ -506,7 +575,9 @@ def _encode_names(classifier: "FewShotClassifier", names: tuple[str, ...]) -> Te
     from pyg_graphadapter.encoding.model import class_text_features
 
     templates = encoding_of(classifier, None).templates
-    return unit(class_text_features(classifier.encoder, names, templates))
+    weight = _weight_of(classifier)
+    x = class_text_features(classifier.encoder, names, templates, descriptions, weight)
+    return unit(x)
 
 
 def _check_texts(classifier: "FewShotClassifier") -> None:

@@ -50,7 +50,7 @@ app = new_app()
 NOT_WITH_FROM = {
     "model": "--model",
     "template": "--template",
-    "descriptions": "--descriptions",
+    "descriptions_weight": "--descriptions-weight",
     "views": "--views",
     "view_seed": "--view-seed",
     "dtype": "--dtype",
@@ -176,7 +176,9 @@ def fit(
             source = open_data(
                 data,
                 start.encoder if start is not None and of_start else model,
-                encoding if start is None else encoding_of(start, encoding),
+                encoding
+                if start is None
+                else encoding_of(start, replace(encoding, descriptions=None)),
                 follow_links=follow_links,
                 device=training.device,
                 logit_scale=logit_scale,
@@ -186,6 +188,7 @@ def fit(
             if start is not None:
                 how = _how_to_refit(ctx, start, name, training_given, seed)
                 how |= {"settings": settings.get(name), "keep_shots": keep_shots}
+                how |= {"descriptions": encoding.descriptions}
                 more = read_names(data) if source is None else source
                 how |= {"measure": measure} if source is None else {"measure": measure, **draw}
                 classifier = start.add_classes(more, **how)

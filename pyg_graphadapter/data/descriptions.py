@@ -110,7 +110,12 @@ class Descriptions:
         """The SHA-256 of names and sentences, whatever the order of the classes."""
         return sha256(json.dumps(sorted(self.entries)).encode())
 
-    def matched(self, class_names: Sequence[str], weight: float = DESCRIPTIONS_WEIGHT) -> Self:
+    def matched(
+        self,
+        class_names: Sequence[str],
+        weight: float = DESCRIPTIONS_WEIGHT,
+        others: Sequence[str] = (),
+    ) -> Self:
         """The descriptions under the names of classes. A name is matched exactly, or else, where
         only one fits, without regard to case, spaces, ``_`` and ``-``. Says which names match no
         class, and which classes have no descriptions.
@@ -119,6 +124,8 @@ class Descriptions:
             class_names (sequence of str): The names of the classes.
             weight (float, optional): The weight of the descriptions; with 1, every class needs
                 some. (default: :obj:`0.5`)
+            others (sequence of str, optional): Further names that may be described, of which
+                nothing is said. (default: :obj:`()`)
 
         Raises:
             ValueError: If none matches, two names fit one class or two classes one name, or a class
@@ -130,7 +137,12 @@ class Descriptions:
             else _match(list(self.sentences), class_names, self.origin)
         )
         lacking = [name for name in class_names if name not in entry_of]
-        unused = set(self.sentences) - set(entry_of.values())
+        forms = set(map(_form, others))
+        unused = {
+            entry
+            for entry in self.sentences.keys() - set(entry_of.values())
+            if _form(entry) not in forms
+        }
         if not self.is_matched:
             hints = _hints(sorted(unused), lacking)
             self._check_matches(entry_of, class_names, hints)

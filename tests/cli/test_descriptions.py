@@ -164,8 +164,26 @@ def test_what_is_refused(images, model, table, tmp_path):
     assert "f.npz holds features" in run(*features, code=1).stderr
     run(*fit, "--keep-shots", "--epochs", 1, "--no-measure")
     grow = ("fit", images, "--from", tmp_path / "c", "--out", tmp_path / "d")
-    result = run(*grow, "--descriptions", table, code=2)
-    assert "--descriptions is decided by the classifier of --from" in result.stderr
+    result = run(*grow, "--descriptions", table, "--descriptions-weight", 1, code=2)
+    assert "--descriptions-weight is decided by the classifier of --from" in result.stderr
+    assert "no new class to describe" in run(*grow, "--descriptions", table, code=1).stderr
+
+
+def test_new_classes_are_described(images, model, table, tmp_path):
+    fit = ("fit", images, "--model", model, "--shots", 1, "--method", "tip_adapter", "--no-select")
+    run(*fit, "--keep-shots", "--no-measure", "--descriptions", table, "--out", tmp_path / "c")
+    names = tmp_path / "names.txt"
+    names.write_text("class_3\nclass_4\n")
+    more = written(
+        tmp_path / "e.json", {**TABLE, "class_3": "It is grey.", "class_4": "It is new."}
+    )
+    grow = ("fit", names, "--from", tmp_path / "c", "--descriptions", more, "--no-measure")
+    result = run(*grow, "--out", tmp_path / "d")
+    assert "not there" not in result.stderr
+    text = Encoder.from_pretrained(model).encode_text(
+        ["class_3", "class_4"], descriptions={"class_3": "It is grey.", "class_4": "It is new."}
+    )
+    torch.testing.assert_close(FewShotClassifier.load(tmp_path / "d").adapter.text[3:], text)
 
 
 def test_classes_without_sentences_are_told(images, model, tmp_path):

@@ -253,8 +253,52 @@ def test_classes_that_are_added_have_none(encoder, folder, tmp_path):
         more = classifier.add_classes(others, encoding=encoding, progress=False)
     assert more.class_names == ("class_0", "class_1", "class_2", "class_3")
     torch.testing.assert_close(more.adapter.text[:3], classifier.adapter.text)
-    with pytest.raises(ValueError, match="added to a classifier cannot be described"):
+    with pytest.raises(ValueError, match="described by the argument 'descriptions'"):
         classifier.add_shots(others, encoding=EncodingConfig(descriptions=ALL))
+
+
+@pytest.mark.filterwarnings("ignore:There is no shot of|2 of 8 images are among:UserWarning")
+def test_classes_that_are_added_are_described(encoder, folder, tmp_path):
+    encoding = EncodingConfig(cache=False)
+    classifier = fit(
+        folder, model=encoder, encoding=encoding, descriptions=ALL, descriptions_weight=0.7,
+        keep_shots=True,
+    )  # fmt: skip
+    table = {**ALL, "Class 3": ["It is round and grey."]}  # also of the old classes
+    text = encoder.encode_text(["class_3"], descriptions={"class_3": table["Class 3"]},
+                               descriptions_weight=0.7)  # fmt: skip
+    images = fake_images(tmp_path / "more", num_classes=4, splits={"train": 2})
+    for more in (
+        classifier.add_classes(["class_3"], descriptions=table, progress=False),
+        classifier.add_classes(images, descriptions=table, encoding=encoding, progress=False),
+    ):
+        torch.testing.assert_close(more.adapter.text[3:], text)
+        torch.testing.assert_close(more.adapter.text[:3], classifier.adapter.text)
+        assert more.encoding["descriptions"] != classifier.encoding["descriptions"]
+        assert more.encoding["descriptions_weight"] == 0.7
+        more.save(tmp_path / f"saved-{len(more.shots)}")
+    renamed = classifier.rename_classes({"class_2": "class_3"}, encode=True, descriptions=table,
+                                        progress=False)  # fmt: skip
+    torch.testing.assert_close(renamed.adapter.text[2:], text)
+    for refused, message in (
+        (lambda: classifier.add_shots(folder, descriptions=ALL), "no new class to describe"),
+        (lambda: classifier.add_classes(["x"], descriptions=ALL), "describes none of the 1 class"),
+        (lambda: classifier.add_classes(["x"], text=text, descriptions=ALL), "not both"),
+        (lambda: classifier.rename_classes({"class_2": "x"}, descriptions=ALL), "encode=True"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused()
+
+
+def test_a_classifier_without_descriptions_gets_described_classes(encoder, folder):
+    classifier = FewShotClassifier.from_names(["cat", "dog"], model=encoder)
+    table = {"bird": ["It flies."]}
+    more = classifier.add_classes(["bird"], descriptions=table)
+    torch.testing.assert_close(
+        more.adapter.text[2:], encoder.encode_text(["bird"], descriptions=table)
+    )
+    assert more.encoding["descriptions"] == Descriptions.of(table).digest
+    assert more.encoding["descriptions_weight"] == 0.5
 
 
 # Of features ##########################################################################
