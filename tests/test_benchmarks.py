@@ -23,8 +23,9 @@ REPORTS = {
     "methods/run.py": ["methods"],
     "builtin_model/run.py": ["builtin_model"],
     "faults/run.py": ["faults"],
+    "descriptions/run.py": ["descriptions"],
 }
-WITHOUT_FIGURE = ("faults/run.py",)
+WITHOUT_FIGURE = ("faults/run.py", "descriptions/run.py")
 ARGUMENTS = {  # of runners with --report that need some
     "defaults/run.py": ["features.npz"],
     "graph_layers/convolutions.py": ["features"],
@@ -129,6 +130,16 @@ def test_quick(name, copy):
     # Steps are named by their width, and a processor may have no instructions for bfloat16:
     variable = {(part, key) for part in ("step", "precision") for key in committed.get(part, {})}
     assert keys(quick(copy, name)) >= keys(committed) - variable
+
+
+@pytest.mark.slow
+def test_quick_descriptions(copy):
+    committed = json.loads((copy / "descriptions" / "results" / "cpu.json").read_text())["accuracy"]
+    measured = quick(copy, "descriptions")["accuracy"]
+    assert measured["drawings"]["sentences"] == committed["drawings"]["sentences"]
+    for weight in ("0.0", "0.5"):
+        [accuracy] = measured["drawings"][weight]["zero-shot"]
+        assert [accuracy] == pytest.approx(committed["drawings"][weight]["zero-shot"], abs=0.5)
 
 
 @pytest.mark.slow

@@ -108,6 +108,8 @@ def read_added(
         allow_fewer=at_most is not None,
     )
     text = task.text if task.has_text else None
+    if "descriptions" in classifier.encoding and source.text_encoder is not None:
+        text = None  # it is by the templates alone, as new classes' are (encode_names)
     more = LabelledFeatures(task.support, task.class_names, text, shot_hashes(task))
     names = classifier.class_names
     if (
@@ -197,4 +199,10 @@ def encoding_of(classifier: "FewShotClassifier", encoding: EncodingConfig | None
     }
     if "templates" in recorded:
         recorded["templates"] = tuple(recorded["templates"])
-    return replace(encoding or EncodingConfig(), **recorded)
+    encoding = encoding or EncodingConfig()
+    if encoding.descriptions is not None:
+        raise ValueError(
+            "New classes are described by the argument 'descriptions', not by 'encoding': give "
+            "them there."
+        )
+    return replace(encoding, **recorded)

@@ -15,8 +15,9 @@ from pyg_graphadapter.classifier.refitting import method_without_shots
 from pyg_graphadapter.classifier.shots import shot_hashes
 from pyg_graphadapter.classifier.source import source_of
 from pyg_graphadapter.classifier.storage_mixin import StorageMixin
+from pyg_graphadapter.data.descriptions import DescriptionsLike
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.sources import Source
+from pyg_graphadapter.encoding.sources import Source, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import ALL, Features, Shots, check_shots, counted
 from pyg_graphadapter.settings import check_whole_number
@@ -88,6 +89,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         at_most: int | None = None,
         model: "str | Path | EncoderModel | None" = None,
         encoding: EncodingConfig | None = None,
+        descriptions: DescriptionsLike | None = None,
+        descriptions_weight: float | None = None,
         select: bool = True,
         measure: bool = False,
         keep_shots: bool = False,
@@ -113,6 +116,12 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
                 on the hub (:meth:`Encoder.from_pretrained`), an :class:`Encoder`, or any
                 :class:`~pyg_graphadapter.encoding.model.EncoderModel`. (default: :obj:`None`)
             encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
+            descriptions (Descriptions, dict, str or Path, optional): Sentences about each class, or
+                the path of a JSON file of them (:class:`~pyg_graphadapter.data.Descriptions`); as
+                in :obj:`encoding`. (default: :obj:`None`)
+            descriptions_weight (float, optional): Their weight against the prompts; with 1, they
+                take the place of them. If not given, that of :obj:`encoding`, 0.5.
+                (default: :obj:`None`)
             select (bool, optional): Select what the settings leave open inside the few shots
                 (:func:`~pyg_graphadapter.training.selection.select_defaults`), instead of the
                 method's defaults. (default: :obj:`True`)
@@ -130,8 +139,13 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         """
         config = config or TrainConfig(seed=seed)
         adapter_class(method)  # says which methods there are
+        if descriptions is not None or descriptions_weight is not None:
+            encoding = encoding or EncodingConfig()
+            encoding = encoding.with_descriptions(descriptions, descriptions_weight)
         drawn = _draw_of(shots, seed, at_most)
         if isinstance(data, FewShotTask):
+            if encoding is not None:
+                refuse_descriptions(encoding, "The task")
             source, task = None, data
         else:
             source = source_of(data, model, encoding, config.device, progress=progress)

@@ -109,6 +109,8 @@ class Encoding:
     views: Annotated[int, Within(1)] = 1
     view_seed: int = 0
     has_texts: bool = True  # false for an encoder of images alone, which no name leads to
+    descriptions: str | None = None  # the hash of the descriptions of the classes
+    descriptions_weight: Annotated[float, Within(0, 1)] | None = None
 
 
 CARD_FILE: FileKind[Card] = FileKind(

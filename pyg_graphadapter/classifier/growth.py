@@ -9,19 +9,26 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import ZeroShot
-from pyg_graphadapter.classifier.added import LabelledFeatures, encoding_of, names_alone, read_added
+from pyg_graphadapter.classifier.added import LabelledFeatures, names_alone, read_added
 from pyg_graphadapter.classifier.refitting import (
     NO_SHOTS,
     ZERO_SHOT,
     C,
     config_of,
-    has_texts,
     holds_shots,
     kept_shots,
     like,
     refit,
     show_lacking,
 )
+from pyg_graphadapter.classifier.texts import (
+    check_texts,
+    described,
+    encode_names,
+    has_texts,
+    recorded,
+)
+from pyg_graphadapter.data.descriptions import DescriptionsLike
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import load_encoder
 from pyg_graphadapter.features import Features, check_fits, check_labels, counted
@@ -52,9 +59,10 @@ def from_names(
     else:
         names = check_names(tuple(class_names))
     encoder = load_encoder(model, encoding, device)
-    from pyg_graphadapter.encoding.model import class_text_features
+    from pyg_graphadapter.encoding.model import text_features_of
 
-    text = class_text_features(encoder, names, encoding.templates)
+    encoding = encoding.matched(names)
+    text = text_features_of(encoder, names, encoding)
     adapter = ZeroShot(text, encoder.logit_scale).eval()
     classifier = cls(adapter, names, ZERO_SHOT, {"shots": 0, "draw_seed": None})
     classifier.use_encoder(encoder, encoding)
@@ -100,13 +108,23 @@ def add_classes(
     return grow(classifier, more, **how)
 
 
-def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None, **how: Any) -> C:
+def add_names(
+    classifier: C,
+    names: tuple[str, ...],
+    text: Tensor | None = None,
+    *,
+    descriptions: DescriptionsLike | None = None,
+    **how: Any,
+) -> C:
     """The classifier with further classes, of which there is no shot."""
     from pyg_graphadapter.data.names_file import check_names
 
     check_names((*classifier.class_names, *names))
-    _check_texts(classifier)
-    text = _encode_names(classifier, names) if text is None else text
+    check_texts(classifier)
+    if text is not None and descriptions is not None:
+        raise ValueError("Give 'text' or 'descriptions' of the new classes, not both.")
+    table = described(classifier, names, descriptions)
+    text = encode_names(classifier, names, table) if text is None else text
     old_text = classifier.adapter.text
     if text.shape != (len(names), old_text.size(1)):
         raise ValueError(
@@ -115,6 +133,7 @@ def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None,
         )
     all_names = (*classifier.class_names, *names)
     all_text = torch.cat([old_text, unit(text).to(old_text)])
+    how["descriptions"] = table
     if _is_changed(classifier, how):
         return refit(classifier, all_names, all_text, kept_shots(classifier), **how)
     try:
@@ -130,6 +149,7 @@ def add_names(classifier: C, names: tuple[str, ...], text: Tensor | None = None,
     if training.get("shots") == 0:
         training.pop("classes_without_shots")
     extended = like(classifier, adapter, all_names, training)
+    extended.encoding |= recorded(classifier, table)
     extended.shots = None if how.get("keep_shots") is False else classifier.shots
     return extended
 
@@ -153,6 +173,7 @@ def grow(
     settings: Mapping[str, Any] | None = None,
     keep_shots: bool | None = None,
     measure: bool = False,
+    descriptions: DescriptionsLike | None = None,
     progress: bool = True,
 ) -> C:
     """Fits a classifier again to its shots and more.
@@ -168,6 +189,8 @@ def grow(
         keep_shots (bool, optional): Whether the new classifier keeps the shots; if not given, as
             the old one does. (default: :obj:`None`)
         measure (bool, optional): Estimate the accuracy by cross-validation. (default: :obj:`False`)
+        descriptions (Descriptions, dict, str or Path, optional): Sentences about the new classes,
+            with the weight that the classifier was fitted with. (default: :obj:`None`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
     """
     names, text = classifier.class_names, classifier.adapter.text
@@ -179,11 +202,14 @@ def grow(
     present = set(more.shots.y.tolist())
     new = [c for c, name in enumerate(more.class_names) if name not in names and c in present]
     new_names = tuple(more.class_names[c] for c in new)
+    table = described(classifier, new_names, descriptions)
     if new:
         names = (*names, *new_names)
         if has_texts(classifier):
             new_text = (
-                _encode_names(classifier, new_names) if more.text is None else unit(more.text[new])
+                encode_names(classifier, new_names, table)
+                if more.text is None or table is not None
+                else unit(more.text[new])
             )
             text = torch.cat([text, new_text.to(text)])
     numbers = {name: c for c, name in enumerate(names)}
@@ -193,7 +219,7 @@ def grow(
     shots = _joined(kept_shots(classifier), more.shots)
     grown = refit(
         classifier, names, text, shots, method=method, config=config, settings=settings,
-        keep_shots=keep_shots, measure=measure, progress=progress,
+        keep_shots=keep_shots, measure=measure, descriptions=table, progress=progress,
     )  # fmt: skip
     grown.shot_hashes = (*classifier.shot_hashes, *more.hashes)
     return grown
@@ -231,7 +257,12 @@ def _joined(shots: Features, more: Features) -> Features:
 
 
 def rename_classes(
-    classifier: C, new_names: Mapping[str, str], *, encode: bool = False, **how: Any
+    classifier: C,
+    new_names: Mapping[str, str],
+    *,
+    encode: bool = False,
+    descriptions: DescriptionsLike | None = None,
+    **how: Any,
 ) -> C:
     """:meth:`FewShotClassifier.rename_classes`."""
     from pyg_graphadapter.data.names_file import check_names
@@ -242,6 +273,8 @@ def rename_classes(
     names = tuple(new_names.get(name, name) for name in classifier.class_names)
     check_names(names)
     if not encode:
+        if descriptions is not None:
+            raise ValueError("Descriptions of renamed classes need encode=True: give that, too.")
         renamed = like(classifier, classifier.adapter, names, dict(classifier.training))
         renamed.shots, renamed.measured = classifier.shots, dict(classifier.measured)
         without = classifier.training.get("classes_without_shots")
@@ -251,30 +284,10 @@ def rename_classes(
     shots = kept_shots(classifier)
     changed = [c for c, name in enumerate(classifier.class_names) if name in new_names]
     text = classifier.adapter.text.clone()
-    text[changed] = _encode_names(classifier, tuple(names[c] for c in changed)).to(text)
-    return refit(classifier, names, text, shots, **how)
-
-
-def _encode_names(classifier: "FewShotClassifier", names: tuple[str, ...]) -> Tensor:
-    """The text features of class names ``[C', D]``, by the classifier's encoder and prompts."""
-    _check_texts(classifier)
-    if not classifier.encoding:
-        raise ValueError(
-            "The classifier was fitted on features, so it knows no encoder for names: give the "
-            "text features of the new names, or a feature file with them."
-        )
-    from pyg_graphadapter.encoding.model import class_text_features
-
-    templates = encoding_of(classifier, None).templates
-    return unit(class_text_features(classifier.encoder, names, templates))
-
-
-def _check_texts(classifier: "FewShotClassifier") -> None:
-    if not has_texts(classifier):
-        raise ValueError(
-            "The classifier was fitted without texts, so names say nothing to it: add images of "
-            "the new classes."
-        )
+    encoded = tuple(names[c] for c in changed)
+    table = described(classifier, encoded, descriptions)
+    text[changed] = encode_names(classifier, encoded, table).to(text)
+    return refit(classifier, names, text, shots, descriptions=table, **how)
 
 
 def _check_same_encoder(classifier: "FewShotClassifier", more: LabelledFeatures) -> None:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.classifier.measurement import cross_validated
+from pyg_graphadapter.classifier.texts import has_texts, recorded
+from pyg_graphadapter.data.descriptions import Descriptions
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask, TextEncoder
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.fitting import (
-    NO_TEXTS,
     classes_without_shots,
     fit_method,
     recipe,
@@ -39,11 +40,6 @@ _NEED_SHOTS = ("linear_probe", "clap")
 def holds_shots(classifier: "FewShotClassifier") -> bool:
     """Whether a classifier can be fitted again: it keeps its shots, or was fitted without any."""
     return classifier.shots is not None or classifier.training.get("shots") == 0
-
-
-def has_texts(classifier: "FewShotClassifier") -> bool:
-    """Whether a classifier was fitted with texts of its classes."""
-    return classifier.training.get("texts") != NO_TEXTS
 
 
 def kept_shots(classifier: "FewShotClassifier") -> Features:
@@ -84,6 +80,7 @@ def refit(
     settings: Mapping[str, Any] | None = None,
     keep_shots: bool | None = None,
     measure: bool = False,
+    descriptions: Descriptions | None = None,
     progress: bool = True,
 ) -> C:
     """A classifier with the same encoder, fitted to shots. What was selected is selected again: a
@@ -120,6 +117,7 @@ def refit(
     if lacking:
         training["classes_without_shots"] = lacking
     grown = like(classifier, fitted.adapter, names, training, method)
+    grown.encoding |= recorded(classifier, descriptions)
     grown.selected = fitted.selected
     keep = classifier.shots is not None if keep_shots is None else keep_shots
     grown.shots = shots if keep else None

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
+from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 
 if TYPE_CHECKING:
@@ -20,12 +20,15 @@ def source_of(
     progress: bool,
 ) -> Source:
     """The source that data is, or a source of the features or images that it holds."""
-    if isinstance(data, Source):
-        return data
+    source: Source | None = data if isinstance(data, Source) else None
     if is_feature_file(data):
-        return FileSource(FeatureFile.load(data), Path(data).name)
+        source = FileSource(FeatureFile.load(data), Path(data).name)
     if isinstance(data, FeatureFile):
-        return FileSource(data, "features")
+        source = FileSource(data, "features")
+    if source is not None:
+        if encoding is not None and source.encoding is None:
+            refuse_descriptions(encoding, source.name)
+        return source
     from pyg_graphadapter.data.load import check_has_labels  # loads datasets
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,6 +55,15 @@ Templates = Annotated[
         metavar="PROMPT",
         help="Prompt with {} for the class name; give several to average them.",
         show_default="a photo of a {}.",
+    ),
+]
+Descriptions = Annotated[
+    Path | None,
+    typer.Option(
+        "--descriptions",
+        metavar="FILE.json",
+        help="Sentences about each class, as a table from class to list of sentences: averaged "
+        "with the templates, or in place of them (--descriptions-weight 1).",
     ),
 ]
 LogitScale = Annotated[

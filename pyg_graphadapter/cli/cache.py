@@ -75,6 +75,8 @@ def _line(entry: "CachedFeatures") -> str:
 
     about = entry.depends_on
     views = f"{about.get('views', 1)} views, seed {about['seed']}" if "seed" in about else "1 view"
+    if about.get("kind") == "texts":
+        views = "sentences"
     days_unused = max(0.0, time.time() - entry.used) / DAY
     return (
         f"{entry.images:>10,} {entry.num_bytes / 1e6:>8,.1f} {days_unused:>11.1f}  "

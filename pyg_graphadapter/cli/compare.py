@@ -13,6 +13,7 @@ from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
     DataOrBenchmarks,
+    Descriptions,
     FollowLinks,
     Import,
     LogitScale,
@@ -49,10 +50,11 @@ from pyg_graphadapter.outputs import check_output_folder, no_empty_folders
 from pyg_graphadapter.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    from pyg_graphadapter.encoding.image_source import ImageSource
     from pyg_graphadapter.encoding.model import EncoderModel
-    from pyg_graphadapter.encoding.sources import Source
+    from pyg_graphadapter.encoding.sources import FileSource, Source
     from pyg_graphadapter.experiment.run import Run
-    from pyg_graphadapter.task import DrawKey, EvaluationTask
+    from pyg_graphadapter.task import DrawKey, EvaluationTask, Origin
 
 app = new_app()
 
@@ -61,7 +63,7 @@ app = new_app()
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    Training=TrainConfig, Images=EncodingConfig,
+    "descriptions_weight", Training=TrainConfig, Images=EncodingConfig,
 )  # fmt: skip
 def compare(
     ctx: typer.Context,
@@ -103,6 +105,7 @@ def compare(
     logit_scale: LogitScale = None,
     select: Select = True,
     template: Templates = None,
+    descriptions: Descriptions = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Run all again, also what is in the folder.")
     ] = False,
@@ -115,12 +118,13 @@ def compare(
     """Compare methods over shots and seeds, on the test split of a feature file or of images.
 
     Prints a table (mean ± standard deviation over seeds, mean training time, trained parameters)
-    and writes one JSON file per run. Finished runs of the same code are not repeated.
+    and writes one JSON file per run. Finished runs of the same code are not repeated. With
+    --descriptions, images are also measured without them, and the table shows both.
 
     Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
     """
     options = options or {}
-    encoding = pop_encoding(options, template)
+    encoding = pop_encoding(options, template, descriptions)
     training = pop_config(TrainConfig, options)
     names = method_names(methods)
     grid = _Grid(
@@ -148,6 +152,8 @@ def compare(
     check_output_folder(out)
     check_config_path(save, out)
     sources = [open_named(name) for name in (benchmark_names(data) if root else [data])]
+    # Further test sets have the texts of the classes that are learned:
+    open_named.encoding = replace(encoding, descriptions=None)
     shifted_sources = [open_named(name) for name in shifted.split(",") if name]
     save_config(ctx, save, grid.settings)
     results = []
@@ -218,7 +224,7 @@ class _Opener:
         self.follow_links = follow_links
         self._encoder: EncoderModel | None = None
 
-    def __call__(self, name: str) -> "Source":
+    def __call__(self, name: str) -> "FileSource | ImageSource":
         if self.root is None or Path(name).exists():
             return open_data(
                 name,
@@ -244,7 +250,7 @@ class _Opener:
 
 
 def _measure(
-    source: "Source",
+    source: "FileSource | ImageSource",
     shifted_sources: "Sequence[Source]",
     grid: _Grid,
     out: Path,
@@ -253,22 +259,52 @@ def _measure(
     jobs: int | None,
     overwrite: bool,
 ) -> list[dict[str, Any]]:
-    """Executes the runs on one data set."""
+    """Executes the runs on one data set; with descriptions, also those without them."""
+    from pyg_graphadapter.encoding.sources import FileSource
     from pyg_graphadapter.experiment.grid import run_all
 
     usable = usable_methods(grid.methods, source, are_named=grid.are_named)
     runs = [run for run in grid.runs(source.name) if run.method in usable]
     tasks, base = _tasks(source, shifted_sources, grid, base_to_new=base_to_new)
     show_skipped(base)
-    return run_all(
-        runs,
-        tasks,
-        base.origin(),
-        out,
-        workers=jobs,
-        overwrite=overwrite,
-        announce=partial(echo, err=True),
-    )
+    measured = [(tasks, base.origin())]
+    plain = None if isinstance(source, FileSource) else source.without_descriptions()
+    if plain is not None:
+        measured.insert(0, _with_texts_of(plain, tasks, base.origin(), base_to_new=base_to_new))
+    return [
+        result
+        for tasks, origin in measured
+        for result in run_all(
+            runs,
+            tasks,
+            origin,
+            out,
+            workers=jobs,
+            overwrite=overwrite,
+            announce=partial(echo, err=True),
+        )
+    ]
+
+
+def _with_texts_of(
+    source: "ImageSource",
+    tasks: "Mapping[DrawKey, EvaluationTask]",
+    origin: "Origin",
+    *,
+    base_to_new: bool,
+) -> "tuple[dict[DrawKey, EvaluationTask], Origin]":
+    """The tasks with the texts of a source of the same images."""
+    base, new = source.base_and_new() if base_to_new else (source, None)
+    text, new_text = base.text(), None if new is None else new.text()
+    replaced = {
+        draw: replace(
+            task,
+            task=replace(task.task, text=text),
+            new=None if task.new is None or new_text is None else replace(task.new, text=new_text),
+        )
+        for draw, task in tasks.items()
+    }
+    return replaced, replace(origin, encoding=source.encoding.describe())
 
 
 def _tasks(

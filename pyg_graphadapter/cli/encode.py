@@ -7,6 +7,7 @@ import typer
 
 from pyg_graphadapter.cli.arguments import (
     Data,
+    Descriptions,
     Device,
     FollowLinks,
     Model,
@@ -24,7 +25,7 @@ from pyg_graphadapter.outputs import check_output_file
 app = new_app()
 OPTIONS = (
     "revision", "dtype", "views", "view_seed", "encode_batch_size", "workers", "shard_images",
-    "cache", "cache_dir", "strict", "offline",
+    "cache", "cache_dir", "strict", "offline", "descriptions_weight",
 )  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def encode(
     out: Annotated[Path, typer.Option(help="Feature file to write, .npz or .safetensors.")],
     model: Model = None,
     template: Templates = None,
+    descriptions: Descriptions = None,
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     follow_links: FollowLinks = False,
@@ -49,7 +51,7 @@ def encode(
 
     Example: graphadapter encode photos --model openai/clip-vit-base-patch16 --views 10 --out f.npz
     """
-    config = pop_encoding(options or {}, template)
+    config = pop_encoding(options or {}, template, descriptions)
 
     from pyg_graphadapter.encoding.distributed import this_process
     from pyg_graphadapter.encoding.image_source import ImageSource

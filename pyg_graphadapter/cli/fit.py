@@ -11,6 +11,7 @@ from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
     Data,
+    Descriptions,
     FollowLinks,
     Import,
     LogitScale,
@@ -49,6 +50,7 @@ app = new_app()
 NOT_WITH_FROM = {
     "model": "--model",
     "template": "--template",
+    "descriptions_weight": "--descriptions-weight",
     "views": "--views",
     "view_seed": "--view-seed",
     "dtype": "--dtype",
@@ -110,7 +112,7 @@ From = Annotated[
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    Training=TrainConfig, Images=EncodingConfig,
+    "descriptions_weight", Training=TrainConfig, Images=EncodingConfig,
 )  # fmt: skip
 def fit(
     ctx: typer.Context,
@@ -127,6 +129,7 @@ def fit(
     keep_shots: KeepShots = None,
     from_: From = None,
     template: Templates = None,
+    descriptions: Descriptions = None,
     logit_scale: LogitScale = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the classifier in the folder.")
@@ -144,7 +147,7 @@ def fit(
     options = options or {}
     training_given = {field.name: options[field.name] for field in fields(TrainConfig)
                       if field.name in options}  # fmt: skip
-    encoding = pop_encoding(options, template)
+    encoding = pop_encoding(options, template, descriptions)
     training = pop_config(TrainConfig, options, seed=seed)
     [name] = method_names(method)
     settings = method_settings(ctx, set_, [name])
@@ -174,7 +177,9 @@ def fit(
             source = open_data(
                 data,
                 start.encoder if start is not None and of_start else model,
-                encoding if start is None else encoding_of(start, encoding),
+                encoding
+                if start is None
+                else encoding_of(start, replace(encoding, descriptions=None)),
                 follow_links=follow_links,
                 device=training.device,
                 logit_scale=logit_scale,
@@ -184,6 +189,7 @@ def fit(
             if start is not None:
                 how = _how_to_refit(ctx, start, name, training_given, seed)
                 how |= {"settings": settings.get(name), "keep_shots": keep_shots}
+                how |= {"descriptions": encoding.descriptions}
                 more = read_names(data) if source is None else source
                 how |= {"measure": measure} if source is None else {"measure": measure, **draw}
                 classifier = start.add_classes(more, **how)

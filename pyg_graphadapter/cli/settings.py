@@ -20,7 +20,7 @@ from pyg_graphadapter.storage.read import parse_toml
 T = TypeVar("T")
 OPTIONS = "options"
 NEVER_SAVED = ("data", "out", "overwrite", "config", "save", "set_", "import_")
-NOT_OFFERED = ("seed", "templates")  # commands have options of their own for them
+NOT_OFFERED = ("seed", "templates", "descriptions")  # commands have options of their own for them
 CONFIG_TABLES = "pyg_graphadapter.config_tables"  # of the context, for the tables of --config
 
 

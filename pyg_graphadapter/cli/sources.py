@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from pyg_graphadapter.cli.arguments import silence_libraries
 from pyg_graphadapter.cli.settings import pop_config
+from pyg_graphadapter.data.descriptions import descriptions_of
 from pyg_graphadapter.encoding.config import EncodingConfig
 
 if TYPE_CHECKING:
@@ -13,9 +16,16 @@ if TYPE_CHECKING:
     from pyg_graphadapter.encoding.sources import FileSource
 
 
-def pop_encoding(options: dict[str, Any], templates: list[str] | None) -> EncodingConfig:
+def pop_encoding(
+    options: dict[str, Any], templates: list[str] | None, descriptions: Path | None = None
+) -> EncodingConfig:
     """How to encode images, from the options of its fields, which are removed."""
-    filled = {"templates": tuple(templates)} if templates else {}
+    if descriptions is None and "descriptions_weight" in options:
+        raise typer.BadParameter(
+            "--descriptions-weight is the weight of descriptions: give --descriptions, too."
+        )
+    filled: dict[str, Any] = {"templates": tuple(templates)} if templates else {}
+    filled["descriptions"] = descriptions_of(descriptions)
     return pop_config(EncodingConfig, options, **filled)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         image_bytes,
         image_name,
     )
+    from pyg_graphadapter.data.descriptions import Descriptions
     from pyg_graphadapter.data.draw import base_and_new, few_shot
     from pyg_graphadapter.data.draw_file import Draw, load_draw, make_draw, save_draw
     from pyg_graphadapter.data.load import list_images, load_images
@@ -38,6 +39,7 @@ __all__ = [
     "MAX_PIXELS",
     "SHIFTED_BENCHMARKS",
     "TEMPLATES",
+    "Descriptions",
     "Draw",
     "UnreadableImageError",
     "base_and_new",
@@ -63,6 +65,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "BENCHMARKS": "benchmarks",
+        "Descriptions": "descriptions",
         "Draw": "draw_file",
         "FEW_SHOT_BENCHMARKS": "benchmarks",
         "IMAGENET_TEMPLATES": "templates",

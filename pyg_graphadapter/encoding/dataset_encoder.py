@@ -12,7 +12,7 @@ from pyg_graphadapter.data import image_name
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.distributed import Process
 from pyg_graphadapter.encoding.image_batches import digests_of
-from pyg_graphadapter.encoding.model import EncoderModel, class_text_features
+from pyg_graphadapter.encoding.model import EncoderModel, text_features_of
 from pyg_graphadapter.encoding.pipeline import EncodedImages, pipeline_of
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features, Shots, draw_shots
@@ -120,9 +120,7 @@ class DatasetEncoder:
     def encode_text(self, class_names: tuple[str, ...]) -> Tensor:
         """The text features of classes ``[C, D]``, computed once per set of names."""
         if class_names not in self._text:
-            self._text[class_names] = class_text_features(
-                self.encoder, class_names, self.config.templates
-            )
+            self._text[class_names] = text_features_of(self.encoder, class_names, self.config)
         return self._text[class_names]
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.data import TEMPLATES
+from pyg_graphadapter.data.descriptions import DESCRIPTIONS_WEIGHT, DescriptionsLike
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.encoding.checks import check_model, check_text_features
 from pyg_graphadapter.encoding.config import DTYPES, SHARD_IMAGES
@@ -297,11 +298,15 @@ class Encoder(TextTower):
         )
 
     def encode_text(
-        self, class_names: Sequence[str], templates: str | Sequence[str] = TEMPLATES
+        self,
+        class_names: Sequence[str],
+        templates: str | Sequence[str] = TEMPLATES,
+        descriptions: DescriptionsLike | None = None,
+        descriptions_weight: float = DESCRIPTIONS_WEIGHT,
     ) -> Tensor:
         """Class text features ``[C, D]``
         (:func:`~pyg_graphadapter.encoding.model.class_text_features`)."""
-        return class_text_features(self, class_names, templates)
+        return class_text_features(self, class_names, templates, descriptions, descriptions_weight)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"

@@ -30,3 +30,9 @@ def identity_of_images(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of an encoder's identity that features of images depend on: all but the
     tokenizer."""
     return {name: value for name, value in identity.items() if name != "tokenizer"}
+
+
+def identity_of_texts(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of an encoder's identity that features of texts depend on: all but the
+    preprocessing of images."""
+    return {name: value for name, value in identity.items() if name != "preprocessing"}

@@ -30,7 +30,7 @@ class ImageSource:
         name (str, optional): What results call them. (default: the path)
 
     Raises:
-        ValueError: If there are no such images.
+        ValueError: If there are no such images, or descriptions are not of their classes.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class ImageSource:
     ) -> None:
         self.name = name or (Path(data).name if isinstance(data, str | Path) else "images")
         self.splits = load_images(data)
+        config = (config or EncodingConfig()).matched(self.class_names)
         self.dataset_encoder = DatasetEncoder(encoder, config, progress=progress)
         self.logit_scale = logit_scale
 
@@ -119,6 +120,19 @@ class ImageSource:
         base.splits = datasets.DatasetDict({split: half for split, (half, _) in halves.items()})
         new.splits = datasets.DatasetDict({split: half for split, (_, half) in halves.items()})
         return base, new
+
+    def without_descriptions(self) -> "ImageSource | None":
+        """The same images with the texts of the templates alone; :obj:`None` if theirs are."""
+        config = self.encoding
+        if config.descriptions is None or config.descriptions_weight == 0:
+            return None
+        plain = copy.copy(self)
+        plain.dataset_encoder = DatasetEncoder(
+            self.text_encoder,
+            replace(config, descriptions=None),
+            progress=self.dataset_encoder.progress,
+        )
+        return plain
 
     def origin(self) -> Origin:
         """What results say of it."""

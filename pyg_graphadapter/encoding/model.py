@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -10,8 +11,17 @@ from torch import Tensor
 
 from pyg_graphadapter.data import TEMPLATES, prompts
 from pyg_graphadapter.data.class_names import normalize_class_name
+from pyg_graphadapter.data.descriptions import (
+    DESCRIPTIONS_WEIGHT,
+    DescriptionsLike,
+    descriptions_of,
+)
+from pyg_graphadapter.encoding.cache import FeatureCache
+from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.encoding.identity import identity_of_texts
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.parallel import map_threads
+from pyg_graphadapter.storage import sha256
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,35 +105,127 @@ class TellsTokens(Protocol):
 
 
 def class_text_features(
-    model: EncoderModel, class_names: Sequence[str], templates: str | Sequence[str] = TEMPLATES
+    model: EncoderModel,
+    class_names: Sequence[str],
+    templates: str | Sequence[str] = TEMPLATES,
+    descriptions: DescriptionsLike | None = None,
+    descriptions_weight: float = DESCRIPTIONS_WEIGHT,
+    *,
+    cache: Path | None = None,
 ) -> Tensor:
-    """Class text features ``[C, D]`` of length one: for each class, the mean over the features of
+    r"""Class text features ``[C, D]`` of length one: for each class, the mean over the features of
     its prompts.
+
+    With descriptions, it is
+
+    .. math::
+        \mathbf{t}_c = \mathrm{unit}\left( (1 - w) \, \mathrm{unit}(\bar{\mathbf{p}}_c) +
+        w \, \mathrm{unit}(\bar{\mathbf{s}}_c) \right),
+
+    where :math:`\bar{\mathbf{p}}_c` is the mean over the prompts and :math:`\bar{\mathbf{s}}_c`
+    the mean over the sentences about class :math:`c`. Where there is no sentence, :math:`w = 0`.
 
     Args:
         model (EncoderModel): The model.
         class_names (sequence of str): The names, in which ``_`` becomes a space.
         templates (str or sequence of str, optional): Prompts with ``{}`` for the name.
             (default: :obj:`("a photo of a {}.",)`)
+        descriptions (Descriptions, dict, str or Path, optional): Sentences about each class, or the
+            path of a JSON file of them (:class:`~pyg_graphadapter.data.Descriptions`).
+            (default: :obj:`None`)
+        descriptions_weight (float, optional): Their weight :math:`w`; with 1, they take the place
+            of the templates. (default: :obj:`0.5`)
+        cache (Path, optional): The folder of the feature cache, in which features of sentences are
+            kept. (default: :obj:`None`)
 
     Raises:
         ValueError: If the model has no text tower, a template does not have exactly one ``{}``, or
             a name is empty; if text features are not finite or zero, or two distinct names have the
-            same, naming the classes.
+            same, naming the classes; if the descriptions are not of these classes.
     """
     if not model.has_texts:
         raise ValueError(
             f"The model {model.name!r} has no text tower, so it gives no features of class names: "
             f"use a model with one, or a feature file with 'text_features'."
         )
+    if not 0 <= descriptions_weight <= 1:
+        raise ValueError(
+            f"'descriptions_weight' must be between 0 and 1 (got {descriptions_weight})."
+        )
     templates = (templates,) if isinstance(templates, str) else tuple(templates)
+    table = descriptions_of(descriptions)
+    if table is None or descriptions_weight == 0:
+        return _template_features(model, class_names, templates)
+    sentences = table.matched(class_names, descriptions_weight).prompts(class_names)
+    x = _description_features(model, class_names, sentences, cache)
+    if descriptions_weight == 1:
+        _check_distinct(model.name, class_names, sentences, x)
+        return x
+    text = _template_features(model, class_names, templates)
+    weight = torch.tensor([[descriptions_weight if lines else 0.0] for lines in sentences])
+    return unit(torch.lerp(text, x, weight))
+
+
+def text_features_of(
+    model: EncoderModel, class_names: Sequence[str], config: EncodingConfig
+) -> Tensor:
+    """Class text features ``[C, D]`` by the prompts and descriptions of a configuration."""
+    return class_text_features(
+        model,
+        class_names,
+        config.templates,
+        config.descriptions,
+        config.descriptions_weight,
+        cache=config.cache_folder(),
+    )
+
+
+def _template_features(
+    model: EncoderModel, class_names: Sequence[str], templates: tuple[str, ...]
+) -> Tensor:
+    """The mean over the templates ``[C, D]``, of length one."""
     filled = prompts(class_names, templates)
     if isinstance(model, TellsTokens):
         _check_tokens(model, class_names, filled)
     x = model.text_features([prompt for class_prompts in filled for prompt in class_prompts])
     x = x.view(len(class_names), len(templates), -1).mean(dim=1)
-    _check_features(model.name, class_names, filled, x)
+    _check_features(model.name, class_names, x)
+    _check_distinct(model.name, class_names, filled, x)
     return unit(x)
+
+
+def _description_features(
+    model: EncoderModel,
+    class_names: Sequence[str],
+    sentences: Sequence[Sequence[str]],
+    cache: Path | None,
+) -> Tensor:
+    """The mean over the sentences about each class ``[C, D]``, of length one; zero for a class
+    without any. A sentence that several classes share is encoded once."""
+    row = {line: i for i, line in enumerate(dict.fromkeys(s for lines in sentences for s in lines))}
+    features = _sentence_features(model, list(row), cache)
+    described = [c for c, lines in enumerate(sentences) if lines]
+    x = features.new_zeros(len(sentences), features.size(1))
+    for c in described:
+        x[c] = features[[row[line] for line in sentences[c]]].mean(dim=0)
+    _check_features(model.name, [class_names[c] for c in described], x[described])
+    x[described] = unit(x[described])
+    return x
+
+
+def _sentence_features(model: EncoderModel, texts: list[str], cache: Path | None) -> Tensor:
+    """Features of sentences ``[S, D]``; those in the cache are not computed again. They are there
+    under the sentence itself and all that makes the encoder the one that it is."""
+    if cache is None:
+        return model.text_features(texts)
+    store = FeatureCache(cache, {"kind": "texts", **identity_of_texts(model.identity())})
+    keys = [bytes.fromhex(sha256(text.encode())) for text in texts]
+    x = torch.zeros(len(texts), model.num_channels)
+    new = (~store.read(keys, x)).nonzero().flatten().tolist()
+    if new:
+        features = model.text_features([texts[i] for i in new])
+        x[new] = store.write([keys[i] for i in new], features)
+    return x
 
 
 def _check_tokens(
@@ -146,10 +248,8 @@ def _check_tokens(
         )
 
 
-def _check_features(
-    model: str, class_names: Sequence[str], filled: Sequence[Sequence[str]], x: Tensor
-) -> None:
-    """Refuses text features that are not finite, zero, or equal for distinct names."""
+def _check_features(model: str, class_names: Sequence[str], x: Tensor) -> None:
+    """Refuses text features that are not finite, or zero."""
     for what, is_wrong in (
         ("not finite", ~x.isfinite().all(dim=1)),
         ("zero", ~x.any(dim=1)),
@@ -161,6 +261,12 @@ def _check_features(
                 f"The model {model!r} gives text features that are {what}, of the class "
                 f"{wrong[0]}{others}: use another model or dtype='float32'."
             )
+
+
+def _check_distinct(
+    model: str, class_names: Sequence[str], filled: Sequence[Sequence[str]], x: Tensor
+) -> None:
+    """Refuses text features that are equal for distinct names."""
     for first, second in _equal_pairs(
         [row.numpy().tobytes() for row in x.detach().float().cpu()], filled
     ):

@@ -194,6 +194,8 @@ def open_source(
     if is_feature_file(data):
         file = FeatureFile.load(data)
         file = file if logit_scale is None else replace(file, logit_scale=logit_scale)
+        if config is not None and (file.text is not None or model is None):
+            refuse_descriptions(config, Path(data).name)
         if file.text is None and model is not None:
             file = with_texts_of(file, model, config or EncodingConfig(), device)
         return FileSource(file, Path(data).name)
@@ -202,6 +204,19 @@ def open_source(
     config = config or EncodingConfig()
     encoder = load_encoder(model, config, device)
     return ImageSource(str(data), encoder, config, logit_scale=logit_scale)
+
+
+def refuse_descriptions(config: EncodingConfig, name: str) -> None:
+    """Refuses descriptions where no text is encoded.
+
+    Raises:
+        ValueError: If there are some.
+    """
+    if config.descriptions is not None:
+        raise ValueError(
+            f"{name} holds features, and no text of its classes is encoded, so descriptions cannot "
+            f"be used: give images, or features without texts and the model that makes them."
+        )
 
 
 def with_texts_of(
@@ -229,9 +244,9 @@ def with_texts_of(
             f"The features are {file.num_channels} wide, and those of {encoder.name} are "
             f"{encoder.num_channels} wide: name the model that they came from."
         )
-    from pyg_graphadapter.encoding.model import class_text_features
+    from pyg_graphadapter.encoding.model import text_features_of
 
-    return replace(file, text=class_text_features(encoder, file.class_names, config.templates))
+    return replace(file, text=text_features_of(encoder, file.class_names, config))
 
 
 def open_benchmark(

@@ -38,6 +38,7 @@ class TextTower:
         """Features of length one ``[P, D]`` of texts."""
         if not texts:
             return torch.zeros(0, self.num_channels)
+        self._tell_cut(texts)
         size = TEXT_BATCH_SIZE
         batches = [texts[start : start + size] for start in range(0, len(texts), size)]
         return torch.cat(list(map_batches(self.device, self._batch_features, batches)))
@@ -65,13 +66,7 @@ class TextTower:
         return min(longest, int(self.tokenizer.model_max_length))
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """The inputs of the text tower, on the device; texts that are too long are cut, with a
-        warning."""
-        lengths = [len(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
-        for text, length in zip(texts, lengths, strict=True):
-            if length > self.max_tokens:
-                logger.warning("A text of %d tokens is cut after %d: %.60r…",
-                               length, self.max_tokens, text)  # fmt: skip
+        """The inputs of the text tower, on the device; texts that are too long are cut."""
         inputs = self.tokenizer(
             list(texts),
             padding="max_length" if self._is_padded else True,
@@ -81,6 +76,15 @@ class TextTower:
         )
         self._check_ids(inputs["input_ids"])
         return {key: value.to(self.device) for key, value in inputs.items()}
+
+    def _tell_cut(self, texts: Sequence[str]) -> None:
+        """Warns of texts that are too long for the text tower."""
+        lengths = [len(ids) for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]]
+        cut = [i for i, length in enumerate(lengths) if length > self.max_tokens]
+        if cut:
+            others = f", as {len(cut) - 1} more of {len(texts)} texts are" if cut[1:] else ""
+            logger.warning("A text of %d tokens is cut after %d%s: %.60r…",
+                           lengths[cut[0]], self.max_tokens, others, texts[cut[0]])  # fmt: skip
 
     def token_rows(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """The tokens of every text, as the text tower sees them: cut after :attr:`max_tokens`."""

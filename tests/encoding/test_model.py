@@ -148,7 +148,8 @@ def test_shots_and_classes_are_added_without_texts(folder, tmp_path):
     )  # fmt: skip
     assert classifier.measured["accuracy (%)"] > 60
     more = fake_images(tmp_path / "more", num_classes=5, seed=3)
-    grown = classifier.add_classes(more, encoding=encoding, progress=False)
+    with pytest.warns(UserWarning, match="2 of 20 images are among the classifier's shots already"):
+        grown = classifier.add_classes(more, encoding=encoding, progress=False)
     assert grown.class_names == tuple(f"class_{c}" for c in range(5))
     with pytest.raises(ValueError, match="fitted without texts, so names say nothing to it"):
         classifier.add_classes(["cat"])
