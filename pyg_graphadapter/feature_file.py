@@ -25,7 +25,7 @@ from pyg_graphadapter.features import (
     num_base_classes,
     rows_of,
 )
-from pyg_graphadapter.labels import class_names_of, names_of_labels, read_labels
+from pyg_graphadapter.labels import check_unique, class_names_of, names_of_labels, read_labels
 from pyg_graphadapter.orientation import as_rows, as_texts, tensor_or_names
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown, warn
@@ -225,10 +225,10 @@ class FeatureFile:
 
     @classmethod
     def _of(cls, content: Content) -> "FeatureFile":
-        labels = {split: _labels_of(content, f"{split}_labels") for split in SPLITS}
-        names = class_names_of(_names_of(content), content.text_features, list(labels.values()))
+        labels = {f"{split}_labels": _labels_of(content, f"{split}_labels") for split in SPLITS}
+        names = class_names_of(_names_of(content), content.text_features, labels)
         splits = {
-            split: _split_of(content, split, values, names) for split, values in labels.items()
+            split: _split_of(content, split, labels[f"{split}_labels"], names) for split in SPLITS
         }
         return cls(
             text=content.text_features,
@@ -299,6 +299,7 @@ class FeatureFile:
             width = arrays["train_features"].shape[-1]
             arrays["text_features"] = as_texts(arrays["text_features"], width)
         names = None if class_names is None else list(map(str, class_names))
+        check_unique(names or ())
         scale = torch.tensor(logit_scale)
         return cls._of(Content(**arrays, class_names=names, logit_scale=scale))
 
