@@ -40,7 +40,9 @@ Column = Annotated[
 def import_features(
     sources: Annotated[
         list[Path],
-        typer.Argument(help="Files: .npy, .npz, .safetensors, .pt, .parquet, .arrow, .feather."),
+        typer.Argument(
+            help="Files: .npy, .npz, .safetensors, .pt, .parquet, .arrow, .feather, .h5."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Feature file to write, .npz or .safetensors.")],
     train_features: Key = None,

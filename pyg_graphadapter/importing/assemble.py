@@ -76,7 +76,9 @@ def import_features(
         warn(f"These arrays are not read: {', '.join(unread)}.")
     parts = _parts(roles)
     for split, parts_of_split in parts.items():
-        arrays[f"{split}_features"] = torch.cat([part.x for part in parts_of_split])
+        x = torch.cat([part.x for part in parts_of_split])
+        # [N, 1, D], so that it is not asked again whether its rows are images:
+        arrays[f"{split}_features"] = x.unsqueeze(1) if x.dim() == 2 else x
         arrays[f"{split}_labels"] = _joined(parts_of_split, f"{split}_labels")
     if "text_features" in roles.others:
         entry = only(roles.others["text_features"], "text_features")
