@@ -100,11 +100,6 @@ def test_sizes_are_checked_before_reading(tmp_path):
 
 
 def test_texts_that_refer_to_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("pyg_graphadapter.importing.h5_file.FREE_BYTES", 2**12)
-    written(tmp_path / "a.h5", x=np.ones((4, 3)), y=["a" * 2**17] * 10)
-    with h5py.File(tmp_path / "a.h5", "r+") as stream:
-        del stream["y"]
-        stream["y"] = ["a"] * 40
     monkeypatch.setattr("pyg_graphadapter.importing.h5_file.MAX_RATIO", 0)
     monkeypatch.setattr("pyg_graphadapter.importing.h5_file.FREE_BYTES", 1000)
     written(tmp_path / "a.h5", x=np.ones((4, 3)), y=["a" * 800] * 4)
