@@ -104,4 +104,5 @@ def with_text_shots(task: FewShotTask) -> FewShotTask:
     x = unit(task.text[lacking]).to(task.support.x)
     x = x.unsqueeze(1).expand(-1, task.support.x.size(1), -1)
     support = Features(torch.cat([task.support.x, x]), torch.cat([task.support.y, lacking]))
-    return replace(task, support=support, image_hashes=())
+    weight = None if task.weight is None else torch.cat([task.weight, torch.ones(len(lacking))])
+    return replace(task, support=support, image_hashes=(), weight=weight)
