@@ -8,13 +8,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
 from pyg_graphadapter.settings import check_setting_names
@@ -25,6 +31,8 @@ from pyg_graphadapter.training.evaluation import predict_logits
 
 # Parameters of the estimator that are settings of the method:
 SETTINGS = ("alpha", "beta", "bias", "groups", "k", "activation", "self_loop_weight")
+# Methods that can prefer a class in all directions:
+WITH_FREE_BIAS = ("linear_probe", "lp_pp", "proker", "tip_adapter", "tip_adapter_f")
 UNIT_TOLERANCE = 1e-6  # how far from one a length of one may be in single precision
 
 
@@ -99,8 +107,13 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     label_smoothing : float, default=0.0
         Label smoothing of the training loss.
 
+    class_weight : dict or "balanced", default=None
+        Weights of the classes, from label to weight; they are multiplied with `sample_weight`.
+        "balanced" gives every class the same sum of weights. If None, all weights are one.
+
     device : str, default="auto"
-        Where to train: "cpu", "cuda", … "auto" takes a GPU if there is one.
+        Where to train: "cpu", "cuda", … "auto" takes a GPU if there is one. On a CPU, the method
+        is fitted in double precision.
 
     random_state : int, RandomState instance or None, default=None
         Seeds the order of the training images.
@@ -166,6 +179,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         temperature: float | None = None,
         weight_decay: float | None = None,
         label_smoothing: float = 0.0,
+        class_weight: Mapping[Any, float] | str | None = None,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -185,6 +199,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self.temperature = temperature
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
         self.device = device
         self.random_state = random_state
 
@@ -193,6 +208,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         X: ArrayLike,  # noqa: N803
         y: ArrayLike,
         text_features: ArrayLike | Mapping[Any, ArrayLike] | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Fit the method.
 
@@ -212,6 +228,12 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             whose keys are text is taken in the order of its sorted keys; it must then have exactly
             the labels of `y`. If None, the class means are used.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative. They weigh the losses and all else that a method
+            computes of the samples, such as class means. A sample of weight zero is left out; one
+            of weight two counts like two, up to the draw of batches where there are more samples
+            than `batch_size`. If None, all weights are one.
+
         Returns
         -------
         self : object
@@ -220,7 +242,12 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         method = adapter_class(self.method)
         settings = self._method_settings(method)
         config = self._train_config()
-        task = self._task(X, y, text_features)
+        task = self._task(X, y, text_features, sample_weight)
+        if task.weight is not None and not method.takes_weights:
+            raise ValueError(
+                f"The method {self.method} takes no weights of samples or classes "
+                f"({method.__name__}.takes_weights): leave 'sample_weight' and 'class_weight' out."
+            )
         adapter = build_adapter(method, task, settings)
         train(adapter, task, config, progress=False)
         self._keep(adapter.cpu())
@@ -266,19 +293,27 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         X: ArrayLike,  # noqa: N803
         y: ArrayLike,
         text_features: ArrayLike | Mapping[Any, ArrayLike] | None,
+        sample_weight: ArrayLike | None,
     ) -> FewShotTask:
         """The few-shot task, after all checks of the data."""
         scale = _plain(self.logit_scale)
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < np.inf:
             raise ValueError(f"'logit_scale' must be a positive number (got {self.logit_scale!r}).")
         samples, y = validate_data(self, X, y, dtype=np.float64)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        self.classes_, encoded = np.unique(y, return_inverse=True)
-        images = torch.from_numpy(_unit_rows(samples)).float()
+        target: NDArray[Any] = column_or_1d(y, warn=True)
+        check_classification_targets(target)
+        weight = self._weights(samples, target, sample_weight)
+        if weight is not None:  # a sample of weight zero is as if it were not there
+            samples, target, weight = samples[weight > 0], target[weight > 0], weight[weight > 0]
+        self.classes_, encoded = np.unique(target, return_inverse=True)
+        # On a GPU, double precision is slow or missing:
+        is_on_cpu = resolve_device(self.device).type == "cpu"
+        dtype = torch.float64 if is_on_cpu else torch.float32
+        images = torch.from_numpy(_unit_rows(samples)).to(dtype)
         labels = torch.from_numpy(encoded)
+        weights = None if weight is None else torch.from_numpy(weight)
         if text_features is None:
-            text = class_prototypes(images, labels)
+            text = class_prototypes(images, labels, weight=weights)
             without_direction = (text == 0).all(dim=1).nonzero().flatten().tolist()
             if without_direction:
                 raise ValueError(
@@ -286,13 +321,48 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
                     f"of its samples is zero. Pass 'text_features', or other samples."
                 )
         else:
-            text = torch.from_numpy(_unit_rows(self._text_of(text_features))).float()
+            text = torch.from_numpy(_unit_rows(self._text_of(text_features))).to(dtype)
         return FewShotTask(
             tuple(str(label) for label in self.classes_),
             text,
             Features(images, labels),
             logit_scale=scale,
+            weight=weights,
         )
+
+    def _weights(
+        self,
+        samples: NDArray[np.float64],
+        y: NDArray[Any],
+        sample_weight: ArrayLike | None,
+    ) -> NDArray[np.float64] | None:
+        """The products of the weights of samples and of their classes ``[N]``; :obj:`None` where
+        all are one.
+
+        Raises:
+            ValueError: If one is negative or not finite, or all are zero.
+        """
+        if sample_weight is None and self.class_weight is None:
+            return None
+        weight = _check_sample_weight(sample_weight, samples, dtype=np.float64)
+        if (weight < 0).any():
+            raise ValueError(
+                f"'sample_weight' must not be negative (got {weight.min():g} for sample "
+                f"{weight.argmin()}): Negative weights have no meaning."
+            )
+        classes, index = np.unique(y, return_inverse=True)
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            totals = np.bincount(index, weight)
+            present = totals > 0  # so that samples of weight zero are as if left out
+            factors = weight.sum() / (present.sum() * np.where(present, totals, 1))
+        else:
+            factors = compute_class_weight(self.class_weight, classes=classes, y=y)
+        product: NDArray[np.float64] = weight * factors[index]
+        if (product < 0).any() or not np.isfinite(product).all():
+            raise ValueError("'class_weight' must hold finite weights, none of them negative.")
+        if not product.any():
+            raise ValueError("All samples have weight zero, so that there is nothing to fit.")
+        return None if (product == 1).all() else product
 
     def _keep(self, adapter: Adapter) -> None:
         """Keeps what predictions need, in double precision: then the probabilities of a sample do
@@ -346,6 +416,13 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         if not are_encoded or self.classes_.tolist() != list(range(len(texts))):
             return texts
         return dict(enumerate(texts[key] for key in sorted(texts)))
+
+    def __sklearn_tags__(self) -> Any:
+        """The tags of scikit-learn. On noise around the origin, which it checks classifiers with,
+        methods that compare directions by texts cannot follow the weights of classes."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = self.method not in WITH_FREE_BIAS
+        return tags
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         check_is_fitted(self)

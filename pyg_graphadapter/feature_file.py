@@ -25,7 +25,7 @@ from pyg_graphadapter.features import (
     num_base_classes,
     rows_of,
 )
-from pyg_graphadapter.labels import class_names_of, names_of_labels, read_labels
+from pyg_graphadapter.labels import check_unique, class_names_of, names_of_labels, read_labels
 from pyg_graphadapter.orientation import as_rows, as_texts, tensor_or_names
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown, warn
@@ -228,12 +228,12 @@ class FeatureFile:
 
     @classmethod
     def _of(cls, content: Content) -> "FeatureFile":
-        labels = {split: _labels_of(content, f"{split}_labels") for split in SPLITS}
+        labels = {f"{split}_labels": _labels_of(content, f"{split}_labels") for split in SPLITS}
         stored_names = _names_of(content)
-        names = class_names_of(stored_names, content.text_features, list(labels.values()))
+        names = class_names_of(stored_names, content.text_features, labels)
         has_names = stored_names is not None or any(isinstance(y, list) for y in labels.values())
         splits = {
-            split: _split_of(content, split, values, names) for split, values in labels.items()
+            split: _split_of(content, split, labels[f"{split}_labels"], names) for split in SPLITS
         }
         return cls(
             text=content.text_features,
@@ -305,6 +305,7 @@ class FeatureFile:
             width = arrays["train_features"].shape[-1]
             arrays["text_features"] = as_texts(arrays["text_features"], width)
         names = None if class_names is None else list(map(str, class_names))
+        check_unique(names or ())
         scale = torch.tensor(logit_scale)
         return cls._of(Content(**arrays, class_names=names, logit_scale=scale))
 

@@ -20,6 +20,9 @@ TEXT_WORDS = (
 )  # fmt: skip
 NAME_WORDS = ("class_names", "classnames", "class_name", "classname", "classes", "names",
               "label_names", "category_names", "categories")  # fmt: skip
+# Columns of texts that say the split of each row:
+SPLIT_COLUMNS = ("split", "splits", "subset", "partition", "data_split", "split_name", "set",
+                 "dataset_split", "set_name", "phase")  # fmt: skip
 SCALE_WORDS = ("logit_scale", "logitscale", "logits_scale")
 
 
@@ -40,6 +43,7 @@ def _spellings() -> Iterator[tuple[str, str]]:
                     yield f"{split_word}_{word}", f"{split}_{kind}"
                     yield f"{word}_{split_word}", f"{split}_{kind}"
                     yield f"{split_word}{word}", f"{split}_{kind}"
+                    yield f"{word}{split_word}", f"{split}_{kind}"
 
 
 SPELLINGS = {spelling: key for spelling, key in _spellings()}

@@ -398,6 +398,7 @@ def class_prototypes(
     *,
     fallback: Tensor | None = None,
     class_names: Sequence[str] | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     r"""The mean image feature of every class over its shots and their augmented views.
 
@@ -410,9 +411,11 @@ def class_prototypes(
             class text features. (default: :obj:`None`)
         class_names (sequence of str, optional): Used to name such classes in the error.
             (default: :obj:`None`)
+        weight (torch.Tensor, optional): The positive weights of the images in the mean.
+            (default: :obj:`None`)
 
     Shapes:
-        - **x:** :math:`(N, D)` or :math:`(N, V, D)`; **y:** :math:`(N)`;
+        - **x:** :math:`(N, D)` or :math:`(N, V, D)`; **y**, **weight:** :math:`(N)`;
           **fallback:** :math:`(C, D)`
         - **output:** :math:`(C, D)`, not normalised
 
@@ -436,7 +439,7 @@ def class_prototypes(
             f"Labels must lie in [0, {num_classes}) (got {int(y.min())} to {int(y.max())})."
         )
     x = x.mean(dim=1) if x.dim() == 3 else x  # [N, V, D] -> [N, D]
-    prototypes: Tensor = scatter(x, y, dim=0, dim_size=num_classes, reduce="mean")
+    prototypes = _class_means(x, y, num_classes, weight)
     empty = torch.bincount(y, minlength=num_classes) == 0
     if not empty.any():
         return prototypes
@@ -449,6 +452,19 @@ def class_prototypes(
         f"{len(named)} of {num_classes} classes have no image: {listing}. Add images, remove the "
         f"classes, or use their text features as the fallback."
     )
+
+
+def _class_means(x: Tensor, y: Tensor, num_classes: int, weight: Tensor | None) -> Tensor:
+    """The mean of every class ``[C, D]``; zero without images."""
+    means: Tensor
+    if weight is None:
+        means = scatter(x, y, dim=0, dim_size=num_classes, reduce="mean")
+        return means
+    weight = weight.to(x)
+    total = scatter(weight, y, dim=0, dim_size=num_classes, reduce="sum")
+    shares = weight / total[y]  # of each image in its class
+    means = scatter(shares.unsqueeze(1) * x, y, dim=0, dim_size=num_classes, reduce="sum")
+    return means
 
 
 def check_features(x: Tensor, name: str) -> None:

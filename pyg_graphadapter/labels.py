@@ -1,6 +1,7 @@
 """Labels in the forms that people have: numbers, names, one-hot rows."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,18 +22,32 @@ def names_of_labels(labels: Iterable[Any]) -> tuple[str, ...]:
 
 
 def class_names_of(
-    names: tuple[str, ...] | None, text: Tensor | None, labels: list[Tensor | list[str] | None]
+    names: tuple[str, ...] | None,
+    text: Tensor | None,
+    labels: Mapping[str, Tensor | list[str] | None],
 ) -> tuple[str, ...]:
     """The class names of a file: its own, those in its labels, or else numbers.
 
     Args:
         names (tuple of str, optional): Its class names, if it has any.
         text (torch.Tensor, optional): Its text features, if it has any.
-        labels (list): The labels of its splits, as they are stored.
+        labels (mapping): The labels of its splits, as they are stored, by what they are called.
+
+    Raises:
+        ValueError: If labels are numbers in one split and names in another, and nothing says
+            which number is which name.
     """
+    by_name = {key: values for key, values in labels.items() if isinstance(values, list)}
+    by_number = [key for key, values in labels.items() if isinstance(values, Tensor)]
     if names is not None:
         return names
-    texts = [values for values in labels if isinstance(values, list)]
+    texts = list(by_name.values())
+    if texts and by_number:
+        raise ValueError(
+            f"{by_number[0]!r} are numbers and {next(iter(by_name))!r} are names, and nothing says "
+            f"which number is which name: give the class names in the order of the numbers "
+            f"('class_names', --class-names), or names in all splits."
+        )
     if texts:
         names = names_of_labels(label for values in texts for label in values)
         if text is not None:
@@ -44,11 +59,27 @@ def class_names_of(
     if text is not None:
         return tuple(map(str, range(len(text))))
     counts = [0]
-    for values in labels:
+    for values in labels.values():
         if isinstance(values, Tensor) and values.numel():
             is_one_hot = values.dim() == 2 and values.size(1) > 1
             counts.append(values.size(1) if is_one_hot else int(values.max()) + 1)
     return tuple(map(str, range(max(counts))))
+
+
+def check_unique(names: Sequence[str]) -> None:
+    """Checks that class names differ.
+
+    Raises:
+        ValueError: If one stands twice.
+    """
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        rows = [str(c) for c, other in enumerate(names) if other == name][:SHOWN]
+        raise ValueError(
+            f"'class_names' holds {name!r} {count} times (classes {', '.join(rows)}"
+            f"{', …' if count > SHOWN else ''}): give each class a name of its own. If it has one "
+            f"name per image, these are labels."
+        )
 
 
 def read_labels(
@@ -92,6 +123,7 @@ def read_labels(
 
 
 def _from_names(values: list[str], name: str, class_names: Sequence[str]) -> Tensor:
+    check_unique(class_names)
     index = {class_name: c for c, class_name in enumerate(class_names)}
     missing = [row for row, value in enumerate(values) if value not in index]
     if missing:

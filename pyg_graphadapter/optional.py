@@ -9,6 +9,7 @@ from types import ModuleType
 # What to install for a package. All others come with pyg-graphadapter:
 INSTALL = {
     "google": "'pyg-graphadapter[tokenizers]'",  # google.protobuf
+    "h5py": "'pyg-graphadapter[h5]'",
     "matplotlib": "'pyg-graphadapter[plot]'",
     "sentencepiece": "'pyg-graphadapter[tokenizers]'",
     "typer": "typer",

@@ -64,9 +64,11 @@ class FewShotTask:
             from it (:meth:`without_text`). (default: :obj:`True`)
         image_hashes (tuple of str, optional): The SHA-256 of every support image, in hexadecimal
             digits, where there are images. (default: :obj:`()`)
+        weight (torch.Tensor, optional): The positive weights of the support images, of which two
+            stands for an image that is there twice. (default: :obj:`None`, all one)
 
     Shapes:
-        - **text:** :math:`(C, D)`
+        - **text:** :math:`(C, D)`; **weight:** :math:`(N)`
 
     Raises:
         ValueError: If the parts do not fit together.
@@ -80,9 +82,12 @@ class FewShotTask:
     text_encoder: TextEncoder | None = None
     has_text: bool = True
     image_hashes: tuple[str, ...] = ()
+    weight: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
+        if self.weight is not None:
+            _check_weight(self.weight, len(self.support))
         # Prototypes of other shots must not stay: in a selection, they would hold its images.
         text = self.text if self.has_text else unit(self.prototypes())
         object.__setattr__(self, "text", text.cpu())
@@ -120,8 +125,13 @@ class FewShotTask:
             ValueError: If a class has no shot, naming it.
         """
         return class_prototypes(
-            unit(self.support.x), self.support.y, self.num_classes, class_names=self.class_names
-        )
+            unit(self.support.x), self.support.y, self.num_classes, class_names=self.class_names,
+            weight=self.weight,
+        )  # fmt: skip
+
+    def weights(self) -> Tensor:
+        """The weights of the support images ``[N]``, also where all are one."""
+        return torch.ones(len(self.support)) if self.weight is None else self.weight
 
     def fewer(self, shots: int) -> "FewShotTask":
         r"""The task with the first :math:`K` support images and the first :math:`\min(K, 4)`
@@ -139,7 +149,18 @@ class FewShotTask:
         if hashes:
             hashes = tuple(hashes[i] for i in torch.arange(len(hashes))[index].tolist())
         support = self.support.select(index)
-        return replace(self, support=support, validation=None, image_hashes=hashes)
+        weight = None if self.weight is None else self.weight[index]
+        return replace(self, support=support, validation=None, image_hashes=hashes, weight=weight)
+
+
+def _check_weight(weight: Tensor, num_images: int) -> None:
+    if weight.shape != (num_images,) or not weight.is_floating_point():
+        raise ValueError(
+            f"'weight' must be one floating-point number per support image, [{num_images}] (got "
+            f"{weight.dtype} {list(weight.shape)})."
+        )
+    if not ((weight > 0) & weight.isfinite()).all():
+        raise ValueError("'weight' must be positive and finite: leave out images of weight zero.")
 
 
 def _first_per_class(features: Features, count: int) -> Tensor:
@@ -259,6 +280,7 @@ class EvaluationTask:
         features = {"support": task.support, "validation": task.validation, "test": self.test}
         features |= {f"shifted {i}": shifted.test for i, shifted in enumerate(self.shifted)}
         tensors = {"text" if task.has_text else "no text": task.text}
+        tensors |= {} if task.weight is None else {"weight": task.weight}
         tensors |= {f"classes {i}": shifted.classes for i, shifted in enumerate(self.shifted)}
         if self.new is not None:
             names.append(list(self.new.class_names))

@@ -11,10 +11,11 @@ import pytest
 import sklearn
 import torch
 from sklearn.base import clone
+from sklearn.datasets import make_blobs
 from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pyg_graphadapter import FewShotTask, GraphAdapterClassifier, TrainConfig
@@ -45,7 +46,7 @@ SETTINGS = {
 
 def tolerance_of(method):
     """The rounding of probabilities; the solver of the linear probe stops at a tolerance."""
-    return 1e-3 if method == "linear_probe" else 1e-5
+    return {"linear_probe": 1e-3, "lp_pp": 1e-4}.get(method, 1e-5)
 
 
 def estimator_of(method, **parameters):
@@ -106,7 +107,10 @@ def test_grid_search_in_a_pipeline_with_routed_texts(data):
     X, y, text, X_test, y_test = data
     with sklearn.config_context(enable_metadata_routing=True):
         classifier = GraphAdapterClassifier(random_state=0).set_fit_request(text_features=True)
-        assert classifier.get_metadata_routing().fit.requests == {"text_features": True}
+        assert classifier.get_metadata_routing().fit.requests == {
+            "text_features": True,
+            "sample_weight": None,
+        }
         pipeline = make_pipeline(FunctionTransformer(), classifier)
         search = GridSearchCV(pipeline, {"graphadapterclassifier__alpha": [0.7, 0.9]}, cv=2)
         search.fit(X, y, text_features=text)
@@ -407,3 +411,120 @@ def test_a_method_of_another_package(data, monkeypatch):
     np.testing.assert_allclose(classifier.predict_proba(X_test), alone, atol=1e-12)
     with pytest.raises(ValueError, match=r"sharp has no setting 'alpha'. Choose from sharpness."):
         clone(classifier).set_params(alpha=1.0).fit(X, y)
+    with pytest.raises(ValueError, match="The method sharp takes no weights of samples"):
+        clone(classifier).fit(X, y, sample_weight=1 + y)
+
+
+# Weights ##############################################################################
+
+
+def logits(method, X, y, X_test, text=None, weight=None, **parameters):  # noqa: N803
+    # L-BFGS stops at a tolerance:
+    settings = {"settings": {"strength": 1.0}} if method == "linear_probe" else {}
+    classifier = estimator_of(method, **settings, **parameters)
+    return classifier.fit(X, y, text_features=text, sample_weight=weight).decision_function(X_test)
+
+
+def close(one, other, method):
+    np.testing.assert_allclose(one, other, atol=2e-2 if method == "linear_probe" else 1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("has_text", [True, False])
+def test_a_whole_weight_is_a_repetition_and_zero_leaves_out(data, method, has_text):
+    X, y, text, X_test, _ = data
+    text = text if has_text else None
+    weight = np.random.default_rng(0).integers(0, 4, len(X))
+    weight[np.unique(y, return_index=True)[1]] = 2
+    weighted = logits(method, X, y, X_test, text, weight)
+    repeated = X.repeat(weight, axis=0), y.repeat(weight)
+    close(weighted, logits(method, *repeated, X_test, text), method)
+    if method != "zero_shot" or not has_text:
+        assert np.abs(weighted - logits(method, X, y, X_test, text)).max() > 1e-4
+    out = weight > 0
+    close(
+        logits(method, X, y, X_test, text, out.astype(float)),
+        logits(method, X[out], y[out], X_test, text),
+        method,
+    )
+
+
+@pytest.mark.parametrize("method", ["graph_adapter", "clap", "task_res", "gda"])
+def test_only_the_ratio_of_weights_matters_in_training(data, method):
+    X, y, text, X_test, _ = data
+    weight = np.random.default_rng(0).random(len(X)) + 0.1
+    one, other = (logits(method, X, y, X_test, text, f * weight) for f in (1, 8))
+    if method == "gda":  # whose covariance knows how many samples there are
+        assert np.abs(one - other).max() > 1e-4
+    else:
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_weights_in_batches_are_those_of_the_mean_loss(data):
+    """With batches, an epoch takes the same steps as without weights, and weights of one change
+    nothing."""
+    X, y, text, X_test, _ = data
+    plain = logits("task_res", X, y, X_test, text, batch_size=7)
+    ones = logits("task_res", X, y, X_test, text, np.full(len(X), 3.0), batch_size=7)
+    np.testing.assert_allclose(plain, ones, atol=1e-7)
+    heavy = np.where(y == 0, 50.0, 1.0)
+    weighted = logits("task_res", X, y, X_test, text, heavy, batch_size=7)
+    assert weighted[:, 0].mean() > plain[:, 0].mean()
+
+
+@pytest.mark.parametrize("method", ["graph_adapter", "linear_probe", "tip_adapter"])
+def test_class_weights_multiply_sample_weights(data, method):
+    X, y, text, X_test, _ = data
+    weight = np.random.default_rng(0).random(len(X)) + 0.5
+    of_class = {0: 3.0, 1: 0.5, 2: 1.0, 3: 2.0, 4: 1.0}
+    both = logits(method, X, y, X_test, text, weight, class_weight=of_class)
+    product = weight * np.array([of_class[label] for label in y])
+    close(both, logits(method, X, y, X_test, text, product), method)
+    keep = ~((y == 1) & (np.arange(len(y)) % 2 == 0))
+    X, y = X[keep], y[keep]
+    balanced = logits(method, X, y, X_test, text, class_weight="balanced")
+    counts = len(y) / (5 * np.bincount(y))
+    close(balanced, logits(method, X, y, X_test, text, counts[y]), method)
+    # Samples that weigh nothing change no balance:
+    half = (np.arange(len(y)) % 3 > 0).astype(float)
+    close(
+        logits(method, X, y, X_test, text, half, class_weight="balanced"),
+        logits(method, X[half > 0], y[half > 0], X_test, text, class_weight="balanced"),
+        method,
+    )
+
+
+def test_weights_that_are_refused(data):
+    X, y, text, *_ = data
+    fit = GraphAdapterClassifier().fit
+    with pytest.raises(ValueError, match="must not be negative"):
+        fit(X, y, text, sample_weight=np.where(y == 1, -1.0, 1.0))
+    with pytest.raises(ValueError, match="zero"):
+        fit(X, y, text, sample_weight=np.zeros(len(y)))
+    with pytest.raises(ValueError, match="sample_weight"):
+        fit(X, y, text, sample_weight=np.ones(3))
+    with pytest.raises(ValueError, match="NaN"):
+        fit(X, y, text, sample_weight=np.full(len(y), np.nan))
+    for wrong in ("heavy", {9: 1.0}):
+        with pytest.raises(ValueError, match=r"class_weight|not in class"):
+            GraphAdapterClassifier(class_weight=wrong).fit(X, y, text)
+    with pytest.raises(ValueError, match="All samples have weight zero"):
+        GraphAdapterClassifier(class_weight=dict.fromkeys(range(5), 0.0)).fit(X, y, text)
+    with pytest.raises(ValueError, match="'class_weight' must hold finite weights"):
+        GraphAdapterClassifier(class_weight={0: -1.0}).fit(X, y, text)
+
+
+def test_a_class_of_weight_zero_is_left_out(data):
+    X, y, text, X_test, _ = data
+    classifier = GraphAdapterClassifier(random_state=0, class_weight={0: 0.0})
+    classifier.fit(X, y, {label: text[label] for label in range(5)})
+    assert classifier.classes_.tolist() == [1, 2, 3, 4]
+    assert set(classifier.predict(X_test)) <= {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_are_as_good_as_scikit_learn_asks(method):
+    """Its checks ask this of those alone that follow the weights of classes, too."""
+    X, y = make_blobs(n_samples=300, random_state=0)
+    X = StandardScaler().fit_transform(X)
+    assert estimator_of(method).fit(X, y).score(X, y) > 0.83

@@ -71,6 +71,7 @@ def test_what_to_install():
         ("transformers", "pyg-graphadapter", ("encode", "x", "--model", "m", "--out", "OUT.npz")),
         ("datasets", "pyg-graphadapter", ("data", "look", ".")),
         ("PIL", "pyg-graphadapter", ("fit", "x", "--model", "builtin", "--out", "OUT")),
+        ("h5py", "'pyg-graphadapter[h5]'", ("data", "import", "a.h5", "--out", "OUT.npz")),
         ("huggingface_hub", "pyg-graphadapter", ("predict", "x", "x.npz")),
     ],
 )

@@ -15,7 +15,9 @@ def versions(lines):
     return {name: [int(number) for number in version.split(".")] for name, version in pairs}
 
 
-@pytest.mark.parametrize("extra", ["plot", "tokenizers", "distributed", "onnx", "test", "scatter"])
+@pytest.mark.parametrize(
+    "extra", ["plot", "tokenizers", "distributed", "onnx", "h5", "test", "scatter"]
+)
 def test_tested_versions_are_not_lower_than_the_bounds(extra):
     tested = versions((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
     for name, version in versions(lowest_versions([extra])).items():

@@ -24,6 +24,7 @@ def test_a_task_holds_no_test_split():
         "text_encoder",
         "has_text",
         "image_hashes",
+        "weight",
     }
 
 
@@ -127,3 +128,19 @@ def test_the_hash_depends_on_the_shapes_of_tensors():
         return EvaluationTask(task, task.support, new=new).sha256()
 
     assert sha256(2) != sha256(1)
+
+
+def test_weights_of_images(file):
+    task = draw_task(file, shots=2, seed=1)
+    assert task.weights().tolist() == [1.0] * 8
+    weight = torch.tensor([1.0, 3.0] * 4)
+    weighted = replace(task, weight=weight)
+    x, y = task.support.x, task.support.y
+    repeated = replace(task, support=Features(x.repeat_interleave(weight.long(), dim=0),
+                                              y.repeat_interleave(weight.long())))  # fmt: skip
+    assert torch.allclose(weighted.prototypes(), repeated.prototypes(), atol=1e-6)
+    assert not torch.allclose(weighted.prototypes(), task.prototypes(), atol=1e-3)
+    assert weighted.with_support(torch.tensor([1, 4])).weight.tolist() == [3.0, 1.0]
+    for wrong in (weight[1:], weight.long(), weight - 1, weight / 0):
+        with pytest.raises(ValueError, match="'weight' must be"):
+            replace(task, weight=wrong)

@@ -64,6 +64,9 @@ class Adapter(torch.nn.Module, ABC):
     needs_text: ClassVar[bool] = True
     #: Whether it needs the encoder of the texts, which a feature file does not have.
     needs_text_encoder: ClassVar[bool] = False
+    #: Whether it is fitted by the weights of the shots (``task.weight``): in what it is built from,
+    #: and in :meth:`backward`.
+    takes_weights: ClassVar[bool] = False
     #: The settings that weigh the texts; without texts, they are not selected.
     text_settings: ClassVar[tuple[str, ...]] = ()
     #: How the method is trained, where it differs from the defaults of ``TrainConfig``.
@@ -164,7 +167,12 @@ class Adapter(torch.nn.Module, ABC):
         return None
 
     def backward(
-        self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
+        self,
+        x: Tensor,
+        y: Tensor,
+        temperature: float = 1.0,
+        label_smoothing: float = 0.0,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """Computes the mean training loss of a batch, and stores its gradient in the parameters'
         :obj:`grad`, in place of an older one. A method may override this with a faster form.
@@ -175,10 +183,17 @@ class Adapter(torch.nn.Module, ABC):
             temperature (float, optional): Logits are divided by it. (default: :obj:`1.0`)
             label_smoothing (float, optional): As in :func:`torch.nn.functional.cross_entropy`.
                 (default: :obj:`0.0`)
+            weight (torch.Tensor, optional): Factors of the losses ``[B]``, one on average over all
+                images. (default: :obj:`None`)
         """
         self.zero_grad()
         logits = self(x).to(x.dtype)  # with autocast, the product has a lower precision
-        loss = F.cross_entropy(logits / temperature, y, label_smoothing=label_smoothing)
+        logits = logits / temperature
+        if weight is None:
+            loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)
+        else:
+            losses = F.cross_entropy(logits, y, label_smoothing=label_smoothing, reduction="none")
+            loss = (weight * losses).mean()
         penalty = self.penalty()
         loss = loss if penalty is None else loss + penalty
         loss.backward()  # type: ignore[no-untyped-call]

@@ -52,6 +52,7 @@ class CLAP(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    takes_weights: ClassVar[bool] = True
     Config: ClassVar[type[AdapterConfig]] = CLAPConfig
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "trust": "C"}
     is_recordable: ClassVar[bool] = True
@@ -77,8 +78,9 @@ class CLAP(LinearAdapter):
         x, y = task.support.mean_views(), task.support.y
         probability = (task.logit_scale * (x @ unit(task.text).to(x).t())).softmax(dim=1)
         true_class = probability.gather(1, y.unsqueeze(1)).squeeze(1)  # [N]
-        count = torch.bincount(y, minlength=task.num_classes)
-        trust = true_class.new_zeros(task.num_classes).index_add_(0, y, true_class) / count
+        weight = task.weights().to(x)
+        total = x.new_zeros(task.num_classes).index_add_(0, y, weight)
+        trust = x.new_zeros(task.num_classes).index_add_(0, y, weight * true_class) / total
         return cls(task.text, trust, task.logit_scale, **settings)
 
     def penalty(self) -> Tensor | None:

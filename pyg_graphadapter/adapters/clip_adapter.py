@@ -48,6 +48,7 @@ class CLIPAdapter(Adapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    takes_weights: ClassVar[bool] = True
     Config: ClassVar[type[AdapterConfig]] = CLIPAdapterConfig
     is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"epochs": 100}

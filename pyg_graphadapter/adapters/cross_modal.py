@@ -43,6 +43,7 @@ class CrossModal(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    takes_weights: ClassVar[bool] = True
     Config: ClassVar[type[AdapterConfig]] = CrossModalConfig
     is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"weight_decay": 0.01}

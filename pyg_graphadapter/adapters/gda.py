@@ -56,6 +56,7 @@ class GDA(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    takes_weights: ClassVar[bool] = True
     is_trained: ClassVar[bool] = False
     needs_text: ClassVar[bool] = False
     text_settings: ClassVar[tuple[str, ...]] = ("alpha",)
@@ -90,11 +91,12 @@ class GDA(LinearAdapter):
         """
         task.prototypes()  # raises if a class has no shot
         x, y = task.support.mean_views().double(), task.support.y
-        count = torch.bincount(y, minlength=task.num_classes).double()
-        mean = x.new_zeros(task.num_classes, x.size(1)).index_add_(0, y, x) / count.unsqueeze(1)
-        precision = _precision(x, mean[y], task.num_classes)
+        number = task.weights().double().unsqueeze(1)  # [N, 1], how often each image counts
+        count = number.new_zeros(task.num_classes, 1).index_add_(0, y, number)
+        mean = x.new_zeros(task.num_classes, x.size(1)).index_add_(0, y, number * x) / count
+        precision = _precision(x, mean[y], number, task.num_classes)
         weight = mean @ precision
-        bias = (count / len(x)).log() - 0.5 * (weight * mean).sum(dim=1)
+        bias = (count / count.sum()).log().squeeze(1) - 0.5 * (weight * mean).sum(dim=1)
         if not task.has_text:
             settings = {"alpha": 1.0, **settings}
         return cls(text_or_zeros(task), weight, bias, task.logit_scale, **settings)
@@ -120,13 +122,14 @@ class GDA(LinearAdapter):
         return self.weight.numel() + self.bias.numel()
 
 
-def _precision(x: Tensor, centre: Tensor, num_classes: int) -> Tensor:
-    """The regularised precision ``[D, D]`` of samples ``[N, D]`` around their class means."""
-    num, channels = x.shape
+def _precision(x: Tensor, centre: Tensor, number: Tensor, num_classes: int) -> Tensor:
+    """The regularised precision ``[D, D]`` of samples ``[N, D]`` around their class means, of which
+    each counts ``number`` ``[N, 1]`` times."""
+    num, channels = float(number.sum()), x.size(1)
     residual, freedom = x - centre, num - num_classes
     if not residual.square().sum() > 1e-12 * x.square().sum():
-        residual, freedom = x - x.mean(dim=0), num - 1
-    scatter = residual.t() @ residual
+        residual, freedom = x - (number * x).sum(dim=0) / num, num - 1
+    scatter = residual.t() @ (number * residual)
     trace = scatter.trace() / max(1, num - 1)
     if not trace > 0:  # all samples are equal
         return torch.eye(channels, dtype=x.dtype)

@@ -146,6 +146,7 @@ class GraphAdapter(LinearAdapter):
         5
     """
 
+    takes_weights: ClassVar[bool] = True
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "prototypes": "CD"}
     needs_text: ClassVar[bool] = False
@@ -219,12 +220,17 @@ class GraphAdapter(LinearAdapter):
         return super().train(mode)
 
     def backward(
-        self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
+        self,
+        x: Tensor,
+        y: Tensor,
+        temperature: float = 1.0,
+        label_smoothing: float = 0.0,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """Computes the mean training loss of a batch and its gradient
         (:class:`~pyg_graphadapter.adapters.graph_step.GraphStep`)."""
-        if not GraphStep.supports(self.config):
-            return super().backward(x, y, temperature, label_smoothing)
+        if weight is not None or not GraphStep.supports(self.config):
+            return super().backward(x, y, temperature, label_smoothing, weight)
         if self._step is None or not self._step.uses(self._messages().values()):
             self._step = GraphStep(self.text, self.sides(), self.config)
         return self._step(x, y, self.logit_scale / temperature, label_smoothing)

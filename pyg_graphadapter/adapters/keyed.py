@@ -29,11 +29,13 @@ class KeyedAdapter(Adapter):
         ValueError: If a setting is out of bounds, or shapes do not fit.
     """
 
+    takes_weights: ClassVar[bool] = True
     needs_text: ClassVar[bool] = False
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "keys": "ND", "labels": "N"}
 
     keys: Tensor
     labels: Tensor
+    weight: Tensor | None  # how often each key counts [N]; it is not saved
 
     def __init__(
         self,
@@ -45,11 +47,15 @@ class KeyedAdapter(Adapter):
     ) -> None:
         check_features(keys, "keys")
         super().__init__(text, logit_scale, {"keys": unit(keys), "labels": labels}, **settings)
+        self.register_buffer("weight", None, persistent=False)
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
         """Builds the method of the task's few shots, one key per image (the mean of its views)."""
         support = task.support
-        return cls(
+        adapter = cls(
             text_or_zeros(task), support.mean_views(), support.y, task.logit_scale, **settings
         )
+        if task.weight is not None:
+            adapter.weight = task.weight.to(adapter.keys)
+        return adapter

@@ -51,6 +51,7 @@ class LinearProbe(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    takes_weights: ClassVar[bool] = True
     is_trained: ClassVar[bool] = False
     needs_text: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = LinearProbeConfig
@@ -74,7 +75,8 @@ class LinearProbe(LinearAdapter):
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
         """Fits the regression to the task's shots; a class without a shot is never predicted."""
         config = LinearProbeConfig(**settings)
-        x, y = task.support.mean_views().float().numpy(), task.support.y.numpy()
+        features, y = task.support.mean_views(), task.support.y.numpy()
+        x = features.to(torch.promote_types(features.dtype, torch.float32)).numpy()
         weight = np.zeros((task.num_classes, x.shape[1]), dtype=x.dtype)
         bias = np.full(task.num_classes, -np.inf, dtype=x.dtype)
         classes = np.unique(y)
@@ -85,7 +87,7 @@ class LinearProbe(LinearAdapter):
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 # With one shot per class, it takes the labels for a regression target:
                 warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-                model.fit(x, y)
+                model.fit(x, y, None if task.weight is None else task.weight.numpy())
             coef, intercept = model.coef_, model.intercept_
             if len(classes) == 2:  # scikit-learn has the second class only
                 coef, intercept = np.vstack([-coef, coef]) / 2, np.r_[-intercept, intercept] / 2

@@ -48,6 +48,7 @@ class LPPlusPlus(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    takes_weights: ClassVar[bool] = True
     is_trained: ClassVar[bool] = False
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "weight": "CD", "bias": "C", "blend": "C"}
 
@@ -78,7 +79,7 @@ class LPPlusPlus(LinearAdapter):
         text = unit(task.text)
         x, y = task.support.mean_views().to(text), task.support.y
         start = ALPHA_FACTOR * (mean.to(text) * text).sum(dim=1).mean()
-        weight, bias, blend = _descend(x, y, text, float(start))
+        weight, bias, blend = _descend(x, y, text, float(start), task.weights().to(x))
         return cls(task.text, weight, bias, blend, task.logit_scale, **settings)
 
     def class_weights(self) -> Tensor:
@@ -95,21 +96,26 @@ class LPPlusPlus(LinearAdapter):
 
 
 @torch.no_grad()
-def _descend(x: Tensor, y: Tensor, text: Tensor, start: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights ``[C, D]``, biases ``[C]`` and blends ``[C]`` after all steps."""
-    num, num_classes = len(x), len(text)
+def _descend(
+    x: Tensor, y: Tensor, text: Tensor, start: float, number: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights ``[C, D]``, biases ``[C]`` and blends ``[C]`` after all steps. Each image counts
+    ``number`` ``[N]`` times."""
+    num, num_classes = float(number.sum()), len(text)
+    number = number.unsqueeze(1)  # [N, 1]
     cosine = x @ text.t()  # [N, C]
     one_hot = F.one_hot(y, num_classes).to(x)
-    gram = x @ x.t() if num < x.size(1) else x.t() @ x
+    rows = number.sqrt() * x
+    gram = rows @ rows.t() if len(x) < x.size(1) else rows.t() @ rows
     tiny = torch.finfo(x.dtype).eps  # against division by zero
     rate = 4 * num / max(tiny, float(torch.linalg.eigvalsh(gram)[-1]))
-    blend_rate = num / max(tiny, 4 * float(cosine.square().sum(dim=0).max()))
-    weight = one_hot.t() @ x
+    blend_rate = num / max(tiny, 4 * float((number * cosine.square()).sum(dim=0).max()))
+    weight = one_hot.t() @ (number * x)
     bias, blend = x.new_zeros(num_classes), x.new_full((num_classes,), start)
     weight_speed, bias_speed = torch.zeros_like(weight), torch.zeros_like(bias)
     for step in range(1, ITERATIONS + 1):
         logits = torch.addmm(bias, x, weight.t()).addcmul_(cosine, blend)
-        error = (logits.softmax(dim=1) - one_hot).div_(num)  # the gradient of the logits
+        error = (logits.softmax(dim=1) - one_hot).mul_(number).div_(num)  # of the logits
         weight_speed.mul_(MOMENTUM).addmm_(error.t(), x)
         bias_speed.mul_(MOMENTUM).add_(error.sum(dim=0))
         weight -= rate * weight_speed

@@ -90,7 +90,10 @@ class ProKeR(KeyedAdapter):
     def _solve(self) -> Tensor:
         target = F.one_hot(self.labels, self.num_classes) - self._zero_shot(self.keys)
         kernel = self._kernel(self.keys).double()
-        kernel.diagonal().add_(self.config.ridge)
+        # Of n copies of key i, each has the coefficient a_i, and sum_j n_j K_ij a_j + ridge a_i is
+        # the target. Of their sum A_i = n_i a_i, it is sum_j K_ij A_j + ridge / n_i A_i:
+        ridge = self.config.ridge if self.weight is None else self.config.ridge / self.weight
+        kernel.diagonal().add_(ridge)
         factor = torch.linalg.cholesky(kernel)
         return torch.cholesky_solve(target.double(), factor).to(self.text)
 

@@ -41,6 +41,7 @@ class TaskRes(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
+    takes_weights: ClassVar[bool] = True
     Config: ClassVar[type[AdapterConfig]] = TaskResConfig
     is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"lr": 2e-3, "epochs": 100}

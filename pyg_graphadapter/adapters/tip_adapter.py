@@ -77,6 +77,7 @@ class TipAdapter(KeyedAdapter):
         """The logits ``[B, C]`` of the cache for features of length one ``[B, D]``."""
         cosine = (x @ self.keys.t()).to(x.dtype)  # [B, N]
         affinity = torch.exp(self.config.beta * (cosine - 1))
+        affinity = affinity if self.weight is None else affinity * self.weight
         logits: Tensor = scatter(affinity, self.labels, dim=1, dim_size=self.num_classes)
         return logits
 
@@ -112,3 +113,18 @@ class TipAdapterF(TipAdapter):
         keys = self.keys
         del self.keys  # a buffer, which becomes a parameter
         self.keys = torch.nn.Parameter(keys)
+
+    def backward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        temperature: float = 1.0,
+        label_smoothing: float = 0.0,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """As in other methods. A key that counts several times moves as each of its copies would,
+        by the gradient of one of them."""
+        loss = super().backward(x, y, temperature, label_smoothing, weight)
+        if self.weight is not None and self.keys.grad is not None:
+            self.keys.grad /= self.weight.unsqueeze(1)
+        return loss

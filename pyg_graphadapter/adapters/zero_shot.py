@@ -30,6 +30,7 @@ class ZeroShot(LinearAdapter):
         tensor([[  0., 100.,   0.]])
     """
 
+    takes_weights: ClassVar[bool] = True
     is_trained: ClassVar[bool] = False
 
     def class_weights(self) -> Tensor:

@@ -49,13 +49,13 @@ def encode(
     processes can share the work, on one machine or on several with a common cache folder:
     torchrun --nproc-per-node 8 -m pyg_graphadapter encode …
 
-    Example: graphadapter encode photos --model openai/clip-vit-base-patch16 --views 10 --out f.npz
+    Example: graphadapter encode photos --model openai/clip-vit-base-patch16 --out photos.npz
     """
     config = pop_encoding(options or {}, template, descriptions)
 
     from pyg_graphadapter.encoding.distributed import this_process
     from pyg_graphadapter.encoding.image_source import ImageSource
-    from pyg_graphadapter.feature_file import check_feature_path
+    from pyg_graphadapter.feature_file import SPLITS, check_feature_path
 
     check_feature_path(out)
     if out.exists() and not overwrite:
@@ -73,5 +73,6 @@ def encode(
         features = source.features()
     features.save(out)
     show_skipped(source)
-    splits = ", ".join(f"{len(source.splits[split])} {split}" for split in source.splits)
-    echo(f"Wrote {out}: {len(features.class_names)} classes, images: {splits}.")
+    written = {split: getattr(features, split) for split in SPLITS}
+    counts = ", ".join(f"{len(images)} {split}" for split, images in written.items() if images)
+    echo(f"Wrote {out}: {len(features.class_names)} classes, images: {counts}.")

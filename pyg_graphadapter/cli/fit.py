@@ -170,6 +170,11 @@ def fit(
         start = None if from_ is None else _opened(ctx, from_)
         is_names = (start is not None or shots == 0) and is_names_file(data)
         source = None
+        if not is_names and is_names_file(data):
+            raise ValueError(
+                f"{data} holds class names and no images: fit a zero-shot classifier of them with "
+                f"--shots 0, or give labelled images."
+            )
         if is_names:
             silence_libraries()
         else:

@@ -18,13 +18,31 @@ from pyg_graphadapter.cli.arguments import (
 from pyg_graphadapter.outputs import check_output_file
 
 Key = Annotated[str | None, typer.Option(metavar="KEY", help="Array, by its key or file name.")]
+KeyOrFile = Annotated[
+    str | None,
+    typer.Option(metavar="KEY|FILE", help="Texts of the classes: a key, or a file of them."),
+]
+Names = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY|FILE",
+        help="Class names in the order of the labels: a key, or a file, one name per line (.txt) "
+        "or a list (.json).",
+    ),
+]
+Column = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Column that says train, val or test in each row."),
+]
 
 
 @one_sentence
 def import_features(
     sources: Annotated[
         list[Path],
-        typer.Argument(help="Files: .npy, .npz, .safetensors, .pt, .parquet, .arrow, .feather."),
+        typer.Argument(
+            help="Files: .npy, .npz, .safetensors, .pt, .parquet, .arrow, .feather, .h5."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Feature file to write, .npz or .safetensors.")],
     train_features: Key = None,
@@ -33,8 +51,9 @@ def import_features(
     val_labels: Key = None,
     test_features: Key = None,
     test_labels: Key = None,
-    text_features: Key = None,
-    class_names: Key = None,
+    split_column: Column = None,
+    text_features: KeyOrFile = None,
+    class_names: Names = None,
     model: Model = None,
     template: Templates = None,
     logit_scale: LogitScale = None,
@@ -43,11 +62,16 @@ def import_features(
 ) -> None:
     """Make a feature file of features that you have.
 
-    Arrays are known by their usual names or given by key. A .pt file is a pickle, and is read by
-    this command alone: torch's weights_only unpickles tensors and runs nothing (torch 2.10 or
-    later; earlier versions had holes).
+    Arrays are known by their usual names or given by key. The split is in the name of an array, of
+    its file (cifar_train.npz) or of a folder, or in a column 'split'. Features and labels of
+    different files are paired by folder, name and number (x_2.npy with y_2.npy). Texts of the
+    classes are taken from the sources or from a file, or made of the class names by --model, or
+    left out.
 
-    Example: graphadapter data import train.npz test.npz --train-labels y --out f.npz
+    A .pt file is a pickle, and is read by this command alone: torch's weights_only unpickles
+    tensors and runs nothing (torch 2.10 or later; earlier versions had holes).
+
+    Example: graphadapter data import train.npz test.npz --class-names names.txt --out f.npz
     """
     from pyg_graphadapter import importing
     from pyg_graphadapter.feature_file import check_feature_path
@@ -60,7 +84,7 @@ def import_features(
         "train_features": train_features, "train_labels": train_labels,
         "val_features": val_features, "val_labels": val_labels,
         "test_features": test_features, "test_labels": test_labels,
-        "text_features": text_features, "class_names": class_names,
+        "split": split_column, "text_features": text_features, "class_names": class_names,
     }  # fmt: skip
     names = {key: name for key, name in keys.items() if name is not None}
     imported = importing.import_features(sources, names)
@@ -72,7 +96,7 @@ def import_features(
         from pyg_graphadapter.encoding.sources import with_texts_of
 
         if file.text is not None:
-            raise ValueError("The sources have text features already: leave out --model.")
+            raise ValueError("There are text features already: leave out --model.")
         silence_libraries()
         config = EncodingConfig(templates=tuple(template)) if template else EncodingConfig()
         file = with_texts_of(file, model, config, device)

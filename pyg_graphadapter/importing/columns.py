@@ -65,6 +65,8 @@ def _kind(kind: Any) -> str:
         return "f"
     if pa.types.is_integer(kind):
         return "i"
+    if pa.types.is_boolean(kind):
+        return "b"
     return "U" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else ""
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from pyg_graphadapter.importing.columns import parse_arrow, parse_parquet
+from pyg_graphadapter.importing.h5_file import parse_h5
 from pyg_graphadapter.importing.torch_file import parse_torch
+from pyg_graphadapter.optional import require
 from pyg_graphadapter.storage import Arrays, FileKind, read
 from pyg_graphadapter.storage.arrays import parse_npy, parse_npz, parse_safetensors
 
@@ -20,6 +22,8 @@ READERS: Mapping[str, Reader] = {
     ".parquet": parse_parquet,
     ".arrow": parse_arrow,
     ".feather": parse_arrow,
+    ".h5": parse_h5,
+    ".hdf5": parse_h5,
 }
 
 
@@ -46,7 +50,11 @@ def read_headers(path: Path) -> dict[str, Header]:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, of another kind, or holds pickled objects.
+        MissingPackageError: If a package that reads it is not installed.
     """
+
+    if READERS.get(path.suffix.lower()) is parse_h5:
+        require("h5py")  # before the file is blamed
 
     def parse(stream: BinaryIO, path: Path) -> dict[str, Any]:
         arrays = READERS[path.suffix.lower()](stream, path)

@@ -6,19 +6,22 @@ torch before 2.10 had holes in it, so they are refused. It is read where a user 
 imported, and nowhere else in this package.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pyg_graphadapter.importing.names import SPLIT_OF, words_of
 from pyg_graphadapter.storage import Arrays, ContentError
 from pyg_graphadapter.storage.schema import StoredArray
 
+MAX_DEPTH, MAX_ARRAYS = 8, 1000
 OLDEST = "2.10"  # of torch; its unpickler of weights had holes before
 
 
 def parse_torch(stream: BinaryIO, path: Path) -> Arrays:
-    """The tensors of a file: a single one under the name of the file, or those of tables and lists
-    by their keys."""
+    """The tensors of a file: a single one under the name of the file, or those of tables and lists,
+    also nested ones, by their keys with ``_`` between."""
     import torch
 
     if torch.torch_version.TorchVersion(torch.__version__) < OLDEST:
@@ -26,41 +29,89 @@ def parse_torch(stream: BinaryIO, path: Path) -> Arrays:
             f"torch {torch.__version__} reads it with holes through which code can run: install "
             f"torch {OLDEST} or later, or save its content as .npz"
         )
-    content = torch.load(stream, map_location="cpu", weights_only=True)
-    return Arrays(dict(_entries(content, path.stem)))
+    try:
+        content = torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if "numpy" in str(error):
+            raise ContentError(
+                "it holds arrays of numpy, which torch reads only where it may run code: save them "
+                "by numpy.savez, or as tensors (torch.from_numpy)"
+            ) from error
+        raise
+    entries: dict[str, StoredArray] = {}
+    for names, value in _leaves(_unwrapped(content), (), MAX_DEPTH):
+        name = "_".join(names) or path.stem
+        stored = _stored_value(value, name)
+        if stored is None:
+            continue
+        if name in entries:
+            raise ContentError(f"it holds {name[:60]!r} twice")
+        entries[name] = stored
+        if len(entries) > MAX_ARRAYS:
+            raise ValueError(f"it holds more than {MAX_ARRAYS:,} arrays")
+    return Arrays(dict(entries))
 
 
-def _entries(content: Any, name: str) -> list[tuple[str, Any]]:
+def _unwrapped(content: Any) -> Any:
+    """The table inside tables that hold nothing else and whose key is no split."""
+    for _ in range(MAX_DEPTH):
+        [key] = content if isinstance(content, dict) and len(content) == 1 else [None]
+        is_split = key is None or any(word in SPLIT_OF for word in words_of(str(key)))
+        if is_split or not isinstance(content[key], dict):
+            break
+        content = content[key]
+    return content
+
+
+def _leaves(
+    value: Any, names: tuple[str, ...], depth: int
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values in nested tables, and in lists of several arrays, with the names on the way."""
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list | tuple) and not _is_one_array(value):
+        items = list(enumerate(value))
+    else:
+        yield names, value
+        return
+    if depth == 0:
+        raise ContentError(f"it is nested more than {MAX_DEPTH} deep")
+    for key, item in items:
+        yield from _leaves(item, (*names, str(key)), depth - 1)
+
+
+def _is_one_array(values: Sequence[Any]) -> bool:
+    """Whether a list has texts, numbers, or the rows of a matrix, all as long as the first."""
     import torch
 
-    if isinstance(content, torch.Tensor):
-        return [(name, _stored(content, name))]
-    if isinstance(content, list | tuple) and content and all(isinstance(t, str) for t in content):
-        texts = list(content)
-        return [(name, StoredArray("U", "text", (len(texts),), lambda: texts))]
-    if isinstance(content, list | tuple):
-        content = {str(i): value for i, value in enumerate(content)}
-    if not isinstance(content, dict):
-        return []
-    return [
-        entry
-        for key, value in content.items()
-        if isinstance(key, str) and not isinstance(value, dict)
-        for entry in _entries_of_value(value, key)
-    ]
-
-
-def _entries_of_value(value: Any, key: str) -> list[tuple[str, Any]]:
-    import torch
-
-    is_list_of_lists = isinstance(value, list | tuple) and not all(
-        isinstance(t, str) for t in value
+    if not values or all(isinstance(value, str) for value in values):
+        return True
+    if all(isinstance(value, int | float) for value in values):
+        return True
+    if all(isinstance(value, torch.Tensor) for value in values):
+        return len({value.shape for value in values}) == 1 and values[0].dim() < 2
+    return all(
+        isinstance(value, list | tuple)
+        and len(value) == len(values[0])
+        and all(isinstance(number, int | float) for number in value)
+        for value in values
     )
-    if is_list_of_lists and all(isinstance(t, int | float) for t in value):
-        value = torch.tensor(value)
-    elif is_list_of_lists:
-        return []
-    return _entries(value, key)
+
+
+def _stored_value(value: Any, name: str) -> StoredArray | None:
+    """An array, or nothing of a single text or of nothing."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return _stored(value, name)
+    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
+        texts = list(value)
+        return StoredArray("U", "text", (len(texts),), lambda: texts)
+    if isinstance(value, list | tuple) and value and isinstance(value[0], torch.Tensor):
+        return _stored(torch.stack(list(value)), name)
+    if isinstance(value, list | tuple | int | float):
+        return _stored(torch.tensor(value), name)
+    return None
 
 
 def _stored(tensor: Any, name: str) -> StoredArray:

@@ -159,12 +159,13 @@ def _tables_of_suite(suite: str, rows: Sequence[Row]) -> list[Table]:
     for shots in sorted({row.shots for row in rows}):
         shots_rows = [row for row in rows if row.shots == shots]
         means = {(row.label, row.dataset): (row.accuracy, row.deviation) for row in shots_rows}
-        means |= {(row.label, "average"): (row.accuracy, row.deviation)
-                  for row in average(rows) if row.shots == shots}  # fmt: skip
+        mean = {(row.label, "average"): (row.accuracy, row.deviation)
+                for row in average(rows) if row.shots == shots}  # fmt: skip
         marks = marked(row.label for row in shots_rows)
         note = f"Test accuracy in percent, mean ± standard deviation over seeds.{marks}"
         title = f"All at {_shots(shots)}{suite}"
-        tables.append(_grid(title, (*datasets, "average"), means, note))
+        columns = (*datasets, "average") if mean else datasets
+        tables.append(_grid(title, columns, means | mean, note))
     return tables
 
 
@@ -178,14 +179,16 @@ def _suites(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def averages(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The means over the data sets of every suite that has more than one
-    (:func:`average`), by what they are means over, as ``2 data sets, base classes``."""
+    (:func:`average`), by what they are means over, as ``2 data sets, base classes``; none where no
+    method has a result on all of them."""
     means = {}
     for suite, suite_rows in _suites(rows).items():
         names = {row.dataset for row in suite_rows}
         datasets = {row.task.dataset if row.task else row.dataset for row in suite_rows}
-        if len(names) > 1:
+        mean = average(suite_rows)
+        if len(names) > 1 and mean:
             noun = "data sets" if len(datasets) == len(names) else "tasks"
-            means[f"{len(names)} {noun}{suite}"] = average(suite_rows)
+            means[f"{len(names)} {noun}{suite}"] = mean
     return means
 
 

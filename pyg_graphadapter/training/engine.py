@@ -117,7 +117,9 @@ def train_together(
     device = resolve_device(config.device)
     for adapter in adapters:
         adapter.to(device)
-    if len(adapters) > 1 and len({task.support.x.shape for task in tasks}) == 1:
+    is_weighted = any(task.weight is not None for task in tasks)
+    same_shape = len({task.support.x.shape for task in tasks}) == 1
+    if len(adapters) > 1 and same_shape and not is_weighted:
         histories = _train_stacked(adapters, tasks, seeds, config, progress=progress)
         if histories is not None:
             return histories
@@ -188,7 +190,7 @@ def _train(
     losses_of_epochs: list[Tensor] = []
     finite_state = _FiniteState(parameters)
     with (
-        training_steps(trainee, x, y, config, num_steps) as step,
+        training_steps(trainee, x, y, config, num_steps, _factors(tasks[0], device)) as step,
         tqdm(total=epochs, unit="epoch", disable=None if progress else True) as bar,
     ):
         schedule = _schedule(step.optimizer, config, steps_per_epoch, epochs)
@@ -205,6 +207,14 @@ def _train(
                 bar.update(epoch - bar.n)
         history = torch.stack(losses_of_epochs).cpu()
     return history, time.perf_counter() - start, num_steps
+
+
+def _factors(task: FewShotTask, device: torch.device) -> Tensor | None:
+    """The factors of the losses of the images: their weights, one on average, so that a step is as
+    long as without weights, and is the same where images of whole weights are repeated instead."""
+    if task.weight is None:
+        return None
+    return (task.weight / task.weight.mean()).to(device, task.support.x.dtype)
 
 
 def _schedule(

@@ -124,4 +124,7 @@ def with_text_shots(task: FewShotTask) -> FewShotTask:
         torch.cat([support.x, x.repeat(repeats, 1, 1)]),
         torch.cat([support.y, lacking.repeat(repeats)]),
     )
-    return replace(task, support=with_text, image_hashes=())
+    weight = task.weight
+    if weight is not None:
+        weight = torch.cat([weight, weight.new_ones(len(with_text) - len(weight))])
+    return replace(task, support=with_text, image_hashes=(), weight=weight)

@@ -31,7 +31,8 @@ class Trainee(Protocol):
     def backward(
         self, x: Tensor, y: Tensor, temperature: float = 1.0, label_smoothing: float = 0.0
     ) -> Tensor:
-        """Computes the mean loss of a batch, and the gradient in the parameters' :obj:`grad`."""
+        """Computes the mean loss of a batch, and the gradient in the parameters' :obj:`grad`. Of a
+        trainee of weighted images, it has an argument :obj:`weight`."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class TrainingStep:
         temperature (float): Logits are divided by it.
         label_smoothing (float): As in :func:`torch.nn.functional.cross_entropy`.
         precision (torch.autocast): The precision of products.
+        weight (torch.Tensor, optional): The factors of the losses of all images.
 
     Shapes:
-        - **x:** :math:`(N \cdot V, D)`; **y:** :math:`(N)`
+        - **x:** :math:`(N \cdot V, D)`; **y**, **weight:** :math:`(N)`
         - **input:** the images of the batch, and their rows in **x**, :math:`(2, *, B)`
         - **output:** the loss :math:`(*)`
     """
@@ -60,13 +62,15 @@ class TrainingStep:
     temperature: float
     label_smoothing: float
     precision: torch.autocast
+    weight: Tensor | None = None
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Makes the step, and returns the loss before it."""
         image, row = batch
+        more = {} if self.weight is None else {"weight": self.weight[image]}
         with self.precision:
             loss = self.trainee.backward(
-                self.x[row], self.y[image], self.temperature, self.label_smoothing
+                self.x[row], self.y[image], self.temperature, self.label_smoothing, **more
             )
         self.optimizer.step()
         return loss
@@ -167,7 +171,12 @@ def side_stream(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def training_steps(
-    trainee: Trainee, x: Tensor, y: Tensor, config: TrainConfig, num_steps: int
+    trainee: Trainee,
+    x: Tensor,
+    y: Tensor,
+    config: TrainConfig,
+    num_steps: int,
+    weight: Tensor | None = None,
 ) -> Iterator[TrainingStep | RecordedStep]:
     r"""Prepares the gradient steps of one training run, and yields the function that makes one.
     On a GPU, the steps of a long run are recorded.
@@ -178,9 +187,11 @@ def training_steps(
         y (torch.Tensor): The labels of all images, on the device.
         config (TrainConfig): How to train, completed by the method's recipe.
         num_steps (int): The number of steps.
+        weight (torch.Tensor, optional): The factors of the losses of all images, on the device.
+            (default: :obj:`None`)
 
     Shapes:
-        - **x:** :math:`(N \cdot V, D)`; **y:** :math:`(N)`
+        - **x:** :math:`(N \cdot V, D)`; **y**, **weight:** :math:`(N)`
     """
     assert config.temperature is not None
     is_recorded = can_record(trainee, x.device, num_steps)
@@ -192,6 +203,7 @@ def training_steps(
         config.temperature,
         config.label_smoothing,
         _precision(config.precision, x.device),
+        weight,
     )
     with side_stream(x.device) if is_recorded else nullcontext():
         yield RecordedStep(step) if is_recorded else step

@@ -4,6 +4,7 @@ import csv
 import json
 import warnings
 
+import pandas
 import pytest
 import torch
 from PIL import Image
@@ -52,6 +53,44 @@ def test_encode_writes_a_feature_file(images, model, tmp_path):
     assert file.class_names == ("class_0", "class_1", "class_2")
     again = run("encode", images, "--model", model, "--views", 3, "--out", tmp_path / "g.npz")
     assert "0 encoded, 15 from the cache" in again.stderr
+
+
+def test_encode_makes_the_folder_and_counts_what_it_wrote(images, model, tmp_path):
+    for split, name in (("train", "class_0"), ("train", "class_1"), ("test", "class_2")):
+        (images / split / name / "bad.jpg").write_bytes(b"no image")
+    out = tmp_path / "missing" / "folder" / "f.npz"
+    result = run("encode", images, "--model", model, "--out", out)
+    assert "3 classes, images: 9 train, 6 test." in result.stdout
+    assert "3 skipped" in result.stderr
+    file = FeatureFile.load(out)
+    assert (len(file.train), len(file.test)) == (9, 6)
+
+
+def test_a_table_of_files_with_line_breaks_in_their_names(images, model, tmp_path):
+    names = ["new\nline.png", "carriage\r.png", 'a,"b".png', "=1+1.png", "sep\u2028.png"]
+    for name in names:
+        Image.new("RGB", (9, 9)).save(images / "test" / "class_0" / name)
+    run("fit", images, "--model", model, "--shots", 1, "--no-select", "--out", tmp_path / "c")
+    table = tmp_path / "missing" / "found.csv"
+    given = [images / "test" / "class_0" / name for name in names]
+    run("predict", tmp_path / "c", *given, "--out", table)
+    with table.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    assert len(rows) == 6
+    assert {len(row) for row in rows} == {8}
+    shown = [name.encode("unicode_escape").decode().replace("\\\\", "\\") for name in names]
+    assert [row[0].rpartition("/")[2] for row in rows[1:]] == shown
+    assert pandas.read_csv(table)["file"].tolist() == [row[0] for row in rows[1:]]
+    assert len(table.read_text(encoding="utf-8").splitlines()) == 6
+
+
+def test_a_file_of_names_needs_no_shots(model, tmp_path):
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    options = ("--model", model, "--out", tmp_path / "c")
+    said = run("fit", tmp_path / "names.txt", *options, code=1)
+    assert "fit a zero-shot classifier of them with --shots 0" in said.stderr
+    assert not (tmp_path / "c").exists()
+    run("fit", tmp_path / "names.txt", *options, "--shots", 0)
 
 
 def test_what_encode_refuses(images, model, tmp_path):

@@ -134,3 +134,10 @@ def test_csv_has_full_precision():
     assert first["selected_on_test"] == "False"
     assert second["dataset"] == 'b,"'
     assert (second["method"], second["selected_on_test"]) == ("gda", "True")
+
+
+def test_no_average_where_no_method_has_all_tasks():
+    rows = summarize([result(accuracy=40.0), result("gda", accuracy=60.0, dataset="b")])
+    assert [table.title for table in accuracy_tables(rows)] == ["a", "b"]
+    [table] = dataset_tables(rows)
+    assert table.header == ("method", "a", "b")
