@@ -30,6 +30,7 @@ ORDER = (
     ("data", "feature_file"),
     ("task",),
     ("adapters", "encoding"),
+    ("sources",),
     ("training",),
     ("estimator", "experiment", "classifier"),
     ("demo",),

@@ -1,6 +1,6 @@
 """Fitted classifiers of images or of their features, saved without the training data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
@@ -21,6 +21,7 @@ from pyg_graphadapter.classifier.file import (
     write_classifier,
 )
 from pyg_graphadapter.classifier.model_card import model_card
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.identity import PARTS, changed_parts
@@ -99,6 +100,14 @@ class FewShotClassifier(ModelHubMixin):
         select: bool = True,
         measure: bool = False,
         progress: bool = True,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        split_column: str | None = None,
+        split: str | Mapping[str, str] | None = None,
+        class_names: str | Path | Mapping[str, str] | None = None,
+        layout: str | None = None,
+        crops: bool = False,
+        follow_links: bool = False,
         **settings: Any,
     ) -> Self:
         """Draws a few shots and trains a method on them.
@@ -123,6 +132,9 @@ class FewShotClassifier(ModelHubMixin):
             measure (bool, optional): Measure the accuracy and the zero-shot accuracy on the test
                 split, where there is one, into :obj:`measured`. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+            image_column, label_column, split_column, split, class_names, layout, crops,
+                follow_links (optional): How images are read, as in
+                :func:`pyg_graphadapter.data.load_images`.
             **settings (optional): The method's settings.
 
         Raises:
@@ -131,10 +143,21 @@ class FewShotClassifier(ModelHubMixin):
         """
         config = config or TrainConfig(seed=seed)
         build = adapter_class(method)
+        options = ReadOptions(
+            image_column,
+            label_column,
+            split_column,
+            split,
+            class_names,
+            layout,
+            crops,
+            follow_links,
+        )
         if isinstance(data, FewShotTask):
+            options.refuse("shots that are drawn already")
             source, task = None, data
         else:
-            source = _source_of(data, model, encoding, config.device, progress=progress)
+            source = _source_of(data, model, encoding, config.device, options, progress=progress)
             task = source.task(shots, seed)
         selected = {}
         if select:
@@ -528,10 +551,13 @@ def _source_of(
     model: "str | Path | EncoderModel | None",
     encoding: EncodingConfig | None,
     device: str,
+    options: ReadOptions,
     *,
     progress: bool,
 ) -> Source:
     """The source that data is, or a source of the features or images that it holds."""
+    if isinstance(data, Source | FeatureFile) or is_feature_file(data):
+        options.refuse("features and sources that are open already")
     if isinstance(data, Source):
         return data
     if is_feature_file(data):
@@ -541,7 +567,7 @@ def _source_of(
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads datasets, transformers
 
     encoder = load_encoder(model, encoding or EncodingConfig(), device)
-    return ImageSource(data, encoder, encoding, progress=progress)
+    return ImageSource(data, encoder, encoding, progress=progress, options=options)
 
 
 def _listed(images: Images) -> Sequence[Any]:

@@ -95,6 +95,11 @@ Import = Annotated[
 ]
 
 
+# The options of how images are read that the help of commands shows:
+READING = (
+    "image_column", "label_column", "split_column", "split", "class_names", "layout", "crops",
+    "follow_links",
+)  # fmt: skip
 FollowLinks = Annotated[
     bool,
     typer.Option("--follow-links", help="Follow links that lead out of the folder of images, too."),

@@ -11,8 +11,8 @@ import typer
 
 from pyg_graphadapter.cli.arguments import (
     METHODS,
+    READING,
     DataOrBenchmarks,
-    FollowLinks,
     Import,
     LogitScale,
     Model,
@@ -39,7 +39,8 @@ from pyg_graphadapter.cli.settings import (
     save_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, pop_encoding
+from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.display import markdown
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders
@@ -58,7 +59,7 @@ app = new_app()
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    Training=TrainConfig, Images=EncodingConfig,
+    *READING, Training=TrainConfig, Images=EncodingConfig, Reading=ReadOptions,
 )  # fmt: skip
 def compare(
     ctx: typer.Context,
@@ -103,7 +104,6 @@ def compare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Run all again, also what is in the folder.")
     ] = False,
-    follow_links: FollowLinks = False,
     import_: Import = None,
     config: Config = None,
     save: SaveConfig = None,
@@ -117,7 +117,7 @@ def compare(
     Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
     """
     options = options or {}
-    encoding = pop_encoding(options, template)
+    encoding, reading = pop_encoding(options, template), pop_reading(options)
     training = pop_config(TrainConfig, options)
     names = method_names(methods)
     grid = _Grid(
@@ -139,7 +139,7 @@ def compare(
         training.device,
         logit_scale,
         own_templates=not template,
-        follow_links=follow_links,
+        reading=reading,
     )
     check_output_folder(out)
     check_config_path(save, out)
@@ -206,11 +206,11 @@ class _Opener:
         logit_scale: float | None,
         *,
         own_templates: bool,
-        follow_links: bool = False,
+        reading: ReadOptions,
     ) -> None:
         self.root, self.model, self.encoding = root, model, encoding
         self.device, self.logit_scale, self.own_templates = device, logit_scale, own_templates
-        self.follow_links = follow_links
+        self.reading = reading
         self._encoder: EncoderModel | None = None
 
     def __call__(self, name: str) -> "Source":
@@ -219,12 +219,13 @@ class _Opener:
                 name,
                 self.model,
                 self.encoding,
-                follow_links=self.follow_links,
+                self.reading,
                 device=self.device,
                 logit_scale=self.logit_scale,
             )
         from pyg_graphadapter.encoding.sources import load_encoder, open_benchmark
 
+        self.reading.refuse(f"the benchmark {name}")
         if self._encoder is None:
             silence_libraries()
             self._encoder = load_encoder(self.model, self.encoding, self.device)

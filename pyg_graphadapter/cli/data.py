@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyg_graphadapter.cli.arguments import (
+    READING,
     FollowLinks,
     Images,
     echo,
@@ -14,6 +15,9 @@ from pyg_graphadapter.cli.arguments import (
     one_sentence,
     silence_libraries,
 )
+from pyg_graphadapter.cli.settings import with_options
+from pyg_graphadapter.cli.sources import pop_reading
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.outputs import check_output_file
 
@@ -89,6 +93,7 @@ def _print_splits(images: Any) -> None:
 
 @app.command()
 @one_sentence
+@with_options(*READING, Reading=ReadOptions)
 def draw(
     path: Images,
     out: Annotated[Path, typer.Option(help="File to write, .json.")],
@@ -102,7 +107,7 @@ def draw(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
-    follow_links: FollowLinks = False,
+    options: dict[str, Any] | None = None,
 ) -> None:
     """Draw a few images per class, and write their paths and labels to a file.
 
@@ -110,13 +115,18 @@ def draw(
 
     Example: graphadapter data draw photos --shots 4 --out draw.json
     """
-    from pyg_graphadapter.data import load_images, make_draw, save_draw
+    reading = pop_reading(options or {})
+
+    from pyg_graphadapter.data import make_draw, read_images, save_draw, summary_lines
 
     if out.exists() and not overwrite:
         raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
     check_output_file(out)
     silence_libraries()
-    images = load_images(path, follow_links=follow_links)
+    read = read_images(path, reading)
+    for line in summary_lines(read, path):
+        echo(line, err=True)
+    images = read.splits
     if root is None:
         root = Path(path) if Path(path).is_dir() else Path(path).parent
     drawn = make_draw(images, root, shots, seed)

@@ -7,8 +7,8 @@ import typer
 
 from pyg_graphadapter.cli.arguments import (
     METHODS,
+    READING,
     Data,
-    FollowLinks,
     Import,
     LogitScale,
     Model,
@@ -32,7 +32,8 @@ from pyg_graphadapter.cli.settings import (
     save_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, pop_encoding
+from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders, writing
 from pyg_graphadapter.training.config import TrainConfig
@@ -44,7 +45,7 @@ app = new_app()
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    Training=TrainConfig, Images=EncodingConfig,
+    *READING, Training=TrainConfig, Images=EncodingConfig, Reading=ReadOptions,
 )  # fmt: skip
 def fit(
     ctx: typer.Context,
@@ -61,7 +62,6 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the classifier in the folder.")
     ] = False,
-    follow_links: FollowLinks = False,
     import_: Import = None,
     config: Config = None,
     save: SaveConfig = None,
@@ -72,7 +72,7 @@ def fit(
     Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
     """
     options = options or {}
-    encoding = pop_encoding(options, template)
+    encoding, reading = pop_encoding(options, template), pop_reading(options)
     training = pop_config(TrainConfig, options, seed=seed)
     [name] = method_names(method)
     settings = method_settings(ctx, set_, [name])
@@ -91,7 +91,7 @@ def fit(
             data,
             model,
             encoding,
-            follow_links=follow_links,
+            reading,
             device=training.device,
             logit_scale=logit_scale,
         )

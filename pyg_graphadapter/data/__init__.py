@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     )
     from pyg_graphadapter.data.draw import base_and_new, few_shot
     from pyg_graphadapter.data.draw_file import Draw, load_draw, make_draw, save_draw
-    from pyg_graphadapter.data.load import list_images, load_images
+    from pyg_graphadapter.data.load import list_images, load_images, read_images
+    from pyg_graphadapter.data.reading import ImageRow, ImageSet, Reading, ReadOptions
+    from pyg_graphadapter.data.summary import summary_lines
     from pyg_graphadapter.data.templates import (
         IMAGENET_TEMPLATES,
         TEMPLATES,
@@ -39,6 +41,10 @@ __all__ = [
     "SHIFTED_BENCHMARKS",
     "TEMPLATES",
     "Draw",
+    "ImageRow",
+    "ImageSet",
+    "ReadOptions",
+    "Reading",
     "UnreadableImageError",
     "base_and_new",
     "benchmark",
@@ -55,7 +61,9 @@ __all__ = [
     "load_images",
     "make_draw",
     "prompts",
+    "read_images",
     "save_draw",
+    "summary_lines",
 ]
 
 # Prompts are filled without loading datasets:
@@ -66,7 +74,11 @@ __getattr__, __dir__ = lazy_names(
         "Draw": "draw_file",
         "FEW_SHOT_BENCHMARKS": "benchmarks",
         "IMAGENET_TEMPLATES": "templates",
+        "ImageRow": "reading",
+        "ImageSet": "reading",
         "MAX_PIXELS": "decode",
+        "ReadOptions": "reading",
+        "Reading": "reading",
         "SHIFTED_BENCHMARKS": "benchmarks",
         "TEMPLATES": "templates",
         "UnreadableImageError": "decode",
@@ -85,6 +97,8 @@ __getattr__, __dir__ = lazy_names(
         "load_images": "load",
         "make_draw": "draw_file",
         "prompts": "templates",
+        "read_images": "load",
         "save_draw": "draw_file",
+        "summary_lines": "summary",
     },
 )

@@ -9,6 +9,7 @@ import datasets
 
 from pyg_graphadapter.data.benchmarks import CLASS_NAMES
 from pyg_graphadapter.data.folder import Links
+from pyg_graphadapter.data.reading import Reading
 from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES, TarError, load_tar
 from pyg_graphadapter.outputs import OutputError
 from pyg_graphadapter.storage import FileKind, Length, read
@@ -33,9 +34,9 @@ NAMES_FILE: FileKind[tuple[str, ...]] = FileKind(
 )
 
 
-def archives_of(source: Path, *, follow_links: bool = False) -> list[Path]:
+def archives_of(source: Path, reading: Reading, *, follow_links: bool = False) -> list[Path]:
     """Lists the archives of a source: a file itself, or those in a folder and its split folders.
-    Links that lead out of the folder are left out, with a warning, unless they are followed."""
+    Links that lead out of the folder are left out and counted, unless they are followed."""
     if source.is_file():
         return [source] if source.suffix in KINDS else []
     splits = [path for path in source.iterdir() if SPLIT_IN_NAME.fullmatch(path.name.lower())]
@@ -45,7 +46,7 @@ def archives_of(source: Path, *, follow_links: bool = False) -> list[Path]:
     archives = sorted(path for path in candidates if path.suffix in KINDS and path.is_file())
     links = Links(source, follow=follow_links)
     archives = [path for path in archives if follow_links or _is_followed(links, path)]
-    links.tell()
+    links.report(reading)
     return archives
 
 

@@ -1,15 +1,20 @@
 """How images are read from a source, and what was read: settings and results alone."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import datasets
+from pyg_graphadapter.data.splits import SPLITS, split_choices
+from pyg_graphadapter.display import visible
+from pyg_graphadapter.settings import check_settings, setting, warn
 
-from pyg_graphadapter.settings import check_settings, setting
+if TYPE_CHECKING:
+    import datasets
 
-SPLITS = ("train", "val", "test")
+__all__ = ["LAYOUTS", "SPLITS", "ImageRow", "ImageSet", "ReadOptions", "Reading"]
+LAYOUTS = ("classes", "splits", "class-splits", "domains")
 
 
 @dataclass(frozen=True)
@@ -19,19 +24,41 @@ class ReadOptions:
     image_column: str | None = setting(None, "Column of images or of their paths")
     label_column: str | None = setting(None, "Column of labels")
     split_column: str | None = setting(None, "Column of splits")
-    split: Mapping[str, str] | str | None = setting(
+    split: str | Mapping[str, str] | None = setting(
         None, "Names of the splits in the source, as train=a,test=b"
     )
-    class_names: Mapping[str, str] | str | Path | None = setting(
+    class_names: Mapping[str, str] | str | Path | None = setting(  # noqa: RUF009
         None, "File (.csv, .json, .txt) that gives folders, labels or wnids the names of classes"
     )
-    layout: str | None = setting(None, "What the folders are, where that is not clear")
+    layout: str | None = setting(
+        None, "What the folders are, where that is not clear", choices=LAYOUTS
+    )
     crops: bool = setting(False, "Take the boxes of a detection data set as images")
     follow_links: bool = setting(False, "Follow links that lead out of the folder of images, too")
 
     def __post_init__(self) -> None:
         """Checks the types of the settings."""
         check_settings(self)
+        split_choices(self.split)
+
+    def refuse(self, what: str, *names: str) -> None:
+        """Refuses options that do not apply to a source; without names, all but
+        :obj:`follow_links`.
+
+        Raises:
+            ValueError: If one of them was given, naming it.
+        """
+        for option in fields(self):
+            is_given = getattr(self, option.name) != option.default
+            if is_given and option.name in (names or _all_but_links()):
+                raise ValueError(
+                    f"--{option.name.replace('_', '-')} ({option.name}=…) does not apply to {what}:"
+                    f" leave it out."
+                )
+
+
+def _all_but_links() -> list[str]:
+    return [option.name for option in fields(ReadOptions) if option.name != "follow_links"]
 
 
 class ImageRow(NamedTuple):
@@ -57,15 +84,31 @@ class Reading:
         layout (str): The form of the source, as ``class folders`` or ``list of images``.
         left_out (dict): What was left out: the reason, and the names of what it concerns.
         notes (list of str): Sentences on how it was read.
+        order (list of str, optional): The labels in the order of their classes, where the source
+            has one; otherwise numbers come by their value, and then texts. (default: :obj:`None`)
     """
 
     layout: str = ""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    order: list[str] | None = None
 
     def leave_out(self, reason: str, name: str | Path) -> None:
         """Counts something that was left out."""
         self.left_out.setdefault(reason, []).append(str(name))
+
+    def sentences(self) -> list[str]:
+        """What was left out, counted by reason with an example, and the notes."""
+        parts = [
+            f"{len(names)} {reason} ({visible(names[0])}{', …' if len(names) > 1 else ''})"
+            for reason, names in self.left_out.items()
+        ]
+        return ([f"Left out: {', '.join(parts)}."] if parts else []) + list(self.notes)
+
+    def tell(self, name: str) -> None:
+        """Warns in one line of what was left out, and of what else should be known."""
+        if sentences := self.sentences():
+            warn(f"{visible(name)}: {' '.join(sentences)}")
 
 
 @dataclass(frozen=True)
@@ -78,5 +121,14 @@ class ImageSet:
         reading (Reading): How they were read.
     """
 
-    splits: datasets.DatasetDict
+    splits: "datasets.DatasetDict"
     reading: Reading
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return tuple(next(iter(self.splits.values())).features["label"].names)
+
+    def counts(self) -> dict[str, Counter[int]]:
+        """The number of images of each class, by split."""
+        return {split: Counter(part["label"]) for split, part in self.splits.items()}

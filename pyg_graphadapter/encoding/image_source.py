@@ -9,7 +9,8 @@ import datasets
 from torch import Tensor
 
 from pyg_graphadapter.data import base_and_new as halves_of_images
-from pyg_graphadapter.data import load_images
+from pyg_graphadapter.data import read_images
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
 from pyg_graphadapter.encoding.model import EncoderModel
@@ -22,12 +23,15 @@ class ImageSource:
     """Images, encoded when they are asked for.
 
     Args:
-        data: Images as :func:`pyg_graphadapter.data.load_images` takes them.
+        data: Images as :func:`pyg_graphadapter.data.load_images` takes them, or an ``ImageSet`` of
+            :func:`pyg_graphadapter.data.read_images`.
         encoder (EncoderModel): The encoder.
         config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
         logit_scale (float, optional): Overrides the encoder's. (default: :obj:`None`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
         name (str, optional): What results call them. (default: the path)
+        options (ReadOptions, optional): How the images are read. What is left out is said in one
+            warning, unless they are an ``ImageSet``. (default: :obj:`None`)
 
     Raises:
         ValueError: If there are no such images.
@@ -42,9 +46,13 @@ class ImageSource:
         logit_scale: float | None = None,
         progress: bool = True,
         name: str = "",
+        options: ReadOptions | None = None,
     ) -> None:
         self.name = name or (Path(data).name if isinstance(data, str | Path) else "images")
-        self.splits = load_images(data)
+        images = read_images(data, options)
+        if images is not data:
+            images.reading.tell(self.name)
+        self.splits, self.reading = images.splits, images.reading
         self.dataset_encoder = DatasetEncoder(encoder, config, progress=progress)
         self.logit_scale = logit_scale
 
@@ -63,6 +71,11 @@ class ImageSource:
         """How its images are encoded."""
         return self.dataset_encoder.config
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test split."""
+        return "test" in self.splits
+
     def text(self) -> Tensor:
         """The text features of the classes ``[C, D]``."""
         return self.dataset_encoder.encode_text(self.class_names)
@@ -79,15 +92,11 @@ class ImageSource:
 
     def test(self) -> Features | None:
         """The features of the test split, where there is one."""
-        return (
-            self.dataset_encoder.encode_split(self.splits["test"])
-            if "test" in self.splits
-            else None
-        )
+        return self.dataset_encoder.encode_split(self.splits["test"]) if self.has_test else None
 
     def test_or_all(self) -> Features:
         """The features of the test split, or of all images where there is none."""
-        if "test" in self.splits:
+        if self.has_test:
             return self.dataset_encoder.encode_split(self.splits["test"])
         return self.dataset_encoder.encode_split(
             datasets.concatenate_datasets(list(self.splits.values()))
