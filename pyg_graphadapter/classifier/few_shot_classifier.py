@@ -22,6 +22,7 @@ from pyg_graphadapter.classifier.file import (
 )
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.data.reading import ReadOptions
+from pyg_graphadapter.data.splits import SplitOption
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.identity import PARTS, changed_parts
@@ -103,7 +104,7 @@ class FewShotClassifier(ModelHubMixin):
         image_column: str | None = None,
         label_column: str | None = None,
         split_column: str | None = None,
-        split: str | Mapping[str, str] | None = None,
+        split: SplitOption | None = None,
         class_names: str | Path | Mapping[str, str] | None = None,
         layout: str | None = None,
         crops: bool = False,

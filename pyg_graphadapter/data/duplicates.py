@@ -27,6 +27,9 @@ def tell_duplicates(splits: Mapping[str, datasets.Dataset], reading: Reading) ->
     labels. Only files of equal size are read."""
     total = sum(map(len, splits.values()))
     if total > MAX_COMPARED:
+        reading.notes.append(
+            f"Equal images were not looked for: there are {total} images, more than {MAX_COMPARED}."
+        )
         return
     two_splits: list[str] = []
     two_labels: list[str] = []

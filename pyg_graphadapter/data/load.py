@@ -18,6 +18,7 @@ from pyg_graphadapter.data.draw_file import is_draw, load_draw
 from pyg_graphadapter.data.folder import Links, check_regular
 from pyg_graphadapter.data.layout import is_folder, read_folder
 from pyg_graphadapter.data.reading import ImageRow, ImageSet, Reading, ReadOptions
+from pyg_graphadapter.data.splits import SplitOption
 from pyg_graphadapter.data.table import TABLE_SUFFIXES, is_list, read_list
 from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES
 from pyg_graphadapter.data.tree import read_tree
@@ -40,7 +41,7 @@ def load_images(
     image_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
-    split: str | Mapping[str, str] | None = None,
+    split: SplitOption | None = None,
     class_names: str | Path | Mapping[str, str] | None = None,
     layout: str | None = None,
     crops: bool = False,
@@ -65,7 +66,7 @@ def load_images(
         label_column (str, optional): The column of labels, likewise. (default: :obj:`None`)
         split_column (str, optional): The column of splits, likewise. (default: :obj:`None`)
         split (str or dict, optional): What the source calls its splits, as ``"train=a,test=b"`` or
-            ``{"train": "a", "test": "b"}``. (default: :obj:`None`)
+            ``{"train": ["a", "b"], "test": "c"}``. (default: :obj:`None`)
         class_names (str, Path or dict, optional): The names of the classes, by folder, label or
             WordNet id, or a file of them. (default: :obj:`None`)
         layout (str, optional): What folders are, where that is not clear: ``"classes"``,

@@ -15,8 +15,6 @@ from pyg_graphadapter.storage import FileKind, read
 from pyg_graphadapter.storage.read import parse_json, parse_text
 
 WNID = re.compile(r"n\d{8}")
-# What lies beside folders of ImageNet under these names is known by itself:
-WNID_FILES = ("classnames.txt", "LOC_synset_mapping.txt", "imagenet_class_index.json", "words.txt")
 MAX_SHOWN = 3
 
 
@@ -159,10 +157,14 @@ def _table_of(
 def told_apart(names: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
     """Names of classes of which no two are equal: equal ones are followed by their labels."""
     counts = Counter(names)
-    result = [
-        f"{name} ({label})" if counts[name] > 1 else name
-        for name, label in zip(names, labels, strict=True)
-    ]
+    taken = {name for name, count in counts.items() if count == 1}
+    result: list[str] = []
+    for name, label in zip(names, labels, strict=True):
+        shown = f"{name} ({label})" if counts[name] > 1 else name
+        while counts[name] > 1 and shown in taken:
+            shown += "'"  # another class has this name already
+        taken.add(shown)
+        result.append(shown)
     groups: dict[str, list[str]] = {}
     for name in result:
         groups.setdefault(normalize_class_name(name), []).append(name)

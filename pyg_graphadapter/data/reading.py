@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyg_graphadapter.data.splits import SPLITS, split_choices
+from pyg_graphadapter.data.splits import SPLITS, SplitOption, split_choices
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.settings import check_settings, setting, warn
 
@@ -24,10 +24,10 @@ class ReadOptions:
     image_column: str | None = setting(None, "Column of images or of their paths")
     label_column: str | None = setting(None, "Column of labels")
     split_column: str | None = setting(None, "Column of splits")
-    split: str | Mapping[str, str] | None = setting(
+    split: SplitOption | None = setting(
         None, "Names of the splits in the source, as train=a,test=b"
     )
-    class_names: Mapping[str, str] | str | Path | None = setting(  # noqa: RUF009
+    class_names: Mapping[str, str] | str | Path | None = setting(
         None, "File (.csv, .json, .txt) that gives folders, labels or wnids the names of classes"
     )
     layout: str | None = setting(

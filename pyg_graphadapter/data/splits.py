@@ -2,9 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 SPLITS = ("train", "val", "test")
+# As train=a,test=b, or the name or names in the source by split:
+SplitOption: TypeAlias = str | Mapping[str, str | Sequence[str]]
 # Of folders, of splits of data sets, and of the cells of a column; plain letters only:
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn", "trainset", "trainingset"), "train"),
@@ -31,7 +34,7 @@ def split_meant(name: str) -> str | None:
     return SPLIT_NAMES.get(FURTHER_WORDS.sub("", plain(name)))
 
 
-def split_choices(option: str | Mapping[str, str] | None) -> dict[str, str]:
+def split_choices(option: SplitOption | None) -> dict[str, str]:
     """The names of splits that a user chose, as ``{"a": "train", "b": "test"}`` of
     ``train=a,test=b``.
 
@@ -41,7 +44,11 @@ def split_choices(option: str | Mapping[str, str] | None) -> dict[str, str]:
     if option is None:
         return {}
     if isinstance(option, Mapping):
-        pairs = [(str(split), str(name)) for split, name in option.items()]
+        pairs = [
+            (str(split), str(name))
+            for split, names in option.items()
+            for name in ([names] if isinstance(names, str) else names)
+        ]
     else:
         parts = [part.partition("=") for part in str(option).split(",") if part.strip()]
         pairs = [(split, name if sign else "") for split, sign, name in parts]
@@ -65,7 +72,7 @@ class SplitNames:
             the splits that it names. (default: :obj:`None`)
     """
 
-    def __init__(self, option: str | Mapping[str, str] | None = None) -> None:
+    def __init__(self, option: SplitOption | None = None) -> None:
         self.choices = split_choices(option)
 
     def meant(self, name: str) -> str | None:

@@ -338,7 +338,7 @@ def _splits(
 
 
 def _file(path: Path, cell: str) -> Path:
-    """The file that a cell names; blackslashes are those of Windows where there is no such file."""
+    """The file that a cell names; backslashes are those of Windows where there is no such file."""
     file = path.parent / cell
     if "\\" in cell and not file.is_file():
         return path.parent / cell.replace("\\", "/")
