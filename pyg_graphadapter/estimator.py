@@ -207,7 +207,10 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         text_features : array-like of shape (n_classes, n_features) or dict, default=None
             Text feature of every class, in the order of the sorted labels, or a dictionary from
             label to text feature. A dictionary may have more labels than `y`, as happens in
-            cross-validation. If None, the class means are used.
+            cross-validation. Where scikit-learn encodes text labels as 0, 1, … before it fits, as
+            `cross_val_predict(method="predict_proba")` and `VotingClassifier` do, a dictionary
+            whose keys are text is taken in the order of its sorted keys; it must then have exactly
+            the labels of `y`. If None, the class means are used.
 
         Returns
         -------
@@ -309,6 +312,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     def _text_of(self, text_features: Any) -> NDArray[np.float64]:
         if isinstance(text_features, Mapping):
+            text_features = self._by_own_labels(text_features)
             missing = [label for label in self.classes_ if label not in text_features]
             if missing:
                 raise ValueError(f"'text_features' has no entry for the labels {missing[:5]}.")
@@ -327,6 +331,21 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
                 f"the data may lack a class, pass a dictionary from label to text feature."
             )
         return text
+
+    def _by_own_labels(self, texts: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """Texts by the labels of the fit, also where scikit-learn has encoded text labels.
+
+        Some of its tools (`cross_val_predict` with probabilities, `VotingClassifier`) replace
+        labels by 0, 1, …, in the order of the sorted labels, before they fit. Whole numbers are
+        taken for that only if they are the numbers of all entries of a dictionary whose keys are
+        all text; anything else is refused.
+        """
+        are_encoded = self.classes_.dtype.kind in "iu" and all(
+            isinstance(key, str) for key in texts
+        )
+        if not are_encoded or self.classes_.tolist() != list(range(len(texts))):
+            return texts
+        return dict(enumerate(texts[key] for key in sorted(texts)))
 
     def _logits(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         check_is_fitted(self)

@@ -2,9 +2,10 @@
 
 import io
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 import safetensors.torch
@@ -12,25 +13,41 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.display import json_text
+from pyg_graphadapter.feature_keys import known_key, match_keys, nearest_key
 from pyg_graphadapter.features import (
     Features,
+    check_different,
     check_fits,
+    check_labels,
     check_logit_scale,
     check_text,
     counted,
     num_base_classes,
     rows_of,
 )
+from pyg_graphadapter.labels import class_names_of, names_of_labels, read_labels
+from pyg_graphadapter.orientation import as_rows, as_texts, tensor_or_names
 from pyg_graphadapter.outputs import check_output_file
-from pyg_graphadapter.settings import unknown
-from pyg_graphadapter.storage import Array, FileKind, checked, read, write_output
-from pyg_graphadapter.storage.read import PICKLE_SUFFIXES
+from pyg_graphadapter.settings import unknown, warn
+from pyg_graphadapter.storage import (
+    Array,
+    Arrays,
+    ContentError,
+    FileKind,
+    checked,
+    read,
+    write_output,
+)
+from pyg_graphadapter.storage.read import PARSERS, PICKLE_SUFFIXES
 
 FEATURE_SUFFIXES = (".npz", ".safetensors")
 SPLITS = ("train", "val", "test")
-NEEDED = ("train_features", "train_labels", "text_features")
+NEEDED = ("train_features", "train_labels")
+NAMES_IF_TEXT = ("classes", "names", "categories")  # are class names only where they are text
 # Shapes and types are checked again where they are used, in the words of their use:
 Numbers: TypeAlias = Annotated[Any, Array("fiub", (0, 1, 2, 3, 4))]
+# In the metadata of .safetensors, labels and names are JSON lists:
+Labels: TypeAlias = Annotated[Any, Array("fiubUS", (0, 1, 2, 3))] | str
 
 
 @dataclass(frozen=True)
@@ -38,16 +55,55 @@ class Content:
     """The arrays of a feature file as they are stored; one that is not there is :obj:`None`."""
 
     train_features: Numbers = None
-    train_labels: Numbers = None
+    train_labels: Labels | None = None
     val_features: Numbers = None
-    val_labels: Numbers = None
+    val_labels: Labels | None = None
     test_features: Numbers = None
-    test_labels: Numbers = None
+    test_labels: Labels | None = None
     features: Numbers = None
-    labels: Numbers = None
+    labels: Labels | None = None
     text_features: Numbers = None
     logit_scale: Numbers = None
     class_names: Annotated[Any, Array("USiu", (1,))] | str | None = None
+    unknown_keys: tuple[str, ...] = ()
+
+
+class _KnownKeys(Arrays):
+    """The arrays of a file under the keys that their names stand for."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        names = [name for name in arrays if not _describes(arrays, name)]
+        candidates = [name for name in names if not _is_other_array(arrays, name)]
+        try:
+            by_key, _ = match_keys(candidates)
+        except ValueError as error:
+            raise ContentError(str(error)) from error
+        unknown_keys = [name for name in names if name not in by_key.values()]
+        super().__init__({**by_key, "unknown_keys": unknown_keys})
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "unknown_keys":
+            return self._entries[name]
+        return self._arrays[self._entries[name]]
+
+
+def _describes(arrays: Arrays, name: str) -> bool:
+    """Whether a name is that of a text which describes the file, and of no list."""
+    key = known_key(name) or ""
+    is_list = key == "class_names" or key.endswith("labels")
+    return arrays.description(name) is not None and not is_list
+
+
+def _is_other_array(arrays: Arrays, name: str) -> bool:
+    """Whether an array has the usual name of class names and holds none."""
+    if name.lower() not in NAMES_IF_TEXT or arrays.description(name) is not None:
+        return False
+    return arrays[name].kind not in "US"
+
+
+def _parse(stream: BinaryIO, path: Path) -> _KnownKeys:
+    return _KnownKeys(PARSERS[path.suffix.lower()](stream, path))
 
 
 FEATURE_FILE: FileKind[Content] = FileKind(
@@ -55,7 +111,9 @@ FEATURE_FILE: FileKind[Content] = FileKind(
     Content,
     "It is damaged or of another kind: write it again",
     suffixes=FEATURE_SUFFIXES,
+    parse=_parse,
     max_bytes=2**44,  # the arrays that are asked for must fit into memory, nothing else
+    content_remedy="Correct it and write it again",
 )
 
 
@@ -64,14 +122,21 @@ class FeatureFile:
     r"""The features of a data set under one frozen encoder, as a feature file holds them.
 
     Files are ``.npz`` or ``.safetensors``, with the keys ``train_features`` :math:`(N, D)` or
-    :math:`(N, V, D)`, ``train_labels`` :math:`(N)`, ``text_features`` :math:`(C, D)`,
-    ``class_names`` :math:`(C)`, and optionally ``val_features``, ``val_labels``,
+    :math:`(N, V, D)`, ``train_labels`` :math:`(N)`, and optionally ``text_features``
+    :math:`(C, D)`, ``class_names`` :math:`(C)`, ``val_features``, ``val_labels``,
     ``test_features``, ``test_labels`` and ``logit_scale``, the factor of cosine similarities (about
     100 for CLIP). In ``.safetensors``, ``class_names`` is a JSON list in the
     metadata. Files are never unpickled.
 
+    Usual other names of these keys are understood (``classnames``, ``validation_features``,
+    ``test_feats``), and a key that is not read is named in a warning. Labels are whole numbers that
+    count the classes from 0, one-hot rows, or class names.
+
+    Without texts, only methods that need none can be used
+    (:obj:`~pyg_graphadapter.adapters.Adapter.needs_text`).
+
     Args:
-        text (torch.Tensor): The class text features.
+        text (torch.Tensor, optional): The class text features, or :obj:`None`.
         class_names (tuple of str): The names of the classes.
         train (Features): The images from which few shots are drawn.
         val (Features, optional): The validation split. (default: :obj:`None`)
@@ -90,7 +155,7 @@ class FeatureFile:
         FeatureFile(2 classes, 4 wide, train: 4 images, 1 view)
     """
 
-    text: Tensor
+    text: Tensor | None
     class_names: tuple[str, ...]
     train: Features
     val: Features | None = None
@@ -99,12 +164,17 @@ class FeatureFile:
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
-        check_text(self.text, self.class_names)
-        for split in SPLITS:
-            features = getattr(self, split)
-            if features is None:
-                continue
-            check_fits(features, self.text, f"{split}_features")
+        if self.text is not None:
+            check_text(self.text, self.class_names)
+        for split, features in self._splits():
+            if self.text is not None:
+                check_fits(features, self.text, f"{split}_features")
+            elif features.num_channels != self.num_channels:
+                raise ValueError(
+                    f"'{split}_features' is {features.num_channels} wide, but 'train_features' is "
+                    f"{self.num_channels} wide: both must come from the same encoder."
+                )
+            check_labels(features, len(self.class_names), f"{split}_features")
             empty = (features.x == 0).all(dim=2).any(dim=1)
             if empty.any():
                 raise ValueError(
@@ -112,6 +182,22 @@ class FeatureFile:
                     f"an image that was not encoded. Encode it again, or remove it."
                 )
         check_logit_scale(self.logit_scale)
+
+    def _splits(self) -> Iterator[tuple[str, Features]]:
+        for split in SPLITS:
+            features = getattr(self, split)
+            if features is not None:
+                yield split, features
+
+    @property
+    def num_channels(self) -> int:
+        """The width :math:`D`."""
+        return self.train.num_channels
+
+    @property
+    def has_class_names(self) -> bool:
+        """Whether its classes have names, and not only the numbers 0, 1, …"""
+        return self.class_names != tuple(map(str, range(len(self.class_names))))
 
     @classmethod
     def load(cls, path: str | Path) -> "FeatureFile":
@@ -124,21 +210,97 @@ class FeatureFile:
         path = Path(path)
         content = read_content(path)
         present = [name for name, value in vars(content).items() if value is not None]
+        present.remove("unknown_keys")
         missing = [name for name in NEEDED if name not in present]
         if missing:
             listing = ", ".join(sorted(present)) or "no known key"
             raise ValueError(f"{path} has no {', '.join(missing)} (it has {listing}).")
         try:
-            text = content.text_features
-            names = _names_of(content)
-            return cls(
-                text=text,
-                class_names=tuple(str(c) for c in range(len(text))) if names is None else names,
-                logit_scale=_logit_scale_of(content),
-                **{split: _split_of(content, split) for split in SPLITS},  # type: ignore[arg-type]
-            )
+            file = cls._of(content)
+            if file.text is not None:
+                check_different(file.text)
+            return file
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def _of(cls, content: Content) -> "FeatureFile":
+        labels = {split: _labels_of(content, f"{split}_labels") for split in SPLITS}
+        names = class_names_of(_names_of(content), content.text_features, list(labels.values()))
+        splits = {
+            split: _split_of(content, split, values, names) for split, values in labels.items()
+        }
+        return cls(
+            text=content.text_features,
+            class_names=names,
+            logit_scale=_logit_scale_of(content),
+            **splits,  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train_features: Any,
+        train_labels: Any,
+        *,
+        val_features: Any = None,
+        val_labels: Any = None,
+        test_features: Any = None,
+        test_labels: Any = None,
+        text_features: Any = None,
+        class_names: Sequence[str] | None = None,
+        logit_scale: float = 100.0,
+    ) -> "FeatureFile":
+        """The features of arrays of numpy, torch or pandas, or of lists.
+
+        Labels are whole numbers that count the classes from 0, one-hot rows, or class names.
+        Features and texts that are stored as columns are recognised by their widths and the
+        number of labels, which a warning says.
+
+        Args:
+            train_features (array): The features ``[N, D]`` or ``[N, V, D]``, or ``[D, N]``.
+            train_labels (array): Their labels.
+            val_features (array, optional): Those of the validation split. (default: :obj:`None`)
+            val_labels (array, optional): Their labels. (default: :obj:`None`)
+            test_features (array, optional): Those of the test split. (default: :obj:`None`)
+            test_labels (array, optional): Their labels. (default: :obj:`None`)
+            text_features (array, optional): The texts ``[C, D]``, or ``[D, C]``.
+                (default: :obj:`None`)
+            class_names (sequence of str, optional): The names of the classes; if not given, those
+                in the labels, else numbers. (default: :obj:`None`)
+            logit_scale (float, optional): The factor of the cosine. (default: :obj:`100.0`)
+
+        Raises:
+            ValueError: If an array holds something else, or they do not fit together.
+
+        Example:
+            >>> FeatureFile.from_arrays(np.ones((4, 8)), ["cat", "cat", "dog", "dog"])
+            FeatureFile(2 classes, 8 wide, no texts, train: 4 images, 1 view)
+        """
+        stored = {
+            "train_features": train_features,
+            "train_labels": train_labels,
+            "val_features": val_features,
+            "val_labels": val_labels,
+            "test_features": test_features,
+            "test_labels": test_labels,
+            "text_features": text_features,
+        }
+        arrays: dict[str, Any] = {
+            name: tensor_or_names(values, name)
+            for name, values in stored.items()
+            if values is not None
+        }
+        for split in SPLITS:
+            x, labels = (arrays.get(f"{split}_{kind}") for kind in ("features", "labels"))
+            if isinstance(x, Tensor) and labels is not None:
+                arrays[f"{split}_features"] = as_rows(x, len(labels), f"{split}_features")
+        if isinstance(arrays.get("text_features"), Tensor):
+            width = arrays["train_features"].shape[-1]
+            arrays["text_features"] = as_texts(arrays["text_features"], width)
+        names = None if class_names is None else list(map(str, class_names))
+        scale = torch.tensor(logit_scale)
+        return cls._of(Content(**arrays, class_names=names, logit_scale=scale))
 
     def save(self, path: str | Path) -> None:
         """Writes the file in the format of its suffix.
@@ -150,22 +312,23 @@ class FeatureFile:
         path = Path(path)
         check_feature_path(path)
         check_output_file(path)
-        arrays = {
-            "text_features": self.text,
-            "logit_scale": torch.tensor(self.logit_scale),
-        }
-        for split in SPLITS:
-            features = getattr(self, split)
-            if features is not None:
-                arrays[f"{split}_features"] = features.x
-                arrays[f"{split}_labels"] = features.y
+        arrays = {"logit_scale": torch.tensor(self.logit_scale)}
+        if self.text is not None:
+            arrays["text_features"] = self.text
+        for split, features in self._splits():
+            arrays[f"{split}_features"] = features.x
+            arrays[f"{split}_labels"] = features.y
         if path.suffix == ".safetensors":
             names = json_text(list(self.class_names))
             # Cloned, since safetensors refuses tensors that share memory:
             content = {key: value.contiguous().clone() for key, value in arrays.items()}
             write_output(path, safetensors.torch.save(content, {"class_names": names}))
         else:
-            numpy_arrays: dict[str, Any] = {key: value.numpy() for key, value in arrays.items()}
+            numpy_arrays: dict[str, Any] = {
+                # numpy knows no bfloat16:
+                key: (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+                for key, value in arrays.items()
+            }
             stream = io.BytesIO()
             np.savez(stream, class_names=np.array(self.class_names), **numpy_arrays)
             write_output(path, stream.getvalue())
@@ -182,12 +345,12 @@ class FeatureFile:
         return self._classes(0, num_base), self._classes(num_base, num_classes)
 
     def __repr__(self) -> str:
-        parts = [counted(len(self.class_names), "class"), f"{self.text.size(1)} wide"]
-        for split in SPLITS:
-            features = getattr(self, split)
-            if features is not None:
-                images, views = features.x.shape[:2]
-                parts.append(f"{split}: {counted(images, 'image')}, {counted(views, 'view')}")
+        parts = [counted(len(self.class_names), "class"), f"{self.num_channels} wide"]
+        if self.text is None:
+            parts.append("no texts")
+        for split, features in self._splits():
+            images, views = features.x.shape[:2]
+            parts.append(f"{split}: {counted(images, 'image')}, {counted(views, 'view')}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def _classes(self, start: int, stop: int) -> "FeatureFile":
@@ -197,7 +360,7 @@ class FeatureFile:
 
         return replace(
             self,
-            text=self.text[start:stop],
+            text=None if self.text is None else self.text[start:stop],
             class_names=self.class_names[start:stop],
             train=images(self.train),
             val=None if self.val is None else images(self.val),
@@ -255,13 +418,17 @@ def read_images(path: Path, split: str | None = None) -> StoredImages:
     key = next((key for key in keys if getattr(content, key) is not None), None)
     if key is None:
         raise ValueError(f"{path} has no {' or '.join(keys)}.")
-    x, y = getattr(content, key), getattr(content, key.replace("features", "labels"))
+    x, labels = getattr(content, key), key.replace("features", "labels")
     try:
-        features = Features(x, torch.zeros(x.shape[:1], dtype=torch.long) if y is None else y)
-        names = _names_of(content)
+        names, values = _names_of(content), _labels_of(content, labels)
+        if values is None:
+            return StoredImages(_images_of(x).mean_views(), None, names)
+        if isinstance(values, list) and names is None:
+            names = names_of_labels(values)
+        y, _ = read_labels(values, labels, names, None)
+        return StoredImages(Features(x, y).mean_views(), y, names)
     except ValueError as error:
         raise ValueError(f"{path}, {key!r}: {error}") from error
-    return StoredImages(features.mean_views(), None if y is None else features.y, names)
 
 
 def read_content(path: Path) -> Content:
@@ -273,29 +440,63 @@ def read_content(path: Path) -> Content:
     """
     if not is_feature_file(path):
         raise ValueError(f"Feature files end with .npz or .safetensors (got {path.name}).")
-    return read(path, FEATURE_FILE)
+    content = read(path, FEATURE_FILE)
+    if content.unknown_keys:
+        listing = []
+        for name in content.unknown_keys:
+            nearest = nearest_key(name)
+            listing.append(repr(name) + (f" (did you mean {nearest!r}?)" if nearest else ""))
+        warn(f"{path} holds keys that are not read: {', '.join(listing)}.")
+    return content
+
+
+def _json_list(text: str, name: str) -> tuple[str | int, ...]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name!r} is no JSON list ({error}).") from error
+    values: tuple[str | int, ...] = checked(content, tuple[str | int, ...], repr(name))
+    return values
 
 
 def _names_of(content: Content) -> tuple[str, ...] | None:
     """The class names: an array of texts or whole numbers, or the text of a JSON list."""
     names = content.class_names
     if isinstance(names, str):
-        try:
-            names = json.loads(names)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"'class_names' is no JSON list ({error}).") from error
-        names = checked(names, tuple[str | int, ...], "'class_names'")
+        names = _json_list(names, "class_names")
     if names is None:
         return None
     return tuple(str(name) for name in (names.tolist() if isinstance(names, Tensor) else names))
 
 
-def _split_of(content: Content, split: str) -> Features | None:
-    x, y = getattr(content, f"{split}_features"), getattr(content, f"{split}_labels")
-    if x is None and y is None:
+def _labels_of(content: Content, name: str) -> Tensor | list[str] | None:
+    """Labels as they are stored: numbers, or names."""
+    values: Any = getattr(content, name)
+    if isinstance(values, str):
+        entries = _json_list(values, name)
+        if all(isinstance(entry, int) for entry in entries):
+            return torch.tensor(entries, dtype=torch.long)
+        return [str(entry) for entry in entries]
+    if isinstance(values, list) and not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{name!r} must have one name per image.")
+    if isinstance(values, Tensor) and values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        values = values.long()
+    return values  # type: ignore[no-any-return]
+
+
+def _images_of(x: Tensor) -> Features:
+    return Features(x, torch.zeros(x.shape[:1], dtype=torch.long))
+
+
+def _split_of(
+    content: Content, split: str, labels: Tensor | list[str] | None, names: tuple[str, ...]
+) -> Features | None:
+    x = getattr(content, f"{split}_features")
+    if x is None and labels is None:
         return None
-    if x is None or y is None:
+    if x is None or labels is None:
         raise ValueError(f"'{split}_features' and '{split}_labels' are needed together.")
+    y, _ = read_labels(labels, f"{split}_labels", names, len(names))
     try:
         return Features(x, y)
     except ValueError as error:

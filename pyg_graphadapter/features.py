@@ -14,8 +14,11 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_whole_number
 
 LOGIT_SCALES = (5.0, 1000.0)  # the factors of the cosine that can be meant
+SAME = 1e-12  # of a cosine from 1, in float64
 MAX_LENGTH = 1e18  # of a feature; its square must not overflow in float32
+ALL = "all"  # as a number of shots: every image of every class
 MAX_VALIDATION_SHOTS = 4  # of CoOp's protocol: min(K, 4) validation images per class
+Shots: TypeAlias = int | str  # a number per class, or "all"
 Several: TypeAlias = slice | Tensor | Sequence[int]  # what selects several images
 
 
@@ -72,11 +75,12 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
         if y.is_floating_point() or y.dtype == torch.bool:
             raise ValueError(f"Labels must be integers (got {y.dtype}).")
         check_finite(x, "Features")
+        y = y.long()  # torch compares no unsigned numbers of more than 8 bits
         if (y < 0).any():
             raise ValueError(f"Labels must not be negative (got {int(y.min())}).")
         # Draws and folds are made on the CPU; training moves the features that it needs:
         object.__setattr__(self, "x", (x.unsqueeze(1) if x.dim() == 2 else x).cpu())
-        object.__setattr__(self, "y", y.long().cpu())
+        object.__setattr__(self, "y", y.cpu())
 
     def __len__(self) -> int:
         return self.x.size(0)
@@ -107,13 +111,17 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
         """One feature of length one per image, the mean over its views ``[N, D]``."""
         return mean_views(self.x)
 
+    def first_views(self) -> "Features":
+        """The images without augmented views: the first view is the image itself."""
+        return self if self.x.size(1) == 1 else Features(self.x[:, :1], self.y)
+
     def select(self, index: Tensor) -> "Features":
         """The images at ``index`` ``[M]``."""
         return Features(self.x[index], self.y[index])
 
     def draw(
         self,
-        shots: int,
+        shots: Shots,
         seed: int,
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
@@ -123,7 +131,7 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
         r"""Draws the same number of images of every class, without replacement.
 
         Args:
-            shots (int): The number of images per class.
+            shots (int or str): The number of images per class, or :obj:`"all"`.
             seed (int): Seeds the draw. With the same seed, a draw of fewer shots is a
                 part of one of more shots.
             num_classes (int, optional): The number of classes; one more than the largest label if
@@ -136,7 +144,7 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
             torch.Tensor: The indices of the images, sorted by class.
 
         Raises:
-            ValueError: If a class has fewer images than :obj:`shots`, naming it.
+            ValueError: If a class has fewer images than :obj:`shots`, or none, naming it.
         """
         return draw_shots(self.y, shots, seed, num_classes, class_names, allow_fewer=allow_fewer)
 
@@ -148,7 +156,7 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
 
 def draw_shots(
     y: Tensor,
-    shots: int,
+    shots: Shots,
     seed: int,
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
@@ -156,26 +164,46 @@ def draw_shots(
     allow_fewer: bool = False,
 ) -> Tensor:
     """The draw of :meth:`Features.draw`, from the labels ``[N]``."""
-    check_whole_number("shots", shots, low=1)
+    check_shots(shots, low=1)
     check_whole_number("seed", seed)
     count = torch.bincount(y, minlength=num_classes or 0)
-    short = (count < shots).nonzero().flatten().tolist()
+    needed, most = (1, len(y)) if isinstance(shots, str) else (shots, shots)
+    short = (count < needed).nonzero().flatten().tolist()
     if short and not allow_fewer:
         names = [class_names[c] if class_names is not None else str(c) for c in short]
         listing = ", ".join(
             f"{name!r} ({int(count[c])})" for name, c in zip(names[:5], short[:5], strict=True)
         )
         more = ", …" if len(short) > 5 else ""
+        remedy = "Add images, or leave these classes out."
+        if needed > 1:
+            remedy = (
+                f"Ask for fewer shots, or fit with up to {needed} per class (--at-most {needed}, "
+                f"at_most={needed}), or add images."
+            )
         raise ValueError(
-            f"{len(short)} of {len(count)} classes have fewer than {shots} images: "
-            f"{listing}{more}. Ask for fewer shots, or add images."
+            f"{len(short)} of {len(count)} classes have fewer than {needed} images: "
+            f"{listing}{more}. {remedy}"
         )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(y), generator=generator)
     order = order[y[order].argsort(stable=True)]  # sorted by class, in random order within a class
     first = count.cumsum(0) - count  # [C], the position of the first image of each class
     rank = torch.arange(len(y)) - first[y[order]]
-    return order[rank < shots]
+    return order[rank < most]
+
+
+def check_shots(shots: Shots, low: int = 0) -> None:
+    """Checks a number of images per class, or :obj:`"all"`.
+
+    Raises:
+        ValueError: If it is neither, or below :obj:`low`.
+    """
+    if shots == ALL:
+        return
+    if isinstance(shots, str):
+        raise ValueError(f"'shots' must be a whole number or 'all' (got {shots!r}).")
+    check_whole_number("shots", shots, low)
 
 
 def num_base_classes(num_classes: int) -> int:
@@ -210,12 +238,35 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
             f"'text_features' has {text.size(0)} rows for {len(class_names)} class names: one row "
             f"per class is needed."
         )
-    check_finite(text, "'text_features'")
-    zero = _lengths(text) < 1 / MAX_LENGTH  # whose squares are zero
+    check_directions(text, "'text_features'")
+
+
+def check_different(text: Tensor) -> None:
+    """Checks that class text features ``[C, D]`` are not all the same.
+
+    Raises:
+        ValueError: If they are.
+    """
+    first = torch.nn.functional.cosine_similarity(text[:1].double(), text.double())
+    if len(text) > 1 and bool((first > 1 - SAME).all()):
+        raise ValueError(
+            f"'text_features' has the same direction in all {len(text)} rows, so that they tell "
+            f"no class from another: encode the class names again."
+        )
+
+
+def check_directions(x: Tensor, name: str) -> None:
+    """Checks that vectors ``[N, D]`` have a direction.
+
+    Raises:
+        ValueError: If one is not finite, zero, or so large that its square is not finite.
+    """
+    check_finite(x, name)
+    zero = _lengths(x) < 1 / MAX_LENGTH  # whose squares are zero
     if zero.any():
         raise ValueError(
-            f"'text_features' must not be zero (got zeros in {rows_of(zero)}): a class needs a "
-            f"direction to be compared with."
+            f"{name} must not be zero (got zeros in {rows_of(zero)}): only vectors with a "
+            f"direction can be compared."
         )
 
 
@@ -271,9 +322,18 @@ def check_fits(features: Features, text: Tensor, name: str) -> None:
             f"'{name}' is {features.num_channels} wide, but the text features are "
             f"{text.size(1)} wide: both must come from the same encoder."
         )
-    if len(features) and int(features.y.max()) >= text.size(0):
+    check_labels(features, text.size(0), name)
+
+
+def check_labels(features: Features, num_classes: int, name: str) -> None:
+    """Checks that every label has a class.
+
+    Raises:
+        ValueError: If one has none.
+    """
+    if len(features) and int(features.y.max()) >= num_classes:
         raise ValueError(
-            f"Labels must lie in [0, {text.size(0)}), one per class (got {int(features.y.max())} "
+            f"Labels must lie in [0, {num_classes}), one per class (got {int(features.y.max())} "
             f"with '{name}')."
         )
 

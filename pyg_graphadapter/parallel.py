@@ -29,6 +29,7 @@ R = TypeVar("R")
 
 ADVICE = "use --jobs 1, or fewer images or classes"
 ATTEMPTS = 2  # of a piece whose worker is killed
+END = ()  # tells a worker to end; a closed pipe does not, while other workers have inherited it
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +185,7 @@ class _Worker(Generic[P, R]):
         self.piece = i
         # If it was killed, the answer is the end of the pipe:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.send(i if self.forks else self.pieces[i])
+            self.connection.send((i if self.forks else self.pieces[i],))
 
     def receive(self) -> tuple[int, R | BaseException]:
         """The piece that it was given, and the result, or why there is none."""
@@ -204,9 +205,11 @@ class _Worker(Generic[P, R]):
 
     def end(self) -> None:
         """Ends it, in the middle of its work if it has some."""
-        self.connection.close()
         if self.piece is not None:
             self.process.kill()
+        with contextlib.suppress(OSError):  # it has ended already
+            self.connection.send(END)
+        self.connection.close()
         self.process.join(5)
         self.process.kill()
         self.process.join()
@@ -299,7 +302,7 @@ def _serve(
     pieces: dict[int, Any] | None,
     parent: int,
 ) -> None:
-    """What a worker does: it answers every piece until its parent closes the pipe."""
+    """What a worker does: it answers every piece until it is told to end."""
     start_worker(parent)
     threadpool_limits(1)
     while True:
@@ -307,9 +310,12 @@ def _serve(
             message = connection.recv()
         except (EOFError, ConnectionResetError):
             return
+        if message == END:
+            return
+        [piece] = message
         answer: tuple[bool, Any]
         try:
-            answer = True, work(message if pieces is None else pieces[message])
+            answer = True, work(piece if pieces is None else pieces[piece])
         except BaseException as error:
             answer = False, error
         try:

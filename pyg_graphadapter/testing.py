@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,3 +201,8 @@ def check_adapter(cls: "type[Adapter]", **settings: Any) -> None:
         train(adapter, evaluation.task, TrainConfig(epochs=2), progress=False)
         check_built(adapter.eval(), evaluation.task)
         evaluate(adapter, evaluation)
+        if not cls.needs_text:
+            without = EvaluationTask.from_file(replace(data, text=None), shots=4, seed=1)
+            adapter = build_adapter(cls, without.task, settings)
+            check_built(adapter, without.task)
+            evaluate(adapter, without)

@@ -1,6 +1,8 @@
 """Tiny checkpoints with random weights of each family, as its own classes save them."""
 
 import json
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -18,36 +20,36 @@ IMAGE_SIZE, PATCH_SIZE, PROJECTION = 32, 8, 24
 VISION = {**TOWER, "image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
 
 
-def bpe(special, **tokens):
-    """A byte-level BPE tokenizer trained on the corpus."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        CORPUS,
-        trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet),
-    )
-    return tokenizer
+def byte_pairs(texts, size):
+    """The tokens of a byte-level BPE whose words end with ``</w>``, and its merges. The most
+    frequent pair is merged, and of several the first: training in ``tokenizers`` takes any."""
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+    words = Counter(word for text in texts for word, _ in split(text))
+    parts = {word: [*word[:-1], f"{word[-1]}</w>"] for word in words}
+    tokens = set(pre_tokenizers.ByteLevel.alphabet()).union(*parts.values())
+    merges = []
+    while len(tokens) < size:
+        pairs = Counter()
+        for word, symbols in parts.items():
+            for pair in pairwise(symbols):
+                pairs[pair] += words[word]
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        tokens.add("".join(best))
+        for symbols in parts.values():
+            for k in range(len(symbols) - 2, -1, -1):
+                if (*symbols[k : k + 2],) == best:
+                    symbols[k : k + 2] = ["".join(best)]
+    return tokens, merges
 
 
-def clip_tokenizer(folder):
-    special = ["<|startoftext|>", "<|endoftext|>"]
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=special,
-        end_of_word_suffix="</w>",
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
+def clip_tokenizer(folder, length=16):
     # Every character also ends a word somewhere, so that "class 0" and "class 1" are told apart:
-    tokenizer.train_from_iterator((*CORPUS, " ".join(CORPUS[2])), trainer)
-    state = json.loads(tokenizer.to_str())["model"]
+    tokens, merges = byte_pairs((*CORPUS, " ".join(CORPUS[2])), 398)
     # CLIP's own pooling takes the largest id for the end of the text:
-    vocab = {token: i for i, token in enumerate(t for t in state["vocab"] if t not in special)}
-    vocab |= {token: len(vocab) + i for i, token in enumerate(special)}
-    merges = [tuple(pair) for pair in state["merges"]]
-    built = transformers.CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=16)
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    vocab = {token: i for i, token in enumerate((*sorted(tokens), *special))}
+    built = transformers.CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=length)
     built.save_pretrained(folder)
     return built
 
@@ -124,10 +126,12 @@ def text_settings(tokenizer, positions=16):
     }
 
 
-def clip(folder):
-    tokenizer = clip_tokenizer(folder)
+def clip(folder, length=16):
+    tokenizer = clip_tokenizer(folder, length)
     config = transformers.CLIPConfig(
-        text_config=text_settings(tokenizer), vision_config=VISION, projection_dim=PROJECTION
+        text_config=text_settings(tokenizer, length),
+        vision_config=VISION,
+        projection_dim=PROJECTION,
     )
     return transformers.CLIPModel(config), clip_processor(transformers.CLIPImageProcessor)
 
@@ -207,10 +211,10 @@ FAMILIES = {
 }
 
 
-def save_checkpoint(family, folder):
+def save_checkpoint(family, folder, **settings):
     """Writes a tiny checkpoint of a family."""
     torch.manual_seed(0)
-    model, processor = FAMILIES[family](folder)
+    model, processor = FAMILIES[family](folder, **settings)
     with torch.no_grad():
         # So that neither the random features of images nor those of texts are all alike:
         for parameter in model.parameters():

@@ -11,7 +11,8 @@ import pytest
 import sklearn
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.ensemble import VotingClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -121,6 +122,28 @@ def test_cross_validation_that_lacks_a_class_takes_a_dictionary(data):
             classifier, X, y, cv=2, params={"text_features": dict(enumerate(text))}
         )
     assert scores.min() > 0.5
+
+
+def test_a_dictionary_of_texts_under_encoded_labels(data):
+    X, y, text, _, _ = data
+    names = np.array(["e", "a", "d", "b", "c"])
+    texts = dict(zip(names, text, strict=True))
+    expected = GraphAdapterClassifier(random_state=0).fit(X, names[y], texts).predict_proba(X)
+    encoded = np.unique(names[y], return_inverse=True)[1]
+    result = GraphAdapterClassifier(random_state=0).fit(X, encoded, texts).predict_proba(X)
+    np.testing.assert_array_equal(result, expected)
+    with sklearn.config_context(enable_metadata_routing=True):
+        classifier = GraphAdapterClassifier(random_state=0).set_fit_request(text_features=True)
+        probability = cross_val_predict(
+            classifier, X, names[y], cv=2, method="predict_proba", params={"text_features": texts}
+        )
+        assert (np.unique(names)[probability.argmax(axis=1)] == names[y]).mean() > 0.5
+        voting = VotingClassifier([("a", classifier)], voting="soft")
+        voting.fit(X, names[y], text_features=texts)
+        np.testing.assert_array_equal(voting.predict_proba(X), expected)
+    for labels in (encoded + 1, np.minimum(encoded, 3)):  # others, and fewer than the texts
+        with pytest.raises(ValueError, match="no entry for the labels"):
+            GraphAdapterClassifier().fit(X, labels, texts)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from pyg_graphadapter import FeatureFile
 from pyg_graphadapter.feature_file import read_images
-from pyg_graphadapter.features import num_base_classes
+from pyg_graphadapter.features import Features, num_base_classes
 from pyg_graphadapter.testing import fake_features
 
 
@@ -55,7 +55,7 @@ def test_other_suffixes_are_refused(file, tmp_path):
 
 
 def test_names_and_scale_have_defaults(file, tmp_path):
-    np.savez(tmp_path / "f.npz", **arrays_of(file, class_names=None, unknown=np.ones(3)))
+    np.savez(tmp_path / "f.npz", **arrays_of(file, class_names=None))
     loaded = FeatureFile.load(tmp_path / "f.npz")
     assert loaded.class_names == ("0", "1", "2", "3")
     assert loaded.logit_scale == 100.0
@@ -65,7 +65,6 @@ def test_names_and_scale_have_defaults(file, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"text_features": None}, "has no text_features .it has .*train_labels"),
         ({"text_features": np.ones((3, 8))}, "3 rows for 4 class names"),
         ({"text_features": np.ones((4, 8, 1))}, r"\[C, D\]"),
         ({"text_features": np.full((4, 8), np.nan)}, "'text_features' must be finite"),
@@ -73,13 +72,35 @@ def test_names_and_scale_have_defaults(file, tmp_path):
         ({"test_features": np.ones((8, 9))}, "'test_features' is 9 wide.* 8 wide"),
         ({"test_features": np.zeros((8, 8))}, "all zero, in rows 0, 1"),
         ({"test_features": np.full((8, 8), np.inf)}, "'test_features'.* must be finite"),
-        ({"test_labels": np.full(8, 4)}, r"Labels must lie in \[0, 4\).*got 4 with 'test_f"),
+        ({"test_labels": np.full(8, 4)}, r"Labels must lie in \[0, 4\).*got 4 with 'test_l"),
         ({"test_labels": None}, "are needed together"),
         ({"train_features": None}, "has no train_features"),
         ({"logit_scale": np.array(4.6)}, r"about 100 .*got 4.6.*exp\(logit_scale\)"),
         ({"logit_scale": np.array([1.0, 2.0])}, "must be one number"),
         ({"class_names": np.array(["a"], dtype=object)}, "pickled"),
-        ({"train_labels": np.array(["a"] * 12)}, "damaged"),
+        (
+            {"train_labels": np.array(["a"] * 12)},
+            "'a' in row 0, which is none of the 4 class names",
+        ),
+        ({"train_labels": np.array([["a"] * 2] * 12)}, "must have one name per image"),
+        ({"train_labels": np.full(12, -1)}, r"'train_labels' holds -1 in rows 0.*12 of 12"),
+        ({"train_labels": np.arange(12) % 4 + 1}, "count from 1: subtract 1"),
+        ({"train_labels": np.full(12, 0.5)}, "must be whole numbers .got 0.5 in rows 0"),
+        ({"train_labels": np.full(12, True)}, "true and false"),
+        ({"train_labels": np.full((12, 4), 0.5)}, "one-hot rows of 0 and 1"),
+        ({"train_labels": np.ones((12, 4), int)}, "several classes .rows 0"),
+        ({"train_labels": np.zeros((12, 4), int)}, "no class .rows 0"),
+        ({"train_labels": np.eye(12, 5)}, "rows of 4 numbers"),
+        ({"train_labels": np.ones((12, 4, 1))}, r"one-hot rows \[N, C\]"),
+        ({"train_features": np.array(["a"] * 12)}, "is not as a feature file must be"),
+        (
+            {
+                "trainfeatures": np.ones((12, 8)),
+                "train_features": None,
+                "X_train": np.ones((12, 8)),
+            },
+            "both 'trainfeatures' and 'X_train'",
+        ),
     ],
 )
 def test_content_that_does_not_fit_is_named(file, tmp_path, changed, message):
@@ -87,6 +108,123 @@ def test_content_that_does_not_fit_is_named(file, tmp_path, changed, message):
     with pytest.raises(ValueError, match=message) as error:
         FeatureFile.load(tmp_path / "f.npz")
     assert "f.npz" in str(error.value)
+
+
+def test_sound_files_are_never_called_damaged(file, tmp_path):
+    for changed in ({"train_features": np.array(["a"] * 12)}, {"class_names": np.array([None])}):
+        np.savez(tmp_path / "f.npz", **arrays_of(file, **changed))
+        with pytest.raises(ValueError, match=r"is not as a feature file must be") as error:
+            FeatureFile.load(tmp_path / "f.npz")
+        assert "damaged" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"class_names": "classnames", "test_features": "test_feats"},
+        {"class_names": "classes", "train_features": "X_train", "train_labels": "y_train"},
+        {"class_names": "Class-Names", "text_features": "text_embeddings"},
+        {"test_features": "testing_features", "test_labels": "test_targets"},
+        {"train_features": "train_feature", "train_labels": "train_y"},
+    ],
+)
+def test_usual_names_of_keys(file, tmp_path, names):
+    arrays = {names.get(key, key): value for key, value in arrays_of(file).items()}
+    np.savez(tmp_path / "f.npz", **arrays)
+    loaded = FeatureFile.load(tmp_path / "f.npz")
+    assert loaded.class_names == file.class_names
+    assert repr(loaded) == repr(file)
+
+
+def test_validation_under_its_usual_names(file, tmp_path):
+    further = {"validation_features": file.train.x, "validation_labels": file.train.y}
+    np.savez(tmp_path / "f.npz", **arrays_of(file, **further))
+    assert len(FeatureFile.load(tmp_path / "f.npz").val) == 12
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("tran_features", "train_features"), ("clas_nmes", "class_names"), ("paths", None)],
+)
+def test_keys_that_are_not_read_are_named(file, tmp_path, key, nearest):
+    np.savez(tmp_path / "f.npz", **arrays_of(file, **{key: np.ones(3)}))
+    words = f"did you mean '{nearest}'" if nearest else f"not read: '{key}'."
+    with pytest.warns(UserWarning, match=rf"f\.npz holds keys .*{key}.*") as warnings:
+        FeatureFile.load(tmp_path / "f.npz")
+    assert words in str(warnings[0].message)
+    np.savez(tmp_path / "f.npz", **arrays_of(file, classes=np.arange(3)))
+    with pytest.warns(UserWarning, match="not read: 'classes'"):
+        FeatureFile.load(tmp_path / "f.npz")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda y: y.astype(np.uint16),
+        lambda y: y.astype(np.uint32),
+        lambda y: y.astype(np.uint64),
+        lambda y: y.astype(np.float32),
+        lambda y: y[:, None],
+        lambda y: np.eye(4, dtype=np.int64)[y],
+        lambda y: np.eye(4, dtype=np.float32)[y],
+        lambda y: np.eye(4, dtype=bool)[y],
+        lambda y: np.array([f"class {c}" for c in y]),
+    ],
+)
+def test_forms_of_labels(file, tmp_path, form):
+    labels = {"train_labels": form(file.train.y.numpy()), "test_labels": form(file.test.y.numpy())}
+    np.savez(tmp_path / "f.npz", **arrays_of(file, **labels))
+    loaded = FeatureFile.load(tmp_path / "f.npz")
+    assert torch.equal(loaded.train.y, file.train.y)
+    assert torch.equal(loaded.test.y, file.test.y)
+    assert torch.equal(read_images(tmp_path / "f.npz").y, file.test.y)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+def test_unsigned_labels_of_safetensors(file, tmp_path, dtype):
+    tensors = {"train_features": file.train.x, "train_labels": file.train.y.to(dtype)}
+    safetensors.torch.save_file(tensors, tmp_path / "f.safetensors", {"format": "pt"})
+    assert torch.equal(FeatureFile.load(tmp_path / "f.safetensors").train.y, file.train.y)
+
+
+def test_names_in_labels_become_class_names(file, tmp_path):
+    names = np.array(["cow", "ant", "bee", "dog"])
+    labels = {"train_labels": names[file.train.y], "test_labels": names[file.test.y]}
+    without = {"class_names": None, "text_features": None}
+    np.savez(tmp_path / "f.npz", **arrays_of(file, **labels, **without))
+    loaded = FeatureFile.load(tmp_path / "f.npz")
+    assert loaded.class_names == ("ant", "bee", "cow", "dog")
+    assert [loaded.class_names[c] for c in loaded.test.y] == labels["test_labels"].tolist()
+    np.savez(tmp_path / "f.npz", **arrays_of(file, **labels, class_names=None))
+    with pytest.warns(UserWarning, match="order of the sorted names, ant, bee, cow"):
+        FeatureFile.load(tmp_path / "f.npz")
+    metadata = {"train_labels": json.dumps(labels["train_labels"].tolist())}
+    tensors = {"train_features": file.train.x}
+    safetensors.torch.save_file(tensors, tmp_path / "f.safetensors", metadata)
+    assert FeatureFile.load(tmp_path / "f.safetensors").class_names == loaded.class_names
+    numbers = np.array(["2", "10", "1"])
+    np.savez(tmp_path / "f.npz", train_features=np.ones((3, 8)), train_labels=numbers)
+    assert FeatureFile.load(tmp_path / "f.npz").class_names == ("1", "2", "10")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_files_without_texts(file, tmp_path, suffix):
+    path = tmp_path / f"f{suffix}"
+    without = FeatureFile(None, file.class_names, file.train, file.val, file.test)
+    without.save(path)
+    loaded = FeatureFile.load(path)
+    assert loaded.text is None
+    assert repr(loaded) == (
+        "FeatureFile(4 classes, 8 wide, no texts, train: 12 images, 2 views, test: 8 images, 1 "
+        "view)"
+    )
+    base, new = loaded.base_and_new()
+    assert base.text is new.text is None
+    test = Features(torch.ones(2, 9), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="'test_features' is 9 wide, but 'train_features' is 8"):
+        FeatureFile(None, file.class_names, file.train, None, test)
+    with pytest.raises(ValueError, match=r"Labels must lie in \[0, 3\)"):
+        FeatureFile(None, file.class_names[:3], file.train)
 
 
 def test_base_and_new_classes_of_an_odd_number():
@@ -207,3 +345,41 @@ def test_repr():
     assert repr(data) == (
         "FeatureFile(3 classes, 8 wide, train: 6 images, 4 views, test: 3 images, 1 view)"
     )
+
+
+def test_from_arrays_reads_columns_one_hot_rows_and_names():
+    file = fake_features(num_classes=4, channels=8, shots=3, tests=2)
+    x, y = file.train.x[:, 0], file.train.y
+    with pytest.warns(UserWarning, match="it was transposed") as said:
+        loaded = FeatureFile.from_arrays(
+            x.T.half(), torch.eye(4)[y].numpy(), text_features=file.text.T.numpy()
+        )
+    assert len(said) == 2
+    assert torch.equal(loaded.train.x[:, 0], x.half())
+    assert torch.equal(loaded.train.y, y)
+    assert torch.equal(loaded.text, file.text)
+    named = FeatureFile.from_arrays(x.numpy(), [file.class_names[c] for c in y])
+    assert set(named.class_names) == set(file.class_names)
+    with pytest.warns(UserWarning, match="is square"):
+        FeatureFile.from_arrays(np.eye(4), [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_saved(tmp_path, dtype):
+    file = FeatureFile.from_arrays(torch.rand(4, 8).to(dtype) + 1, [0, 0, 1, 1])
+    file.save(tmp_path / "f.npz")
+    loaded = FeatureFile.load(tmp_path / "f.npz")
+    assert torch.equal(loaded.train.x.float(), file.train.x.float())
+
+
+def test_from_arrays_refuses_other_things():
+    with pytest.raises(ValueError, match="'train_features' must be an array of numbers"):
+        FeatureFile.from_arrays(np.array([[object()]]), [0])
+    with pytest.raises(ValueError, match="must come from the same encoder"):
+        FeatureFile.from_arrays(np.ones((4, 8)), [0, 0, 1, 1], text_features=np.ones((2, 6)))
+
+
+def test_texts_that_are_all_the_same(file, tmp_path):
+    np.savez(tmp_path / "f.npz", **arrays_of(file, text_features=np.ones((4, 8), "f4")))
+    with pytest.raises(ValueError, match="same direction in all 4 rows"):
+        FeatureFile.load(tmp_path / "f.npz")

@@ -28,6 +28,18 @@ def test_every_piece_is_done_once(workers):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.parametrize("cuda", [False, True])
+def test_workers_end_by_themselves(monkeypatch, cuda):
+    """They need not be killed after a wait: each is told to end, whether forked or spawned."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    results = map_parallel(abs, [-1, -2, -3, -4], 2)
+    next(results)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    assert len(list(results)) == 3
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_errors_are_raised_here(workers):
     with pytest.raises(ValueError, match="a bad piece"):

@@ -38,9 +38,10 @@ def test_its_options_exist():
     from pyg_graphadapter import cli
 
     text = README.replace("\\\n", " ")
-    commands = re.findall(r"^graphadapter (\w+)(.*)$", text, flags=re.MULTILINE)
+    commands = re.findall(r"^graphadapter ((?:data )?\w+)(.*)$", text, flags=re.MULTILINE)
     assert len(commands) > 5
     for command, arguments in commands:
-        text = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200"}).output
+        words = [*command.split(), "--help"]
+        text = CliRunner().invoke(cli.app, words, env={"COLUMNS": "200"}).output
         for option in re.findall(r"--[\w-]+", arguments):
             assert option in text

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pyg_graphadapter import EvaluationTask, Features, FewShotTask
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.task import NewClasses, draw_task
 from pyg_graphadapter.testing import fake_features
 
@@ -21,6 +22,8 @@ def test_a_task_holds_no_test_split():
         "validation",
         "logit_scale",
         "text_encoder",
+        "has_text",
+        "image_hashes",
     }
 
 
@@ -81,6 +84,25 @@ def test_a_test_split_that_does_not_fit(file):
     task = draw_task(file, shots=1, seed=1)
     with pytest.raises(ValueError, match="'test_features' is 9 wide"):
         EvaluationTask(task, Features(torch.ones(1, 9), torch.tensor([0])))
+
+
+def test_without_texts_prototypes_are_those_of_the_drawn_shots(file):
+    without = replace(file, text=None)
+    task = draw_task(without, shots=2, seed=1)
+    assert not task.has_text
+    torch.testing.assert_close(task.text, unit(task.prototypes()))
+    for smaller in (task.fewer(1), task.with_support(torch.tensor([0, 2, 4, 6]))):
+        torch.testing.assert_close(smaller.text, unit(smaller.prototypes()))
+        assert not torch.equal(smaller.text, task.text)
+    x = without.train.x.clone()  # whatever was not drawn plays no part
+    drawn = without.train.draw(2, 1)
+    others = torch.ones(len(x), dtype=torch.bool).index_fill(0, drawn, False)
+    x[others] = torch.randn_like(x[others])
+    changed = replace(without, train=Features(x, without.train.y))
+    torch.testing.assert_close(draw_task(changed, shots=2, seed=1).text, task.text)
+    with_text = FewShotTask(task.class_names, task.text, task.support)
+    hashes = {EvaluationTask(t, file.test).sha256() for t in (task, with_text)}
+    assert len(hashes) == 2
 
 
 def test_the_hash_depends_on_the_names_of_new_classes():

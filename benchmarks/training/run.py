@@ -267,13 +267,14 @@ def training(num_classes: int, device: str, epochs: int) -> dict:
 
 
 def _coop(num_classes: int, layers: int, device: str) -> dict:
+    built_in = Encoder.from_pretrained("builtin")
     config = CLIPConfig(  # the text tower of CLIP ViT-B, with random weights
-        text_config={"num_hidden_layers": layers, "hidden_size": 512, "num_attention_heads": 8},
+        text_config={"num_hidden_layers": layers, "hidden_size": 512, "num_attention_heads": 8,
+                     "vocab_size": len(built_in.tokenizer), "bos_token_id": 2, "eos_token_id": 3},
         vision_config={"num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 2,
                        "intermediate_size": 64},
     )  # fmt: skip
     torch.manual_seed(0)
-    built_in = Encoder.from_pretrained("builtin")
     encoder = Encoder(CLIPModel(config), built_in.processor, built_in.tokenizer, device=device)
     names = tuple(f"class number {c}" for c in range(num_classes))
     text = torch.randn(num_classes, 512)

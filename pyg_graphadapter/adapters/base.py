@@ -59,6 +59,13 @@ class Adapter(torch.nn.Module, ABC):
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD"}
     #: Whether it has parameters, which :func:`~pyg_graphadapter.train` trains.
     is_trained: ClassVar[bool] = True
+    #: Whether it needs class text features. A method that does not is built from the shots alone
+    #: where a task has none (``task.has_text``).
+    needs_text: ClassVar[bool] = True
+    #: Whether it needs the encoder of the texts, which a feature file does not have.
+    needs_text_encoder: ClassVar[bool] = False
+    #: The settings that weigh the texts; without texts, they are not selected.
+    text_settings: ClassVar[tuple[str, ...]] = ()
     #: How the method is trained, where it differs from the defaults of ``TrainConfig``.
     recipe: ClassVar[Mapping[str, Any]] = {}
     #: The values that selection tries for each open setting, starting with the most careful.

@@ -22,8 +22,15 @@ def build_adapter(cls: type[Adapter], task: FewShotTask, settings: Mapping[str, 
     built (:func:`check_built`).
 
     Raises:
-        ValueError: If a setting is out of bounds, or the method does not keep the contract.
+        ValueError: If a setting is out of bounds, the task lacks the texts that the method needs,
+            or the method does not keep the contract.
     """
+    if cls.needs_text and not task.has_text:
+        raise ValueError(
+            f"{cls.__name__} needs class text features, and there are none: give the model that "
+            f"makes them of the class names (--model), write 'text_features' to the file, or "
+            f"choose a method that needs none, as linear_probe."
+        )
     if cls.__module__.startswith("pyg_graphadapter."):
         return cls.from_task(task, **settings)
     features = (task.text, task.support.x, task.support.y)

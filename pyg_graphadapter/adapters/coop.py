@@ -75,6 +75,7 @@ class CoOp(LinearAdapter):
     """
 
     Config: ClassVar[type[AdapterConfig]] = CoOpConfig
+    needs_text_encoder: ClassVar[bool] = True
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "vectors": "MW"}  # or "CMW"
     recipe: ClassVar[Mapping[str, Any]] = {
         "optimizer": "sgd",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
-from pyg_graphadapter.adapters.mixture import right_over_alpha
+from pyg_graphadapter.adapters.mixture import right_over_alpha, text_or_zeros
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
@@ -41,6 +41,8 @@ class GDA(LinearAdapter):
     them. :math:`\alpha` is selected inside the shots; the published code selects it on a
     validation split, or on the test split of ImageNet.
 
+    Without texts, the Gaussian classifier stands alone, with :math:`\alpha = 1`.
+
     Args:
         text (torch.Tensor): The class text features.
         weight (torch.Tensor): The weights :math:`\mathbf{W}`.
@@ -55,6 +57,8 @@ class GDA(LinearAdapter):
     """
 
     is_trained: ClassVar[bool] = False
+    needs_text: ClassVar[bool] = False
+    text_settings: ClassVar[tuple[str, ...]] = ("alpha",)
     Config: ClassVar[type[AdapterConfig]] = GDAConfig
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "weight": "CD", "bias": "C"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {
@@ -91,7 +95,9 @@ class GDA(LinearAdapter):
         precision = _precision(x, mean[y], task.num_classes)
         weight = mean @ precision
         bias = (count / len(x)).log() - 0.5 * (weight * mean).sum(dim=1)
-        return cls(task.text, weight, bias, task.logit_scale, **settings)
+        if not task.has_text:
+            settings = {"alpha": 1.0, **settings}
+        return cls(text_or_zeros(task), weight, bias, task.logit_scale, **settings)
 
     def gaussian_logits(self, x: Tensor) -> Tensor:
         """The logits ``[B, C]`` of the Gaussian classifier for features of length one."""

@@ -14,7 +14,7 @@ from pyg_graphadapter.adapters.graph_step import GraphStep, Side
 from pyg_graphadapter.graph import check_features, dual_knowledge_graph, normalized, unit
 from pyg_graphadapter.nn import CONVS, DualKnowledgeConv
 from pyg_graphadapter.nn.sub_graph_conv import ConvFactory, SubGraph
-from pyg_graphadapter.settings import setting
+from pyg_graphadapter.settings import setting, warn
 from pyg_graphadapter.task import FewShotTask
 
 BIASES = ("class", "shared", "none")
@@ -90,6 +90,8 @@ class GraphAdapter(LinearAdapter):
 
     Training starts at zero-shot CLIP: :math:`\mathbf{W}` and :math:`\mathbf{b}` start at zero.
 
+    Without texts, the prototypes of the shots stand in their place, in both sub-graphs.
+
     Any convolution of PyTorch Geometric can stand in the place of the paper's (:obj:`conv`). Of
     another convolution, only the edges are computed once; the convolution itself is computed in
     each step. It starts as its :meth:`reset_parameters` leaves it with the seed 0. The cost of a
@@ -146,6 +148,7 @@ class GraphAdapter(LinearAdapter):
 
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "prototypes": "CD"}
+    needs_text: ClassVar[bool] = False
     recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.95, 0.9, 0.7, 0.5)}
 
@@ -196,7 +199,14 @@ class GraphAdapter(LinearAdapter):
         Raises:
             ValueError: If a class has no shot, naming it, or a setting is out of bounds.
         """
-        return cls(task.text, task.prototypes(), task.logit_scale, **settings)
+        adapter = cls(task.text, task.prototypes(), task.logit_scale, **settings)
+        k = adapter.config.k
+        if k is not None and k > task.num_classes:
+            warn(
+                f"k={k} neighbours per class are more than there are classes "
+                f"({task.num_classes}): every class is a neighbour of all."
+            )
+        return adapter
 
     @property
     def is_recordable(self) -> bool:

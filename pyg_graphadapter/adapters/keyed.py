@@ -6,12 +6,14 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter
+from pyg_graphadapter.adapters.mixture import text_or_zeros
 from pyg_graphadapter.graph import check_features, unit
 from pyg_graphadapter.task import FewShotTask
 
 
 class KeyedAdapter(Adapter):
-    r"""A method that keeps the few-shot features as keys, with their labels.
+    r"""A method that keeps the few-shot features as keys, with their labels. Without texts, its
+    zero-shot logits are zero.
 
     Args:
         text (torch.Tensor): The class text features.
@@ -27,6 +29,7 @@ class KeyedAdapter(Adapter):
         ValueError: If a setting is out of bounds, or shapes do not fit.
     """
 
+    needs_text: ClassVar[bool] = False
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "keys": "ND", "labels": "N"}
 
     keys: Tensor
@@ -47,4 +50,6 @@ class KeyedAdapter(Adapter):
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
         """Builds the method of the task's few shots, one key per image (the mean of its views)."""
         support = task.support
-        return cls(task.text, support.mean_views(), support.y, task.logit_scale, **settings)
+        return cls(
+            text_or_zeros(task), support.mean_views(), support.y, task.logit_scale, **settings
+        )

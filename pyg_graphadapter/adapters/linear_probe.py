@@ -52,6 +52,7 @@ class LinearProbe(LinearAdapter):
     """
 
     is_trained: ClassVar[bool] = False
+    needs_text: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = LinearProbeConfig
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "weight": "CD", "bias": "C"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (1.0, 10.0, 100.0, 1000.0)}

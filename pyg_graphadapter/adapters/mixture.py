@@ -9,11 +9,18 @@ from torch import Tensor
 from pyg_graphadapter.adapters.base import Adapter
 from pyg_graphadapter.adapters.prediction import changed_settings, combinations, right_over
 from pyg_graphadapter.graph import normalized
+from pyg_graphadapter.task import FewShotTask
 
 
 def zero_shot_logits(adapter: Adapter, x: Tensor) -> Tensor:
     """The logits ``[B, C]`` of zero-shot CLIP for features of length one ``[B, D]``."""
     return adapter.logit_scale * (x @ adapter.text.t()).to(x.dtype)
+
+
+def text_or_zeros(task: FewShotTask) -> Tensor:
+    """The class text features of a task ``[C, D]``; without texts zeros, whose zero-shot logits
+    are zero."""
+    return task.text if task.has_text else torch.zeros_like(task.text)
 
 
 def right_over_alpha(

@@ -37,7 +37,8 @@ class ProKeR(KeyedAdapter):
 
     where :math:`f_0` are the probabilities of zero-shot CLIP, on the scale of the one-hot labels
     :math:`\mathbf{Y}`. The logits are :math:`s \cdot f(\mathbf{x})`. One :math:`N \times N` system
-    is solved, in double precision. Both settings are selected inside the shots.
+    is solved, in double precision. Both settings are selected inside the shots. Without texts,
+    :math:`f_0` is the same for all classes: kernel ridge regression.
 
     Args:
         text (torch.Tensor): The class text features.

@@ -40,7 +40,8 @@ class TipAdapter(KeyedAdapter):
     with the few-shot features :math:`\mathbf{F}` as keys (the mean over the views of an image, of
     length one) and their one-hot labels :math:`\mathbf{L}` as values. Selection tries the
     published 200 × 20 values of :math:`\alpha` and :math:`\beta`, inside the shots; the
-    published code selects them on the test split.
+    published code selects them on the test split. Without texts, the cache stands alone, and
+    :math:`\alpha` scales its logits.
 
     Args:
         text (torch.Tensor): The class text features.
@@ -67,6 +68,7 @@ class TipAdapter(KeyedAdapter):
     Config: ClassVar[type[AdapterConfig]] = TipAdapterConfig
     grid: ClassVar[Mapping[str, Sequence[Any]]] = GRID
     is_trained: ClassVar[bool] = False
+    text_settings: ClassVar[tuple[str, ...]] = ("alpha",)
     prediction_settings: ClassVar[tuple[str, ...]] = ("alpha", "beta")
 
     config: TipAdapterConfig

@@ -46,6 +46,8 @@ from pyg_graphadapter.nn import KnowledgeConv
 
 NEIGHBOUR, SELF_LOOP, BIAS, ZERO_SHOT = "neighbour", "self-loop", "bias", "zero-shot"
 OWN_NODE = {"text": "own text", "image": "own prototype"}
+# What the parts of the texts are where prototypes stand in their place:
+WITHOUT_TEXT = {ZERO_SHOT: "prototype as it is", OWN_NODE["text"]: OWN_NODE["image"]}
 SINE, LOGIT = "sine of the angle turned", "logit"
 
 
@@ -105,6 +107,14 @@ class Explanation:
         width = max(len(amount) for amount, _, _ in rows)
         lines = [f"{amount:>{width}}  {source:<5}  {part}" for amount, source, part in rows]
         return "\n".join([f"class {self.class_name!r}", *lines])
+
+    def without_text(self) -> "Explanation":
+        """The explanation of a classifier without texts, whose texts are prototypes."""
+        contributions = (
+            replace(part, kind=WITHOUT_TEXT.get(part.kind, part.kind))
+            for part in self.contributions
+        )
+        return replace(self, contributions=tuple(contributions))
 
     def __str__(self) -> str:
         return self.table()

@@ -1,7 +1,7 @@
 """Fitted classifiers of images or of their features, saved without the training data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
@@ -10,8 +10,8 @@ import torch
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from torch import Tensor
 
-from pyg_graphadapter.adapters import Adapter, LinearAdapter, ZeroShot, adapter_class
-from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
+from pyg_graphadapter.classifier import growth, measurement
 from pyg_graphadapter.classifier.explanation import Explanation, explain_class, explain_image
 from pyg_graphadapter.classifier.file import (
     CARD,
@@ -20,23 +20,26 @@ from pyg_graphadapter.classifier.file import (
     read_classifier,
     write_classifier,
 )
+from pyg_graphadapter.classifier.inputs import FeatureInput, ImageInput, Input, read_input
+from pyg_graphadapter.classifier.labelled import Labelled, labels_of, of_file, of_images
 from pyg_graphadapter.classifier.model_card import model_card
+from pyg_graphadapter.classifier.predictions import Classified, Prediction, check_on_error
+from pyg_graphadapter.classifier.shots import image_hashes, shot_hashes
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.data.splits import SplitOption
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.identity import PARTS, changed_parts
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder
-from pyg_graphadapter.feature_file import FeatureFile, is_feature_file, read_images
-from pyg_graphadapter.features import Features, check_finite, counted
+from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
+from pyg_graphadapter.features import ALL, Features, Shots, check_shots, counted
 from pyg_graphadapter.outputs import check_output_file
-from pyg_graphadapter.settings import refuse_arguments, unknown
+from pyg_graphadapter.settings import check_whole_number, refuse_arguments, unknown
 from pyg_graphadapter.storage import write_output
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
-from pyg_graphadapter.training.engine import History, train
-from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
-from pyg_graphadapter.training.selection import select_defaults
+from pyg_graphadapter.training.evaluation import Evaluation, predict_logits
+from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
     import datasets
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.encoding.model import EncoderModel
     from pyg_graphadapter.encoding.pipeline import EncodedImages
 
+NO_TEXTS = "none"  # in the recipe of a classifier that was fitted without texts
 # A folder, a path, a data set, or a sequence of images:
 Images: TypeAlias = str | Path | Sequence[Any]
 
@@ -61,8 +65,13 @@ class FewShotClassifier(ModelHubMixin):
             templates, and how images were encoded; empty if it was fitted on features.
             (default: :obj:`{}`)
         measured (dict): Measured accuracies, for the model card. (default: :obj:`{}`)
-        selected (dict): The settings that :meth:`fit` selected inside the few shots; not saved.
+        selected (dict): The settings that :meth:`fit` selected inside the few shots.
             (default: :obj:`{}`)
+        shot_hashes (tuple of str): The hashes of the images that it was fitted on
+            (:mod:`pyg_graphadapter.classifier.shots`); empty if they are not known.
+            (default: :obj:`()`)
+        shots (Features, optional): The features of its shots, if it was fitted with
+            :obj:`keep_shots`. (default: :obj:`None`)
 
     Example:
         >>> from pyg_graphadapter.testing import fake_features
@@ -81,6 +90,8 @@ class FewShotClassifier(ModelHubMixin):
     encoding: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     selected: dict[str, Any] = field(default_factory=dict)
+    shot_hashes: tuple[str, ...] = ()
+    shots: Features | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
@@ -91,15 +102,17 @@ class FewShotClassifier(ModelHubMixin):
     def fit(
         cls,
         data: "Images | datasets.DatasetDict | FeatureFile | FewShotTask | Source",
-        shots: int = 16,
+        shots: Shots = ALL,
         seed: int = 1,
         method: str = "graph_adapter",
         config: TrainConfig | None = None,
         *,
+        at_most: int | None = None,
         model: "str | Path | EncoderModel | None" = None,
         encoding: EncodingConfig | None = None,
         select: bool = True,
         measure: bool = False,
+        keep_shots: bool = False,
         progress: bool = True,
         image_column: str | None = None,
         label_column: str | None = None,
@@ -111,18 +124,21 @@ class FewShotClassifier(ModelHubMixin):
         follow_links: bool = False,
         **settings: Any,
     ) -> Self:
-        """Draws a few shots and trains a method on them.
+        """Trains a method on all labelled images, or on a few shots that are drawn.
 
         Args:
             data (str, Path, datasets.Dataset, FeatureFile, FewShotTask or Source): Images as
                 :func:`pyg_graphadapter.data.load_images` takes them, features or the path of a
                 feature file, shots that are drawn already, or a source of features, which brings
                 its own encoder.
-            shots (int, optional): The number of images per class. (default: :obj:`16`)
+            shots (int or str, optional): The number of images per class, or :obj:`"all"`. With 0,
+                it is the zero-shot classifier of the class names. (default: :obj:`"all"`)
             seed (int, optional): The seed of the draw. (default: :obj:`1`)
             method (str, optional): The method's name. (default: :obj:`"graph_adapter"`)
             config (TrainConfig, optional): How to train; the defaults with :obj:`seed` if not
                 given. (default: :obj:`None`)
+            at_most (int, optional): The largest number of images per class; classes with fewer use
+                what they have. (default: :obj:`None`)
             model (str, Path or EncoderModel, optional): The encoder of images: a folder or an id
                 on the hub (:meth:`Encoder.from_pretrained`), an :class:`Encoder`, or any
                 :class:`~pyg_graphadapter.encoding.model.EncoderModel`. (default: :obj:`None`)
@@ -130,8 +146,11 @@ class FewShotClassifier(ModelHubMixin):
             select (bool, optional): Select what the settings leave open inside the few shots
                 (:func:`~pyg_graphadapter.training.selection.select_defaults`), instead of the
                 method's defaults. (default: :obj:`True`)
-            measure (bool, optional): Measure the accuracy and the zero-shot accuracy on the test
-                split, where there is one, into :obj:`measured`. (default: :obj:`False`)
+            measure (bool, optional): Measure the accuracy and the zero-shot accuracy into
+                :obj:`measured`: on the test split, or else on training images that were not drawn,
+                or else by cross-validation inside the shots. (default: :obj:`False`)
+            keep_shots (bool, optional): Keep the features of the shots, which are saved with the
+                classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
             image_column, label_column, split_column, split, class_names, layout, crops,
                 follow_links (optional): How images are read, as in
@@ -143,7 +162,8 @@ class FewShotClassifier(ModelHubMixin):
                 no encoder for images.
         """
         config = config or TrainConfig(seed=seed)
-        build = adapter_class(method)
+        adapter_class(method)  # says which methods there are
+        drawn = _draw_of(shots, seed, at_most)
         options = ReadOptions(
             image_column,
             label_column,
@@ -158,37 +178,102 @@ class FewShotClassifier(ModelHubMixin):
             options.refuse("shots that are drawn already")
             source, task = None, data
         else:
-            source = _source_of(data, model, encoding, config.device, options, progress=progress)
-            task = source.task(shots, seed)
-        selected = {}
-        if select:
-            selected = select_defaults(method, task, config, settings, progress=progress)
-        adapter = build_adapter(build, task, {**settings, **selected})
-        history = train(adapter, task, config, progress=progress)
-        training = _recipe(
-            task,
-            config.completed(build),
-            history,
-            is_trained=build.is_trained,
-            drawn_by=None if source is None else seed,
-        )
-        classifier = cls(adapter.cpu().eval(), task.class_names, method, training)
-        classifier.selected = selected
+            source = source_of(data, model, encoding, config.device, options, progress=progress)
+            task = source.task(drawn.shots, seed, allow_fewer=drawn.allow_fewer)
+            if drawn.shots == 0:
+                method, settings = growth.method_without_shots(method, settings), {}
+        fitted = fit_method(method, task, config, settings, select=select, progress=progress)
+        training = recipe(method, task, config, fitted.history, None if source is None else seed)
+        classifier = cls(fitted.adapter, task.class_names, method, training)
+        classifier.selected = fitted.selected
+        classifier.shot_hashes = shot_hashes(task)
+        classifier.shots = task.support if keep_shots else None
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
-        test = source.test() if measure and source is not None else None
-        if test is not None and len(test):
-            classifier._measure(test, task)
+        if measure and source is not None:
+            classifier.measured = measurement.measure(classifier.adapter, task, source, drawn)
+        if measure and not classifier.measured:
+            classifier.measured = measurement.cross_validated(
+                method, task, config, settings, select=select, progress=progress
+            )
         return classifier
 
-    def _measure(self, test: Features, task: FewShotTask) -> None:
-        """Fills :obj:`measured` with the accuracies on a test split."""
-        zero_shot = evaluate(ZeroShot.from_task(task), test)
-        self.measured = {
-            "test accuracy (%)": round(evaluate(self.adapter, test).accuracy, 2),
-            "zero-shot accuracy (%)": round(zero_shot.accuracy, 2),
-            "test images": len(test),
-        }
+    @classmethod
+    def from_names(
+        cls,
+        class_names: "Sequence[str] | str | Path",
+        *,
+        model: "str | Path | EncoderModel",
+        encoding: EncodingConfig | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Makes the zero-shot classifier of class names, to which shots may be added later.
+
+        Args:
+            class_names (sequence of str, str or Path): The names of the classes, or a file of them
+                (:func:`~pyg_graphadapter.data.names_file.read_names`).
+            model (str, Path or EncoderModel): The encoder, as in :meth:`fit`.
+            encoding (EncodingConfig, optional): The prompts, and how images that are added later
+                are encoded. (default: :obj:`None`)
+            device (str, optional): The device of the encoder. (default: :obj:`"auto"`)
+
+        Raises:
+            ValueError: If there are fewer than two names, one is empty or there twice, or the
+                encoder cannot be loaded.
+        """
+        return growth.from_names(cls, class_names, model, encoding or EncodingConfig(), device)
+
+    def add_shots(self, data: Any, labels: Sequence[str | int] | None = None, **how: Any) -> Self:
+        """The classifier, fitted again to its shots and more, in seconds: with the same method,
+        recipe and settings. It must have been fitted with :obj:`keep_shots`. A zero-shot classifier
+        becomes one by GraphAdapter, unless a method is named.
+
+        Args:
+            data: Labelled images or features as in :meth:`fit`, or images or features without
+                labels.
+            labels (sequence, optional): Their labels, as names or as numbers of classes.
+                (default: :obj:`None`)
+            **how (optional): The arguments of :func:`~pyg_graphadapter.classifier.growth.grow`.
+
+        Raises:
+            ValueError: If it holds no shots, or there is a class that it does not have.
+        """
+        return growth.add_shots(self, data, labels, **how)
+
+    def add_classes(self, data: Any, labels: Sequence[str] | None = None, **how: Any) -> Self:
+        """The classifier with more classes: from their names alone, or with shots of them.
+
+        Classes without shots are added to the fitted method, where it can classify new ones
+        (:meth:`~pyg_graphadapter.adapters.Adapter.extend`). Otherwise it is fitted again to the
+        shots that it holds, and text features stand in for the shots that the new classes lack.
+
+        Args:
+            data: The names of the new classes, or labelled images or features as in
+                :meth:`add_shots`.
+            labels (sequence of str, optional): The labels of images. (default: :obj:`None`)
+            **how (optional): The arguments of :func:`~pyg_graphadapter.classifier.growth.grow`,
+                and ``text``, the text features ``[C', D]`` of names, which are encoded if they are
+                not given.
+
+        Raises:
+            ValueError: If a class is there already, or shots are needed that it does not hold.
+        """
+        return growth.add_classes(self, data, labels, **how)
+
+    def rename_classes(self, names: Mapping[str, str], *, encode: bool = False, **how: Any) -> Self:
+        """The classifier with other names of its classes.
+
+        Args:
+            names (dict): The new name of each class that is renamed.
+            encode (bool, optional): Encode the new names, too: the classifier is fitted again with
+                their text features. (default: :obj:`False`)
+            **how (optional): The arguments of :func:`~pyg_graphadapter.classifier.growth.grow`.
+
+        Raises:
+            ValueError: If a class is unknown, two classes get one name, or shots are needed that it
+                does not hold.
+        """
+        return growth.rename_classes(self, names, encode=encode, **how)
 
     def use_encoder(self, encoder: "EncoderModel", config: EncodingConfig | None = None) -> None:
         """Sets the encoder of further images, which must be that of the training features."""
@@ -249,93 +334,198 @@ class FewShotClassifier(ModelHubMixin):
             )
         self._encoder = encoder
 
+    def _input(self, x: Any, *, follow_links: bool = False) -> Input:
+        of = f" of {self.encoding['model']}" if self.encoding else ""
+        return read_input(x, self.adapter.text.size(1), of, follow_links=follow_links)
+
     def encode(self, images: Images, *, progress: bool = True) -> Tensor:
-        """Features ``[N, D]`` of images: a folder, paths, PIL images or a data set.
+        """Features ``[N, D]`` of images: a folder, paths, PIL images, arrays or a data set.
 
         Raises:
             ValueError: If one cannot be decoded, or there is no encoder.
         """
-        return self.encode_images(_listed(images), strict=True, progress=progress).x[:, 0]
+        return self.encode_images(images, strict=True, progress=progress).x[:, 0]
 
     def encode_images(
-        self, images: Sequence[Any], *, strict: bool = False, progress: bool = True
+        self, images: Images, *, strict: bool = False, progress: bool = True
     ) -> "EncodedImages":
-        """Features of images one by one, and the images that cannot be decoded.
+        """Features of images, and the images that cannot be decoded.
 
         Args:
-            images (sequence): As for :meth:`Encoder.encode_images`.
+            images: Images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
             strict (bool, optional): Stop at an image that cannot be decoded, instead of skipping
                 it. (default: :obj:`False`)
             progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
-            ValueError: If one cannot be decoded and :obj:`strict`, or there is no encoder.
+            ValueError: If these are no images, one cannot be decoded and :obj:`strict`, or there is
+                no encoder.
         """
+        given = self._input(images)
+        if isinstance(given, FeatureInput) and len(given.x):
+            raise ValueError("These are features already, which are not encoded: give images.")
+        listed = given.images if isinstance(given, ImageInput) else []
+        return self._encode(listed, strict=strict, progress=progress)
+
+    def _encode(
+        self, images: Sequence[Any], *, strict: bool = False, progress: bool = True
+    ) -> "EncodedImages":
+        encoder = self.encoder  # says so where there is none
         from pyg_graphadapter.encoding.pipeline import pipeline_of
 
-        pipeline = pipeline_of(self.encoder, EncodingConfig())
-        return pipeline.encode(images, strict=strict, progress=progress)
+        return pipeline_of(encoder, EncodingConfig()).encode(
+            images, strict=strict, progress=progress
+        )
 
-    def predict_proba(self, x: Tensor | Images) -> Tensor:
-        """Class probabilities ``[N, C]`` of image features ``[N, D]``, of a feature file (its
-        ``features``, or else its last split), or of images.
+    def classify(
+        self,
+        x: Any,
+        *,
+        strict: bool = False,
+        follow_links: bool = False,
+        progress: bool = True,
+    ) -> Classified:
+        """Class probabilities of features or images, and which images have none, with the reason.
 
-        Raises:
-            ValueError: If the features are not finite, or of another width than those that it was
-                fitted with; if an image cannot be decoded, or there is no encoder.
-        """
-        if is_feature_file(x):
-            x = read_images(Path(cast(str, x))).x
-        elif not isinstance(x, Tensor):
-            x = self.encode(x)
-        width = self.adapter.text.size(1)
-        if x.dim() != 2 or x.size(1) != width:
-            of = f" of {self.encoding['model']}" if self.encoding else ""
-            raise ValueError(
-                f"The classifier was fitted with features{of} {width} wide (got {list(x.shape)}): "
-                f"use those of the same encoder."
-            )
-        check_finite(x, "Features")
-        return predict_logits(self.adapter, x).softmax(dim=1)
-
-    def predict(self, x: Tensor | Images) -> list[str]:
-        """The class name of every row of image features ``[N, D]`` or of a feature file, or of
-        every image.
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            strict (bool, optional): Stop at an image that cannot be decoded. (default:
+                :obj:`False`)
+            follow_links (bool, optional): Follow links that lead out of a folder of images, too.
+                (default: :obj:`False`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
             ValueError: As :meth:`predict_proba` does.
         """
-        return [self.class_names[c] for c in self.predict_proba(x).argmax(dim=1).tolist()]
+        given = self._input(x, follow_links=follow_links)
+        if isinstance(given, FeatureInput):
+            features, index, skipped = given.x, torch.arange(len(given.x)), {}
+        else:
+            encoded = self._encode(given.images, strict=strict, progress=progress)
+            features, index, skipped = encoded.x[:, 0], encoded.index, encoded.skipped
+        probability = predict_logits(self.adapter, features).softmax(dim=1)
+        return Classified(probability, index, skipped, given.files)
+
+    def predict_proba(self, x: Any, *, on_error: str = "raise") -> Tensor:
+        """Class probabilities ``[N, C]``, one row per image.
+
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            on_error (str, optional): What becomes of an image that cannot be decoded: ``raise`` an
+                error, or ``nan``, a row of NaN, with a warning. (default: :obj:`"raise"`)
+
+        Raises:
+            ValueError: If these are neither features nor images, features are not finite, zero, or
+                of another width than those that it was fitted with; if an image cannot be decoded,
+                or there is no encoder.
+        """
+        check_on_error(on_error, ("raise", "nan"))
+        classified = self.classify(x, strict=on_error == "raise")
+        classified.tell_of_skipped("have rows of NaN")
+        return classified.in_all_rows()
+
+    def predict(self, x: Any, *, on_error: str = "none") -> list[str | None]:
+        """The class name of every image, in the order in which they are given; see
+        :meth:`predict_rows` for their files, probabilities and further classes.
+
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            on_error (str, optional): What becomes of an image that cannot be decoded: ``none``, its
+                name is :obj:`None`, with a warning, or ``raise`` an error.
+                (default: :obj:`"none"`)
+
+        Raises:
+            ValueError: As :meth:`predict_proba` does.
+        """
+        check_on_error(on_error, ("none", "raise"))
+        classified = self.classify(x, strict=on_error == "raise")
+        classified.tell_of_skipped("are None")
+        return [row.class_name for row in classified.predictions(self.class_names)]
+
+    def predict_rows(self, x: Any, *, top: int = 1, on_error: str = "row") -> list[Prediction]:
+        """One row per image: its file, its class with the probability, the next classes, and the
+        reason where it cannot be classified.
+
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            top (int, optional): The number of classes per image. (default: :obj:`1`)
+            on_error (str, optional): What becomes of an image that cannot be decoded: ``row``, its
+                row has the reason; ``skip``, it has no row, with a warning; or ``raise`` an error.
+                (default: :obj:`"row"`)
+
+        Raises:
+            ValueError: As :meth:`predict_proba` does.
+        """
+        check_on_error(on_error, ("row", "skip", "raise"))
+        check_whole_number("top", top, low=1)
+        classified = self.classify(x, strict=on_error == "raise")
+        if on_error == "skip":
+            classified.tell_of_skipped("have no row")
+        return classified.predictions(self.class_names, top, on_error)
 
     def evaluate(
         self,
         data: "Images | datasets.DatasetDict | FeatureFile | Features",
+        y: Any = None,
         *,
+        split: str | None = None,
         encoding: EncodingConfig | None = None,
         progress: bool = True,
+        **reading: Any,
     ) -> Evaluation:
         """Measures the classifier on labelled images or features: the test split where there is
         one, else all that there are. Classes are matched by their names, where the data have any;
-        the labels of :class:`Features` count the classes of the classifier.
+        the labels of :class:`Features` count the classes of the classifier. Warns if it was fitted
+        on some of the images.
+
+        Args:
+            data: A data set as :func:`pyg_graphadapter.data.load_images` takes it, a feature file,
+                or :class:`Features`; with :obj:`y`, features or images by the rule of
+                :mod:`pyg_graphadapter.classifier.inputs`.
+            y (sequence, optional): The label of every image, a class name or its number.
+                (default: :obj:`None`)
+            split (str, optional): ``train``, ``val`` or ``test``. (default: the test split, else
+                what there is)
+            encoding (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
+            progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+            **reading (optional): Further arguments of :func:`pyg_graphadapter.data.load_images`.
 
         Raises:
             ValueError: If a class is not among those that it was fitted on, or there is no image.
         """
-        if is_feature_file(data):
-            data = FeatureFile.load(cast(str, data))
-        if isinstance(data, FeatureFile):
-            features = data.test or data.train
-            data = Features(features.x, self.own_labels(features.y, data.class_names))
-        elif not isinstance(data, Features):
-            from pyg_graphadapter.data import load_images  # loads datasets
-            from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
+        if y is not None:
+            labelled = self._labelled_by(data, y)
+        elif is_feature_file(data):
+            labelled = of_file(FeatureFile.load(cast(str, data)), split)
+        elif isinstance(data, FeatureFile):
+            labelled = of_file(data, split)
+        elif isinstance(data, Features):
+            labelled = Labelled(data)
+        else:
+            labelled = of_images(
+                data, split, lambda: self.encoder, encoding, progress=progress, **reading
+            )
+        features = labelled.features
+        own = self.own_labels(features.y, labelled.class_names)
+        labelled = replace(labelled, features=Features(features.x, own))
+        return labelled.measure(self.adapter, self.shot_hashes)
 
-            splits = load_images(data)
-            encode = DatasetEncoder(self.encoder, encoding, progress=progress)
-            split = splits[next(name for name in ("test", "val", "train") if name in splits)]
-            features = encode.encode_split(split)
-            data = Features(features.x, self.own_labels(features.y, class_names_of(split)))
-        return evaluate(self.adapter, data)
+    def _labelled_by(self, x: Any, y: Any) -> Labelled:
+        """Features or images with labels that were given apart from them."""
+        given = self._input(x)
+        labels = labels_of(y, self.class_names, len(given.files))
+        if isinstance(given, FeatureInput):
+            return Labelled(Features(given.x, labels))
+        from pyg_graphadapter.encoding.image_batches import digests_of  # loads datasets
+
+        encoded = self._encode(given.images)
+        digests = digests_of(given.images, encoded.index.tolist())
+        return Labelled(
+            Features(encoded.x, labels[encoded.index]),
+            hashes=image_hashes(digest.hex() for digest in digests),
+            num_skipped=len(encoded.skipped),
+        )
 
     def own_labels(self, y: Tensor, class_names: Sequence[str] | None) -> Tensor:
         """Labels ``[N]`` that count other class names, as labels of this classifier's classes.
@@ -408,8 +598,8 @@ class FewShotClassifier(ModelHubMixin):
         its own images is listed apart from its neighbours.
 
         Args:
-            image (torch.Tensor or image, optional): Image features ``[D]``, or an image.
-                (default: :obj:`None`)
+            image (optional): One image or its features, by the rule of
+                :mod:`pyg_graphadapter.classifier.inputs`. (default: :obj:`None`)
             class_name (str, optional): The class; of an image, the predicted one if not given.
                 (default: :obj:`None`)
 
@@ -420,11 +610,29 @@ class FewShotClassifier(ModelHubMixin):
             raise unknown("class", class_name, self.class_names)
         c = None if class_name is None else self.class_names.index(class_name)
         if image is not None:
-            x = image if isinstance(image, Tensor) else self.encode([image])[0]
-            return explain_image(self.adapter, self.class_names, x, c)
-        if c is None:
+            x = self._features_of(image)
+            explanation = explain_image(self.adapter, self.class_names, x, c)
+        elif c is None:
             raise ValueError("There is nothing to explain: give an image, a class name, or both.")
-        return explain_class(self.adapter, self.class_names, c)
+        else:
+            explanation = explain_class(self.adapter, self.class_names, c)
+        return explanation if self.has_text else explanation.without_text()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it was fitted with class text features."""
+        return self.training.get("texts") != NO_TEXTS
+
+    def _features_of(self, image: Any) -> Tensor:
+        """The features ``[D]`` of one image."""
+        given = self._input(image)
+        if len(given.files) != 1:
+            raise ValueError(
+                f"One image is explained at a time (got {len(given.files)}): give one of them."
+            )
+        if isinstance(given, FeatureInput):
+            return given.x[0]
+        return self._encode(given.images, strict=True).x[0, 0]
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Writes ``classifier.safetensors`` and ``classifier.json``.
@@ -434,7 +642,7 @@ class FewShotClassifier(ModelHubMixin):
                 :obj:`overwrite`.
         """
         fields = {name: getattr(self, name) for name in FIELDS}
-        write_classifier(Path(folder), self.adapter, fields, overwrite=overwrite)
+        write_classifier(Path(folder), self.adapter, fields, overwrite=overwrite, shots=self.shots)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -530,24 +738,21 @@ class FewShotClassifier(ModelHubMixin):
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def _recipe(
-    task: FewShotTask,
-    config: TrainConfig,
-    history: History,
-    *,
-    is_trained: bool,
-    drawn_by: int | None,
-) -> dict[str, Any]:
-    """The whole recipe of a training, and the draw: its seed is :obj:`None` if the shots were
-    given."""
-    shots = int(torch.bincount(task.support.y).max())
-    draw = {"shots": shots, "draw_seed": drawn_by}
-    if not is_trained:
-        return {**draw, "seed": config.seed, "device": config.device}
-    return {**draw, **asdict(config), "epochs": len(history.loss)}
+def _draw_of(shots: Shots, seed: int, at_most: int | None) -> measurement.Drawn:
+    """How shots are drawn, from the arguments of ``fit``."""
+    check_shots(shots)
+    if at_most is None:
+        return measurement.Drawn(shots, seed, allow_fewer=False)
+    check_whole_number("at_most", at_most, low=1)
+    if shots != ALL:
+        raise ValueError(
+            f"'shots' is the number of images of every class, and 'at_most' the largest one: give "
+            f"one of them (got shots={shots}, at_most={at_most})."
+        )
+    return measurement.Drawn(at_most, seed, allow_fewer=True)
 
 
-def _source_of(
+def source_of(
     data: Any,
     model: "str | Path | EncoderModel | None",
     encoding: EncodingConfig | None,
@@ -569,18 +774,3 @@ def _source_of(
 
     encoder = load_encoder(model, encoding or EncodingConfig(), device)
     return ImageSource(data, encoder, encoding, progress=progress, options=options)
-
-
-def _listed(images: Images) -> Sequence[Any]:
-    """A sequence of images: of a folder, a path, a data set or a sequence."""
-    import datasets
-
-    from pyg_graphadapter.data import list_images
-
-    if isinstance(images, datasets.Dataset):
-        return cast(
-            Sequence[Any], images.cast_column("image", datasets.Image(decode=False))["image"]
-        )
-    if isinstance(images, str | Path):
-        return list_images([images])
-    return images

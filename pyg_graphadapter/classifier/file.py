@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, adapter_class, adapter_names
+from pyg_graphadapter.adapters.registry import is_built_in
 from pyg_graphadapter.display import json_text
-from pyg_graphadapter.features import LOGIT_SCALES, check_logit_scale
+from pyg_graphadapter.features import (
+    LOGIT_SCALES,
+    Features,
+    check_directions,
+    check_fits,
+    check_logit_scale,
+)
+from pyg_graphadapter.graph import unit
 from pyg_graphadapter.outputs import no_empty_folders
 from pyg_graphadapter.storage import (
     Arrays,
@@ -35,7 +44,11 @@ LATER_WEIGHTS = re.compile(r"classifier-[0-9a-f]{16}\.safetensors")  # of one th
 CARD = "classifier.json"
 OF_THE_HUB = ("README.md", "config.json")
 FORMATS = ("pyg_graphadapter/classifier/1", "pyg_graphadapter/classifier/2")
-FIELDS = ("class_names", "method", "training", "encoding", "measured")
+SHOTS = ("shots.x", "shots.y")  # tensors of a classifier that keeps its shots
+FIELDS = ("class_names", "method", "training", "encoding", "measured", "selected", "shot_hashes")
+DIRECTIONS = ("text", "keys", "prototypes")  # tensors whose rows are compared by their cosine
+PROBES = 8  # texts that are classified when a classifier is read
+LARGEST_LOGIT = 1e8  # beyond which float32 has no digits left for a difference
 ATTEMPTS = 3  # to read a classifier that is being replaced
 
 
@@ -55,6 +68,10 @@ class Card:
         sha256 (str): The hash of the file of tensors.
         weights (str): The name of the file of tensors.
         versions (dict): The versions of the libraries that it was made with.
+        selected (dict): The settings that were selected inside the shots; older files do not say.
+        shot_hashes (str): The hashes of the images that it was fitted on, with blanks between
+            them; older files have none.
+        keeps_shots (bool): Whether the file of tensors holds the features of the shots.
     """
 
     format: str
@@ -62,12 +79,15 @@ class Card:
     method: str
     training: dict[str, Any]
     encoding: dict[str, Any]
-    measured: dict[str, Annotated[float, Within(0)]]
+    measured: dict[str, Annotated[int, Within(0)] | Annotated[float, Within(0)] | str]
     logit_scale: Annotated[float, Within(*LOGIT_SCALES)]
     settings: dict[str, Any]
     sha256: Annotated[str, Length(64, 64)]
     weights: str = WEIGHTS
     versions: dict[str, str] = field(default_factory=dict)
+    selected: dict[str, Any] = field(default_factory=dict)
+    shot_hashes: str = ""
+    keeps_shots: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,9 +145,15 @@ def _is_weights(name: str) -> bool:
 
 
 def write_classifier(
-    folder: Path, adapter: Adapter, fields: Mapping[str, Any], *, overwrite: bool = False
+    folder: Path,
+    adapter: Adapter,
+    fields: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    shots: Features | None = None,
 ) -> None:
-    """Writes an adapter and what belongs to it: the :obj:`FIELDS`, plain JSON values.
+    """Writes an adapter and what belongs to it: the :obj:`FIELDS`, plain JSON values, and the shots
+    that it keeps.
 
     The card names the file of tensors, which gets a new name where it replaces another. So the
     renaming of the card alone replaces a classifier by another: at any moment there is one. No name
@@ -139,23 +165,33 @@ def write_classifier(
     """
     with no_empty_folders(folder):
         check_output(folder, overwrite=overwrite)
-        _write_classifier(folder, adapter, fields, overwrite=overwrite)
+        _write_classifier(folder, adapter, fields, overwrite=overwrite, shots=shots)
 
 
 def _write_classifier(
-    folder: Path, adapter: Adapter, fields: Mapping[str, Any], *, overwrite: bool
+    folder: Path,
+    adapter: Adapter,
+    fields: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    shots: Features | None,
 ) -> None:
     replaced = _weights_of(folder)
-    weights = safetensors.torch.save(
-        {name: value.contiguous() for name, value in adapter.state_dict().items()}
-    )
+    tensors = dict(adapter.state_dict())
+    if shots is not None:
+        tensors |= dict(zip(SHOTS, (shots.x, shots.y), strict=True))
+    weights = safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()})
     card = Card(
         format=FORMATS[-1],
-        **{name: fields[name] for name in FIELDS},
+        **{
+            **{name: fields[name] for name in FIELDS},
+            "shot_hashes": " ".join(fields["shot_hashes"]),
+        },
         logit_scale=check_logit_scale(adapter.logit_scale),
         settings=_plain_settings(adapter),
         sha256=sha256(weights),
         versions=versions(),
+        keeps_shots=shots is not None,
     )
     content = asdict(card)
     content["weights"] = _write_weights(folder, weights, is_first=not overwrite)
@@ -211,7 +247,7 @@ def _weights_of(folder: Path) -> Path | None:
 
 
 def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
-    """The adapter, ready to classify, and the :obj:`FIELDS`.
+    """The adapter, ready to classify, the :obj:`FIELDS`, and ``shots``, which it may keep.
 
     Raises:
         FileNotFoundError: If there is no classifier.
@@ -227,20 +263,68 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
     try:
         if card.encoding:
             checked(card.encoding, Encoding, "'encoding'")
-        adapter = adapter_class(card.method).from_state(
-            _state_of(weights, folder / card.weights), card.logit_scale, card.settings
-        )
+        state = _state_of(weights, folder / card.weights)
+        shots = Features(*(state.pop(name) for name in SHOTS)) if card.keeps_shots else None
+        adapter = _adapter_of(card, state)
+        if shots is not None:
+            check_fits(shots, adapter.text, SHOTS[0])
         if len(card.class_names) != adapter.num_classes:
             count = len(card.class_names)
             raise ValueError(f"{count} class names for {adapter.num_classes} classes")
     except (ValueError, TypeError, KeyError) as error:
         raise CARD_FILE.error(folder, error) from error
-    fields = {name: getattr(card, name) for name in FIELDS}
+    fields = {name: getattr(card, name) for name in FIELDS} | {"shots": shots}
+    fields["shot_hashes"] = tuple(card.shot_hashes.split())
     if card.format == FORMATS[0] and "weights" in card.encoding:
         encoding = dict(card.encoding)
         encoding["weights_and_configuration"] = encoding.pop("weights")
         fields["encoding"] = encoding
     return adapter.eval(), fields
+
+
+def _adapter_of(card: Card, state: dict[str, Tensor]) -> Adapter:
+    """The adapter. Tensors and settings that can be loaded and would answer otherwise are refused;
+    methods from outside the package check theirs themselves."""
+    is_checked = is_built_in(card.method)
+    if is_checked:
+        _check_tensors(state, card)
+    adapter = adapter_class(card.method).from_state(state, card.logit_scale, card.settings)
+    if is_checked:
+        _check_settings(card, adapter)
+        _check_logits(adapter)
+    return adapter
+
+
+def _check_tensors(state: Mapping[str, Tensor], card: Card) -> None:
+    """Checks the tensors by what they are: directions are not zero, and labels are classes."""
+    for name, tensor in state.items():
+        if name == "labels":
+            if tensor.is_floating_point() or not bool(
+                ((tensor >= 0) & (tensor < len(card.class_names))).all()
+            ):
+                raise ValueError("its tensor 'labels' holds what is no number of a class")
+        elif not tensor.is_floating_point():
+            raise ValueError(f"its tensor {name!r} must be floating-point numbers")
+        if name in DIRECTIONS and tensor.dim() == 2:
+            check_directions(tensor, f"its tensor {name!r}")
+
+
+def _check_settings(card: Card, adapter: Adapter) -> None:
+    """Checks that no setting is missing: another value would be taken for it. Files of an earlier
+    format may lack settings that came later."""
+    missing = set(adapter.settings()) - set(card.settings)
+    if missing and card.format == FORMATS[-1]:
+        raise ValueError(f"its settings lack {', '.join(sorted(missing))}")
+
+
+def _check_logits(adapter: Adapter) -> None:
+    """Checks that images that look like the texts have logits that can be told apart."""
+    with torch.inference_mode():
+        logits = adapter.eval()(unit(adapter.text[:PROBES]))
+    if not bool((logits.abs() <= LARGEST_LOGIT).all()):
+        raise ValueError(
+            f"its tensors give logits that are not finite or beyond {LARGEST_LOGIT:.0e}"
+        )
 
 
 def _read_files(folder: Path) -> tuple[Card, bytes]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from pyg_graphadapter.classifier.measurement import measured_in_words
 from pyg_graphadapter.display import markdown, markdown_code, visible
 
 SHOWN_CLASSES = 50
@@ -42,10 +43,17 @@ def model_card(
         'classifier = FewShotClassifier.from_pretrained("…")\n'
         'classifier.predict(["image.jpg"])\n```',
         f"## Classes\n\n{first_classes}{more}",
-        "## Measured\n\n" + (_table(measured) if measured else "Nothing was measured."),
+        "## Measured\n\n" + _measured(measured),
         "## Training\n\n" + _table({**training, **encoding}),
     ]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
+
+
+def _measured(measured: Mapping[str, Any]) -> str:
+    if not measured:
+        return "Nothing was measured."
+    sentence = measured_in_words(measured)
+    return (f"{markdown(sentence)}\n\n" if sentence else "") + _table(measured)
 
 
 def _table(values: Mapping[str, Any]) -> str:

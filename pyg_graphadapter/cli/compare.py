@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyg_graphadapter.cli.arguments import (
+    ALL,
     METHODS,
-    READING,
     DataOrBenchmarks,
     Import,
     LogitScale,
@@ -34,12 +34,14 @@ from pyg_graphadapter.cli.settings import (
     SaveConfig,
     Set,
     check_config_path,
+    is_given,
     method_settings,
     pop_config,
     save_config,
     with_options,
 )
 from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.cli.usable import usable_methods
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.display import markdown
 from pyg_graphadapter.encoding.config import EncodingConfig
@@ -59,7 +61,7 @@ app = new_app()
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    *READING, Training=TrainConfig, Images=EncodingConfig, Reading=ReadOptions,
+    "class_names", Training=TrainConfig, Images=EncodingConfig, Reading=ReadOptions,
 )  # fmt: skip
 def compare(
     ctx: typer.Context,
@@ -129,6 +131,7 @@ def compare(
         select,
         protocol,
         preset,
+        are_named=methods != ALL and is_given(ctx, "methods"),
     )
     with as_usage_error():
         grid.runs("")  # checks the settings
@@ -177,6 +180,7 @@ class _Grid:
     selects: bool
     protocol: str
     preset: str | None
+    are_named: bool = True
 
     def runs(self, dataset: str) -> "list[Run]":
         from pyg_graphadapter.experiment.grid import grid_runs
@@ -252,7 +256,8 @@ def _measure(
     """Executes the runs on one data set."""
     from pyg_graphadapter.experiment.grid import run_all
 
-    runs = grid.runs(source.name)
+    usable = usable_methods(grid.methods, source, are_named=grid.are_named)
+    runs = [run for run in grid.runs(source.name) if run.method in usable]
     tasks, base = _tasks(source, shifted_sources, grid, base_to_new=base_to_new)
     show_skipped(base)
     return run_all(

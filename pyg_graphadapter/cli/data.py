@@ -15,6 +15,7 @@ from pyg_graphadapter.cli.arguments import (
     one_sentence,
     silence_libraries,
 )
+from pyg_graphadapter.cli.import_features import import_features
 from pyg_graphadapter.cli.settings import with_options
 from pyg_graphadapter.cli.sources import pop_reading
 from pyg_graphadapter.data.reading import ReadOptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.data.benchmarks import Check
 
 app = new_app()
+app.command("import")(import_features)
 SPLITS = ("train", "val", "test")
 
 

@@ -1,13 +1,15 @@
 """The command ``fit``."""
 
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pyg_graphadapter.cli.arguments import (
+    ALL,
     METHODS,
-    READING,
     Data,
     Import,
     LogitScale,
@@ -21,6 +23,7 @@ from pyg_graphadapter.cli.arguments import (
     new_app,
     one_sentence,
     show_skipped,
+    silence_libraries,
 )
 from pyg_graphadapter.cli.settings import (
     Config,
@@ -36,27 +39,93 @@ from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders, writing
+from pyg_graphadapter.settings import check_whole_number
 from pyg_graphadapter.training.config import TrainConfig
 
+if TYPE_CHECKING:
+    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+
 app = new_app()
+NOT_WITH_FROM = {
+    "model": "--model",
+    "template": "--template",
+    "views": "--views",
+    "view_seed": "--view-seed",
+    "dtype": "--dtype",
+    "logit_scale": "--logit-scale",
+}
+
+
+def _number_or_all(text: str) -> int | str:
+    """The value of ``--shots``."""
+    if text == ALL:
+        return text
+    try:
+        number = int(text)
+        check_whole_number("shots", number, low=0)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither a whole number nor 'all'.") from error
+    return number
+
+
+Shots = Annotated[
+    Any,
+    typer.Option(
+        parser=_number_or_all,
+        metavar="NUMBER",
+        help="Images per class: a number, or all. With 0, zero-shot from the class names alone; "
+        "DATA may then be a file of names (.txt, .json).",
+    ),
+]
+AtMost = Annotated[
+    int | None,
+    typer.Option(help="Largest number of images per class; classes with fewer use all they have."),
+]
+Measure = Annotated[
+    bool,
+    typer.Option(
+        "--measure/--no-measure", help="Measure the accuracy on images that it is not fitted on."
+    ),
+]
+KeepShots = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-shots/--no-keep-shots",
+        help="Save the features of the shots with the classifier, for --from.",
+        show_default="no-keep-shots",
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="CLASSIFIER",
+        help="Add the images and the new classes of DATA, or a file of names (.txt, .json), to a "
+        "classifier that keeps its shots.",
+    ),
+]
 
 
 @app.command(epilog="Further options: graphadapter methods NAME, graphadapter encode --help.")
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    *READING, Training=TrainConfig, Images=EncodingConfig, Reading=ReadOptions,
+    "class_names", Training=TrainConfig, Images=EncodingConfig, Reading=ReadOptions,
 )  # fmt: skip
 def fit(
     ctx: typer.Context,
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
     model: Model = None,
-    shots: Annotated[int, typer.Option(help="Images per class.")] = 16,
+    shots: Shots = ALL,
+    at_most: AtMost = None,
     method: Annotated[str, typer.Option(help=f"Method: {METHODS}.")] = "graph_adapter",
     seed: Annotated[int, typer.Option(help="Seed of draw and training.")] = 1,
     set_: Set = None,
     select: Select = True,
+    measure: Measure = True,
+    keep_shots: KeepShots = None,
+    from_: From = None,
     template: Templates = None,
     logit_scale: LogitScale = None,
     overwrite: Annotated[
@@ -67,11 +136,13 @@ def fit(
     save: SaveConfig = None,
     options: dict[str, Any] | None = None,
 ) -> None:
-    """Fit a classifier to a few images per class, and save it.
+    """Fit a classifier to labelled images, measure it, and save it.
 
     Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
     """
     options = options or {}
+    training_given = {field.name: options[field.name] for field in fields(TrainConfig)
+                      if field.name in options}  # fmt: skip
     encoding, reading = pop_encoding(options, template), pop_reading(options)
     training = pop_config(TrainConfig, options, seed=seed)
     [name] = method_names(method)
@@ -79,41 +150,122 @@ def fit(
 
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.classifier.file import check_output
+    from pyg_graphadapter.classifier.growth import encoding_of, method_without_shots
+    from pyg_graphadapter.data.names_file import is_names_file, read_names
     from pyg_graphadapter.experiment.grid import grid_runs
+    from pyg_graphadapter.feature_file import is_feature_file
 
     with as_usage_error():
-        grid_runs([name], [shots], [seed], training, settings)  # checks the settings
+        grid_runs([name], [1], [seed], training, settings)  # checks the settings
     check_output_folder(out)
     check_config_path(save, out)
+    draw = {"shots": shots, "seed": seed, "at_most": at_most}
     with no_empty_folders(out):
         check_output(out, overwrite=overwrite)
-        source = open_data(
-            data,
-            model,
-            encoding,
-            reading,
-            device=training.device,
-            logit_scale=logit_scale,
-        )
+        start = None if from_ is None else _opened(ctx, from_)
+        is_names = (start is not None or shots == 0) and is_names_file(data)
+        source = None
+        if is_names:
+            reading.refuse(f"the class names {data}")
+            silence_libraries()
+        else:
+            of_start = start is not None and not is_feature_file(data)
+            source = open_data(
+                data,
+                start.encoder if start is not None and of_start else model,
+                encoding if start is None else encoding_of(start, encoding),
+                reading,
+                device=training.device,
+                logit_scale=logit_scale,
+            )
         save_config(ctx, save, settings)
         with as_fault_of(name):
-            classifier = FewShotClassifier.fit(
-                source,
-                shots,
-                seed,
-                name,
-                training,
-                select=select,
-                measure=True,
-                **settings.get(name, {}),
-            )
-        show_skipped(source)
+            if start is not None:
+                how = _how_to_refit(ctx, start, name, training_given, seed)
+                how |= {"settings": settings.get(name), "keep_shots": keep_shots}
+                more = read_names(data) if source is None else source
+                how |= {"measure": measure} if source is None else {"measure": measure, **draw}
+                classifier = start.add_classes(more, **how)
+            elif source is None:
+                method_without_shots(name, settings.get(name, {}))
+                if model is None:
+                    raise ValueError("Class names need an encoder: name one (--model).")
+                classifier = FewShotClassifier.from_names(
+                    data, model=model, encoding=encoding, device=training.device
+                )
+            else:
+                classifier = FewShotClassifier.fit(
+                    source,
+                    shots,
+                    seed,
+                    name,
+                    training,
+                    at_most=at_most,
+                    select=select,
+                    measure=measure,
+                    keep_shots=bool(keep_shots),
+                    **settings.get(name, {}),
+                )
+        if source is not None:
+            show_skipped(source)
         with writing(out):
             classifier.save(out, overwrite=overwrite)
-    if classifier.selected and shots > 1:
+    if classifier.selected and classifier.training["shots"] > 1:
         chosen = ", ".join(f"{name} = {value}" for name, value in classifier.selected.items())
         echo(f"Selected {chosen}.")
-    echo(f"Saved {name} for {len(classifier.class_names)} classes to {out}.")
+    _show(classifier, start, out)
+
+
+def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
+    """Prints what was fitted, saved and measured."""
+    from pyg_graphadapter.classifier.measurement import measured_in_words
+    from pyg_graphadapter.features import counted
+
+    training, names = classifier.training, classifier.class_names
+    new = names[len(start.class_names) :] if start is not None else ()
+    if new:
+        echo(f"Added {counted(len(new), 'class')}: {', '.join(new)}.")
+    if "fewest_shots" in training:
+        echo(f"Shots per class: {training['fewest_shots']} to {training['shots']}.")
+    echo(f"Saved {classifier.method} for {len(names)} classes to {out}.")
+    if classifier.shots is not None:
+        echo(f"It holds the features of its {counted(len(classifier.shots), 'shot')}.")
     if classifier.measured:
-        accuracy, zero_shot, count = classifier.measured.values()
-        echo(f"Test accuracy {accuracy:.2f} % (zero-shot {zero_shot:.2f} %), {count} images.")
+        echo(measured_in_words(classifier.measured))
+
+
+def _opened(ctx: typer.Context, folder: Path) -> "FewShotClassifier":
+    """The classifier of ``--from``, without options that it decides itself."""
+    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+
+    for name, option in NOT_WITH_FROM.items():
+        if _is_given(ctx, name):
+            raise typer.BadParameter(
+                f"{option} is decided by the classifier of --from: leave it out."
+            )
+    return FewShotClassifier.load(folder)
+
+
+def _how_to_refit(
+    ctx: typer.Context,
+    start: "FewShotClassifier",
+    method: str,
+    training: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Method and training of ``--from``: as before, but for the options that are given."""
+    from pyg_graphadapter.classifier.growth import config_of
+
+    chosen = method if _is_given(ctx, "method") else None
+    if _is_given(ctx, "seed"):
+        training = {**training, "seed": seed}
+    is_same = chosen in (None, start.method) and start.training.get("shots") != 0
+    return {
+        "method": chosen,
+        "config": replace(config_of(start.training if is_same else {}), **training),
+    }
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")

@@ -1,6 +1,7 @@
 """The command ``predict``."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from pyg_graphadapter.cli.arguments import (
     FollowLinks,
     Import,
     as_fault_of,
+    as_usage_error,
     echo,
     echo_lines,
     new_app,
@@ -18,13 +20,14 @@ from pyg_graphadapter.cli.arguments import (
     silence_libraries,
 )
 from pyg_graphadapter.display import encoding_of, json_text, visible
+from pyg_graphadapter.outputs import check_output_file
+from pyg_graphadapter.settings import unknown
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+    from pyg_graphadapter.classifier.predictions import Prediction
 
 app = new_app()
+ON_ERROR = ("row", "skip")
 
 
 @app.command()
@@ -44,6 +47,21 @@ def predict(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write, .csv, .json or .parquet: the file, its label with the "
+            "probability, the second and third class, and the reason if there is no label."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            help="An image that cannot be classified: 'row' gives it a row with the reason, and "
+            "exit code 1; 'skip' leaves it out."
+        ),
+    ] = "row",
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an image that cannot be decoded.")
     ] = False,
@@ -54,70 +72,83 @@ def predict(
 ) -> None:
     """Classify images or features, and print one line per image: label, class name, probability.
 
-    Example: graphadapter predict my-classifier holiday/*.jpg --json
-    """
-    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
-    from pyg_graphadapter.feature_file import is_feature_file, read_images
+    The exit code is 0 only if all images were classified, or with --on-error skip some of them.
 
+    Example: graphadapter predict my-classifier holiday/*.jpg --out holiday.csv
+    """
+    if on_error not in ON_ERROR:
+        with as_usage_error():
+            raise unknown("--on-error", on_error, ON_ERROR)
+    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+    from pyg_graphadapter.classifier.prediction_file import check_prediction_file, write_predictions
+    from pyg_graphadapter.feature_file import is_feature_file, read_images
+    from pyg_graphadapter.features import Features
+
+    if out is not None:
+        check_prediction_file(out)
+        if out.exists() and not overwrite:
+            raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
+        check_output_file(out)
     classifier = FewShotClassifier.load(folder)
-    y = None
+    labelled: Features | None = None
+    x: Any = data
     if is_feature_file(data[0]):
         if len(data) > 1:
             raise ValueError(f"Give one feature file, or images (got {len(data)} paths).")
         x, y, class_names = read_images(data[0], split)
         if y is not None:
-            y = classifier.own_labels(y, class_names)
-        names: list[Any] = list(range(len(x)))
+            labelled = Features(x, classifier.own_labels(y, class_names))
     else:
+        _check_exist(data)
         silence_libraries()
         classifier.load_encoder(device, offline=offline)
-        x, names = _encode(classifier, data, strict=strict, follow_links=follow_links)
     with as_fault_of(classifier.method):
-        probabilities = classifier.predict_proba(x)
-    best = probabilities.topk(min(top, len(classifier.class_names)), dim=1)
-    predictions = [
-        [
-            {"label": label, "class_name": classifier.class_names[label], "probability": p}
-            for label, p in zip(labels, values, strict=True)
-        ]
-        for labels, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
-    if as_json:
-        _print_json(names, predictions, with_top=top > 1)
+        classified = classifier.classify(x, strict=strict, follow_links=follow_links)
+    shown = max(top, 3) if out is not None else top
+    rows = classified.predictions(classifier.class_names, shown, on_error)
+    if out is not None:
+        write_predictions(rows, out)
+    elif as_json:
+        _print_json(rows, top)
     else:
-        _print_lines(names, predictions)
-    if y is not None and len(y):
-        accuracy = 100 * float((best.indices[:, 0] == y).float().mean())
-        echo(f"Accuracy {accuracy:.2f} % of {len(y)} labelled images.", err=True)
-
-
-def _encode(
-    classifier: "FewShotClassifier", paths: list[Path], *, strict: bool, follow_links: bool
-) -> "tuple[Tensor, list[str]]":
-    """The features of the images that can be decoded, and their paths."""
-    from pyg_graphadapter.data import list_images
-
-    images = list_images(paths, follow_links=follow_links)
-    encoded = classifier.encode_images(images, strict=strict)
-    for reason in encoded.skipped.values():
+        _print_lines(rows, top)
+    for reason in classified.skipped.values():
         echo(f"Skipped: {reason}", err=True)
-    return encoded.x[:, 0], [str(images[i]) for i in encoded.index.tolist()]
-
-
-def _print_json(
-    names: list[Any], predictions: list[list[dict[str, Any]]], *, with_top: bool
-) -> None:
-    key = "image" if names and isinstance(names[0], str) else "index"
-    content = [
-        {key: name, **classes[0], **({"top": classes} if with_top else {})}
-        for name, classes in zip(names, predictions, strict=True)
-    ]
-    typer.echo(json_text(content, encoding=encoding_of(sys.stdout)))
-
-
-def _print_lines(names: list[Any], predictions: list[list[dict[str, Any]]]) -> None:
-    for name, classes in zip(names, predictions, strict=True):
-        cells = (
-            f"{c['label']}\t{visible(c['class_name'])}\t{c['probability']:.4f}" for c in classes
+    count, total = len(classified.index), len(classified.files)
+    if out is not None:
+        echo(f"Wrote {out}: {count} of {total} images classified.")
+    if labelled is not None and len(labelled):
+        evaluation = classifier.evaluate(labelled)
+        echo(
+            f"Accuracy {evaluation.accuracy:.2f} % of {len(labelled)} labelled images, "
+            f"{evaluation.further()}.",
+            err=True,
         )
-        echo_lines("\t".join([visible(name), *cells]))
+    if count < total and (on_error != "skip" or not count):
+        raise typer.Exit(1)
+
+
+def _check_exist(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no image or folder {path}: check the path.")
+
+
+def _print_json(rows: "Sequence[Prediction]", top: int) -> None:
+    typer.echo(json_text([_entry(row, top) for row in rows], encoding=encoding_of(sys.stdout)))
+
+
+def _entry(row: "Prediction", top: int) -> dict[str, Any]:
+    place = {"index": row.index} if row.file is None else {"image": row.file}
+    first = {"label": row.label, "class_name": row.class_name, "probability": row.probability}
+    more = {"top": [choice._asdict() for choice in row.top]} if top > 1 else {}
+    return {**place, **first, **more, **({} if row.reason is None else {"reason": row.reason})}
+
+
+def _print_lines(rows: "Sequence[Prediction]", top: int) -> None:
+    for row in rows:
+        cells = [
+            f"{choice.label}\t{visible(choice.class_name)}\t{choice.probability:.4f}"
+            for choice in row.top[:top]
+        ] or [f"not classified: {visible(row.reason)}"]
+        echo_lines("\t".join([visible(row.index if row.file is None else row.file), *cells]))

@@ -299,12 +299,15 @@ def save_config(
     options = {
         p.name: ctx.params[p.name]
         for p in ctx.command.params
-        if p.name in ctx.params
-        and p.name not in NEVER_SAVED
-        and (source := ctx.get_parameter_source(p.name)) is not None
-        and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+        if p.name in ctx.params and p.name not in NEVER_SAVED and is_given(ctx, p.name)
     }
     write_output(path, toml_of(options, settings).encode())
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was given, on the command line or in a file of settings."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
 
 
 def toml_of(options: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:

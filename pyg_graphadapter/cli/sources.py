@@ -11,6 +11,7 @@ from pyg_graphadapter.encoding.config import EncodingConfig
 
 if TYPE_CHECKING:
     from pyg_graphadapter.encoding.image_source import ImageSource
+    from pyg_graphadapter.encoding.model import EncoderModel
     from pyg_graphadapter.encoding.sources import FileSource
 
 
@@ -27,7 +28,7 @@ def pop_reading(options: dict[str, Any]) -> ReadOptions:
 
 def open_data(
     data: str | Path,
-    model: str | None,
+    model: "str | EncoderModel | None",
     encoding: EncodingConfig,
     reading: ReadOptions | None = None,
     *,

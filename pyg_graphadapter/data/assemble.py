@@ -8,7 +8,7 @@ import datasets
 
 from pyg_graphadapter.data.duplicates import tell_duplicates
 from pyg_graphadapter.data.image_dataset import class_label, image_column
-from pyg_graphadapter.data.name_file import names_of_labels
+from pyg_graphadapter.data.names_file import names_of_labels
 from pyg_graphadapter.data.reading import SPLITS, ImageRow, ImageSet, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.display import visible

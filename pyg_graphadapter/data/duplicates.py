@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import datasets
 
-from pyg_graphadapter.data.decode import image_name
+from pyg_graphadapter.data.decode import UnreadableImageError, decode_image, image_name
 from pyg_graphadapter.data.folder import read_regular
 from pyg_graphadapter.data.reading import Reading
 from pyg_graphadapter.display import visible
@@ -66,7 +66,9 @@ def _equal_images(splits: Mapping[str, datasets.Dataset]) -> Iterator[list[_Imag
         for image in images:
             by_hash.setdefault(_hash(splits[image.split][image.row]["image"]), []).append(image)
         for digest, equal in by_hash.items():
-            if digest and len({(image.split, image.label) for image in equal}) > 1:
+            if len({(image.split, image.label) for image in equal}) < 2 or not digest:
+                continue
+            if _is_readable(splits[equal[0].split][equal[0].row]["image"]):
                 yield equal
 
 
@@ -77,6 +79,15 @@ def _size(cell: dict[str, Any]) -> int:
         return Path(cell["path"]).stat().st_size
     except (OSError, ValueError, TypeError):
         return 0
+
+
+def _is_readable(cell: dict[str, Any]) -> bool:
+    """Whether an image can be decoded; others are skipped anyway, each with its reason."""
+    try:
+        decode_image(cell)
+    except UnreadableImageError:
+        return False
+    return True
 
 
 def _hash(cell: dict[str, Any]) -> bytes:

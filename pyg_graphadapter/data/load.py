@@ -112,7 +112,24 @@ def read_images(
     """
     if isinstance(source, ImageSet):
         return source
-    options, reading, where = options or ReadOptions(), Reading(), name_of(source)
+    options, reading = options or ReadOptions(), Reading()
+    try:
+        return _read(source, options, reading, revision, token)
+    except (ValueError, FileNotFoundError) as error:
+        if not reading.left_out:
+            raise
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"{error} {reading.sentences()[0]}") from error
+
+
+def _read(
+    source: Any,
+    options: ReadOptions,
+    reading: Reading,
+    revision: str | None,
+    token: str | bool | None,
+) -> ImageSet:
+    where = name_of(source)
     if isinstance(source, datasets.Dataset | datasets.DatasetDict):
         return _of_dataset(source, options, reading, where)
     if isinstance(source, str | Path):

@@ -174,8 +174,11 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
                     raise TarError(f"a name is longer than {MAX_NAME} bytes")
                 yield member
             file.seek(tar.offset)
-            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            end_block = file.read(tarfile.BLOCKSIZE)
+            if end_block.strip(b"\0"):
                 raise TarError("a header is damaged")
+            if not end_block:
+                warn(f"{visible(path.name)} has no end mark: it may have been cut off.")
     except TarError:
         raise
     except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:

@@ -100,7 +100,7 @@ def read_tree(
             if _is_hidden(entry.name):
                 if not _is_of_system(entry.name):
                     reading.leave_out(HIDDEN, "/".join(parts))
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 is_class = not above or (len(above) == 1 and is_split(above[0]))
                 if is_class:
                     links.check_folder(Path(entry.path))
@@ -125,6 +125,14 @@ def read_tree(
 def _entries(path: Path) -> list["os.DirEntry[str]"]:
     with os.scandir(path) as entries:
         return list(entries)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder or a link to one; a link in a loop leads nowhere."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_hidden(name: str) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from pyg_graphadapter.settings import warn
+
 # Words of one script each: a tokenizer has to tell those of one script apart. Models of one
 # language may know no letter of another.
 WORDS = (
@@ -78,6 +80,10 @@ def _check_logit_scale(model: Any) -> None:
         if value.numel() != 1:
             raise ValueError(f"its {name} must be one number (got {list(value.shape)})")
         number = float(value.detach().float())
+        if name == "logit_scale" and number == 0 and getattr(model, "logit_bias", None) is not None:
+            # So transformers begins SigLIP, which learns a bias beside the factor:
+            warn("The logit_scale of the model is 0, as before training: all classes are likely.")
+            continue
         if name == "logit_scale" and not 0 < number <= largest:
             hint = ""
             if largest < number <= LARGEST_FACTOR:

@@ -15,8 +15,8 @@ from pyg_graphadapter.encoding.image_batches import digests_of
 from pyg_graphadapter.encoding.model import EncoderModel, class_text_features
 from pyg_graphadapter.encoding.pipeline import EncodedImages, pipeline_of
 from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import MAX_VALIDATION_SHOTS, Features, draw_shots
-from pyg_graphadapter.task import FewShotTask, TextEncoder
+from pyg_graphadapter.features import Features, Shots, draw_shots
+from pyg_graphadapter.task import FewShotTask, TextEncoder, validation_shots
 
 
 @dataclass
@@ -67,6 +67,7 @@ class DatasetEncoder:
         self.summary = Summary()
         self._text: dict[tuple[str, ...], Tensor] = {}
         self._digests: dict[str, list[bytes]] = {}  # of splits, by their fingerprints
+        self._unreadable: dict[str, set[int]] = {}  # images of splits, likewise
 
     def encode(self, data: datasets.DatasetDict) -> FeatureFile:
         """The features of all images of a data set; training images have
@@ -126,75 +127,139 @@ class DatasetEncoder:
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
         """The features of the images of a split that can be decoded."""
-        index, x = self._encode(split, torch.arange(len(split)), views)
-        return Features(x, _labels_of(split)[index])
+        return self.encode_hashed(split, views)[0]
+
+    def encode_hashed(
+        self, split: datasets.Dataset, views: int = 1
+    ) -> tuple[Features, tuple[str, ...]]:
+        """The features of the images of a split that can be decoded, and the SHA-256 of these
+        images, in hexadecimal digits."""
+        index, x, hashes = self._encode(split, torch.arange(len(split)), views)
+        return Features(x, _labels_of(split)[index]), hashes
 
     def draw_task(
-        self, data: datasets.DatasetDict, shots: int, seed: int, *, allow_fewer: bool = False
+        self, data: datasets.DatasetDict, shots: Shots, seed: int, *, allow_fewer: bool = False
     ) -> FewShotTask:
-        r"""Draws :math:`K` training images per class and, where there is a validation split,
-        :math:`\min(K, 4)` validation images, and encodes those alone. The draw is that of
+        r"""Draws :math:`K` training images per class, or all, and, where there is a validation
+        split, :math:`\min(K, 4)` validation images, and encodes those alone. The draw is that of
         :func:`pyg_graphadapter.task.draw_task` on the features of all images; an image that
         cannot be decoded is replaced by the next one of its class.
 
         Raises:
-            ValueError: If there is no training split, a class has fewer images than :obj:`shots`
-                and not :obj:`allow_fewer`, or an image cannot be decoded and
+            ValueError: If there is no training split, a class has no image, or fewer than
+                :obj:`shots` and not :obj:`allow_fewer`, or an image cannot be decoded and
                 :obj:`EncodingConfig.strict`.
             OSError: If the cache cannot be written.
         """
-        train = training_split(data)
-        names = class_names_of(train)
-        support = self._draw(train, shots, seed, self.config.views, allow_fewer=allow_fewer)
-        validation = None
-        if "val" in data:
-            shots = min(shots, MAX_VALIDATION_SHOTS)
-            validation = self._draw(data["val"], shots, seed, allow_fewer=True)
-        text = self.encode_text(names)
+        if shots == 0:
+            names = class_names_of(next(iter(data.values())))
+            text, validation = self.encode_text(names), None
+            support = Features(text[:0].float(), torch.empty(0, dtype=torch.long))
+            hashes: tuple[str, ...] = ()
+        else:
+            train = training_split(data)
+            names = class_names_of(train)
+            views = self.config.views
+            support, hashes = self._draw(train, shots, seed, views, allow_fewer=allow_fewer)
+            validation = None
+            if "val" in data:
+                shots = validation_shots(shots)
+                validation, _ = self._draw(data["val"], shots, seed, may_lack=True)
+            text = self.encode_text(names)
         text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         scale = self.encoder.logit_scale
-        return FewShotTask(names, text, support, validation, scale, text_encoder)
+        return FewShotTask(
+            names, text, support, validation, scale, text_encoder, image_hashes=hashes
+        )
+
+    def encode_not_drawn(
+        self,
+        data: datasets.DatasetDict,
+        shots: Shots,
+        seed: int,
+        *,
+        allow_fewer: bool = False,
+        limit: int,
+    ) -> Features:
+        """The features of training images that :meth:`draw_task` does not draw: all that can be
+        decoded, or a random selection of at most :obj:`limit`."""
+        train = training_split(data)
+        rest = torch.ones(len(train), dtype=torch.bool)
+        if shots != 0:
+            rest[self._drawn(train, shots, seed, allow_fewer=allow_fewer)] = False
+        index = rest.nonzero().flatten()
+        generator = torch.Generator().manual_seed(seed)
+        index = index[torch.randperm(len(index), generator=generator)[:limit]].sort().values
+        index, x, _ = self._encode(train, index, 1)
+        return Features(x, _labels_of(train)[index])
 
     def _draw(
         self,
         split: datasets.Dataset,
-        shots: int,
+        shots: Shots,
         seed: int,
         views: int = 1,
         *,
         allow_fewer: bool = False,
-    ) -> Features:
-        y = _labels_of(split)
-        names = class_names_of(split)
-        # All images by class, and within a class in the order in which more shots are drawn:
-        left = draw_shots(y, max(shots, len(y)), seed, len(names), names, allow_fewer=True)
+        may_lack: bool = False,
+    ) -> tuple[Features, tuple[str, ...]]:
+        """Features and hashes of the drawn images; one that cannot be decoded is replaced. If
+        classes may lack, those without images are no error."""
         while True:
-            # Raises an error that says which class has too few images:
-            draw_shots(y[left], shots, seed, len(names), names, allow_fewer=allow_fewer)
-            count = torch.bincount(y[left], minlength=len(names))
-            first = count.cumsum(0) - count  # [C], where each class begins
-            drawn = left[torch.arange(len(left)) - first[y[left]] < shots]
-            index, x = self._encode(split, drawn, views)
+            drawn = self._drawn(split, shots, seed, allow_fewer=allow_fewer, may_lack=may_lack)
+            index, x, hashes = self._encode(split, drawn, views)
             if len(index) == len(drawn):
-                return Features(x, y[index])
-            unreadable = drawn[~torch.isin(drawn, index)]
-            left = left[~torch.isin(left, unreadable)]
+                return Features(x, _labels_of(split)[index]), hashes
 
-    def _encode(self, split: datasets.Dataset, index: Tensor, views: int) -> tuple[Tensor, Tensor]:
-        """The indices of the images that can be decoded, and their features ``[M, V, D]``."""
+    def _drawn(
+        self,
+        split: datasets.Dataset,
+        shots: Shots,
+        seed: int,
+        *,
+        allow_fewer: bool = False,
+        may_lack: bool = False,
+    ) -> Tensor:
+        """The indices of the drawn images, without those that are known to be unreadable."""
+        y, names = _labels_of(split), class_names_of(split)
+        # All images by class, and within a class in the order in which more shots are drawn:
+        order = draw_shots(y, max(1, len(y)), seed, len(names), names, allow_fewer=True)
+        unreadable = torch.tensor(sorted(self._unreadable.get(split._fingerprint, ())))
+        left = order[~torch.isin(order, unreadable.long())]
+        # Raises an error that says which class has too few images:
+        if not may_lack:
+            needed: Shots = 1 if allow_fewer else shots
+            draw_shots(y[left], needed, seed, len(names), names)
+        count = torch.bincount(y[left], minlength=len(names))
+        first = count.cumsum(0) - count  # [C], where each class begins
+        most = len(y) if isinstance(shots, str) else shots
+        return left[torch.arange(len(left)) - first[y[left]] < most]
+
+    def _encode(
+        self, split: datasets.Dataset, index: Tensor, views: int
+    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """The indices of the images that can be decoded, their features ``[M, V, D]`` and their
+        hashes."""
         images = split.select(index.tolist())["image"]
         digests = self._digests.get(split._fingerprint)
+        if digests is None:
+            digests = digests_of(images, range(len(images)))
+        else:
+            digests = [digests[i] for i in index.tolist()]
         encoded = self.pipeline.encode(
             images,
             views,
             self.config.view_seed,
             cache=self.config.cache_folder(),
-            digests=None if digests is None else [digests[i] for i in index.tolist()],
+            digests=digests,
             strict=self.config.strict,
             progress=self.progress,
         )
         self.summary.add(images, encoded)
-        return index[encoded.index], encoded.x
+        skipped = {int(index[i]) for i in encoded.skipped}
+        self._unreadable.setdefault(split._fingerprint, set()).update(skipped)
+        hashes = tuple(digests[i].hex() for i in encoded.index.tolist())
+        return index[encoded.index], encoded.x, hashes
 
 
 def class_names_of(split: datasets.Dataset) -> tuple[str, ...]:

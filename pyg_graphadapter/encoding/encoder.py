@@ -22,7 +22,11 @@ from pyg_graphadapter.encoding.part_hashes import (
     hash_of_weights,
 )
 from pyg_graphadapter.encoding.pipeline import EncodedImages, ImagePipeline
-from pyg_graphadapter.encoding.pretrained import check_model_type, load_pretrained
+from pyg_graphadapter.encoding.pretrained import (
+    as_trained,
+    check_model_type,
+    load_pretrained,
+)
 from pyg_graphadapter.encoding.text_tower import TextTower, checked_features
 from pyg_graphadapter.encoding.views import Views
 from pyg_graphadapter.settings import refuse_arguments, unknown
@@ -84,6 +88,7 @@ class Encoder(TextTower):
             raise ValueError(f"Unknown 'dtype' {dtype!r}. Choose from {', '.join(DTYPES)}.")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"'batch_size' must be at least 1 (got {batch_size}).")
+        tokenizer = as_trained(model.config, tokenizer)
         words = check_model(name, model, processor, tokenizer)
         # Convolutions are two to three times as fast channels last; other layers do not care:
         model = model.to(
@@ -214,7 +219,13 @@ class Encoder(TextTower):
             name: value.to(self.device, non_blocking=True) for name, value in inputs.items()
         }
         output = self.model.get_image_features(**preprocessing.finish(on_device, self.dtype))
-        return checked_features(output.pooler_output, self.name)
+        x = checked_features(output.pooler_output, self.name)
+        if not x.any(dim=1).all():
+            raise ValueError(
+                f"The model {self.name!r} cannot be used: its features of an image are zero, so "
+                f"its image tower is damaged."
+            )
+        return x
 
     # Lists of images and class names ##################################################
 

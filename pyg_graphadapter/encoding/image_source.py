@@ -15,7 +15,7 @@ from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
 from pyg_graphadapter.encoding.model import EncoderModel
 from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import Features
+from pyg_graphadapter.features import Features, Shots
 from pyg_graphadapter.task import FewShotTask, Origin
 
 
@@ -85,10 +85,20 @@ class ImageSource:
         file = self.dataset_encoder.encode(self.splits)
         return file if self.logit_scale is None else replace(file, logit_scale=self.logit_scale)
 
-    def task(self, shots: int, seed: int) -> FewShotTask:
-        """A few shots of every class; no other image is encoded."""
-        task = self.dataset_encoder.draw_task(self.splits, shots, seed)
+    def task(self, shots: Shots, seed: int, *, allow_fewer: bool = False) -> FewShotTask:
+        """A few shots of every class, or all; no other image is encoded."""
+        task = self.dataset_encoder.draw_task(self.splits, shots, seed, allow_fewer=allow_fewer)
         return task if self.logit_scale is None else replace(task, logit_scale=self.logit_scale)
+
+    def not_drawn(
+        self, shots: Shots, seed: int, *, allow_fewer: bool = False, limit: int
+    ) -> Features | None:
+        """The features of training images that :meth:`task` does not draw, at most so many."""
+        if "train" not in self.splits:
+            return None
+        return self.dataset_encoder.encode_not_drawn(
+            self.splits, shots, seed, allow_fewer=allow_fewer, limit=limit
+        )
 
     def test(self) -> Features | None:
         """The features of the test split, where there is one."""
@@ -112,6 +122,6 @@ class ImageSource:
 
     def origin(self) -> Origin:
         """What results say of it."""
-        return Origin(
-            self.name, self.dataset_encoder.encoder.name, len(self.dataset_encoder.summary.skipped)
-        )
+        encoder, skipped = self.text_encoder, self.dataset_encoder.summary.skipped
+        weights = encoder.identity().get("weights")
+        return Origin(self.name, encoder.name, len(skipped), weights, self.encoding.describe())

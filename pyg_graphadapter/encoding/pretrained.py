@@ -1,5 +1,6 @@
 """Dual encoders of Hugging Face: which there are, and how they are loaded."""
 
+import copy
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import normalizers
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
 from pyg_graphadapter.builtin import BUILTIN, MODEL_FOLDER
@@ -32,6 +34,9 @@ MODEL_TYPES = (
 )
 # Tokenizers that come as a model of sentencepiece alone need them; SigLIP has such a one:
 TOKENIZER_PACKAGES = ("sentencepiece", "google.protobuf")
+# They were trained on lower-case texts. SigLIP's own tokenizer lowers them, and so does the class
+# Siglip2Tokenizer; checkpoints of SigLIP 2 at fixed resolution name Gemma's, which does not:
+TRAINED_ON_LOWER_CASE = ("siglip", "siglip2")
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,21 @@ def _tokenizer(name: str, source: str, where: dict[str, Any]) -> Any:
             raise
         names = " and ".join(package.removeprefix("google.") for package in lacking)
         raise missing(lacking[0], f"The tokenizer of {name!r} needs {names}") from error
+
+
+def as_trained(config: Any, tokenizer: Any) -> Any:
+    """A tokenizer that writes texts as the model was trained on them: a copy that lowers them,
+    where the model knows lower-case texts alone and the tokenizer keeps capitals."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if config.model_type not in TRAINED_ON_LOWER_CASE or backend is None:
+        return tokenizer
+    if backend.normalizer is not None and backend.normalizer.normalize_str("A") != "A":
+        return tokenizer
+    tokenizer = copy.deepcopy(tokenizer)
+    backend = tokenizer.backend_tokenizer
+    rules = [normalizers.Lowercase(), backend.normalizer]
+    backend.normalizer = normalizers.Sequence([rule for rule in rules if rule is not None])
+    return tokenizer
 
 
 @contextmanager

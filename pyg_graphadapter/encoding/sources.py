@@ -10,13 +10,15 @@ from torch import Tensor
 from pyg_graphadapter.data.reading import ImageSet, ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
-from pyg_graphadapter.features import Features
+from pyg_graphadapter.features import Features, Shots
+from pyg_graphadapter.settings import check_whole_number
 from pyg_graphadapter.task import (
     DrawKey,
     EvaluationTask,
     FewShotTask,
     Origin,
     draw_task,
+    not_drawn,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +54,15 @@ class Source(Protocol):
     def features(self) -> FeatureFile:
         """The features of all images."""
 
-    def task(self, shots: int, seed: int) -> FewShotTask:
-        """A few shots of every class."""
+    def task(self, shots: Shots, seed: int, *, allow_fewer: bool = False) -> FewShotTask:
+        """A few shots of every class, or all; of classes with fewer, all that they have, if that is
+        allowed."""
+
+    def not_drawn(
+        self, shots: Shots, seed: int, *, allow_fewer: bool = False, limit: int
+    ) -> Features | None:
+        """The features of training images that :meth:`task` does not draw, at most so many of
+        images that must be encoded."""
 
     def test(self) -> Features | None:
         """The features of the test split, where there is one."""
@@ -83,6 +92,7 @@ def evaluation_tasks(source: Source, draws: Iterable[DrawKey]) -> dict[DrawKey, 
     keys = sorted(set(draws), reverse=True)
     most: dict[int, FewShotTask] = {}  # by seed; a draw of fewer shots is the start of one of more
     for shots, seed in keys:
+        check_whole_number("shots", shots, low=1)
         if seed not in most:
             most[seed] = source.task(shots, seed)
     test = source.test()
@@ -121,17 +131,37 @@ class FileSource:
         """Whether there is a test split."""
         return self.file.test is not None
 
+    @property
+    def has_text(self) -> bool:
+        """Whether the file has texts."""
+        return self.file.text is not None
+
     def text(self) -> Tensor:
-        """The text features of the classes ``[C, D]``."""
+        """The text features of the classes ``[C, D]``.
+
+        Raises:
+            ValueError: If the file has none.
+        """
+        if self.file.text is None:
+            raise ValueError(
+                f"{self.name} has no texts: give the model that makes them of the class names "
+                f"(--model), or write 'text_features' to the file."
+            )
         return self.file.text
 
     def features(self) -> FeatureFile:
         """The features of all images."""
         return self.file
 
-    def task(self, shots: int, seed: int) -> FewShotTask:
-        """A few shots of every class."""
-        return draw_task(self.file, shots, seed)
+    def task(self, shots: Shots, seed: int, *, allow_fewer: bool = False) -> FewShotTask:
+        """A few shots of every class, or all."""
+        return draw_task(self.file, shots, seed, allow_fewer=allow_fewer)
+
+    def not_drawn(
+        self, shots: Shots, seed: int, *, allow_fewer: bool = False, limit: int
+    ) -> Features:
+        """All training images that :meth:`task` does not draw."""
+        return not_drawn(self.file, shots, seed, allow_fewer=allow_fewer)
 
     def test(self) -> Features | None:
         """The features of the test split, where there is one."""
@@ -153,7 +183,7 @@ class FileSource:
 
 def open_source(
     data: str | Path,
-    model: str | Path | None,
+    model: "str | Path | EncoderModel | None",
     config: EncodingConfig | None = None,
     *,
     device: str = "auto",
@@ -163,10 +193,13 @@ def open_source(
 ) -> "FileSource | ImageSource":
     """A feature file, by its suffix, or images, which need a model.
 
+    The texts of a feature file without texts are made of its class names by the model, if one is
+    given.
+
     Args:
         data (str or Path): A feature file, or images as :func:`pyg_graphadapter.data.load_images`
             takes them.
-        model (str or Path, optional): The encoder of images.
+        model (str, Path or EncoderModel, optional): The encoder.
         config (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
         device (str, optional): The device of the encoder. (default: :obj:`"auto"`)
         logit_scale (float, optional): Overrides the file's or the encoder's.
@@ -184,6 +217,8 @@ def open_source(
             options.refuse(f"the feature file {data}")
         file = FeatureFile.load(data)
         file = file if logit_scale is None else replace(file, logit_scale=logit_scale)
+        if file.text is None and model is not None:
+            file = with_texts_of(file, model, config or EncodingConfig(), device)
         return FileSource(file, Path(data).name)
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 
@@ -200,6 +235,36 @@ def open_source(
     encoder = load_encoder(model, config, device)
     name = Path(data).name
     return ImageSource(images, encoder, config, logit_scale=logit_scale, name=name, options=options)
+
+
+def with_texts_of(
+    file: FeatureFile, model: "str | Path | EncoderModel", config: EncodingConfig, device: str
+) -> FeatureFile:
+    """A feature file with the texts of its class names.
+
+    Args:
+        file (FeatureFile): The file.
+        model (str, Path or EncoderModel): The encoder that the features came from.
+        config (EncodingConfig): The prompts.
+        device (str): Where to encode.
+
+    Raises:
+        ValueError: If its classes have no names, or the encoder has another width.
+    """
+    if not file.has_class_names:
+        raise ValueError(
+            "The features have no class names, from which the model could make texts: give them "
+            "('class_names' in the file)."
+        )
+    encoder = load_encoder(model, config, device)
+    if encoder.num_channels != file.num_channels:
+        raise ValueError(
+            f"The features are {file.num_channels} wide, and those of {encoder.name} are "
+            f"{encoder.num_channels} wide: name the model that they came from."
+        )
+    from pyg_graphadapter.encoding.model import class_text_features
+
+    return replace(file, text=class_text_features(encoder, file.class_names, config.templates))
 
 
 def open_benchmark(

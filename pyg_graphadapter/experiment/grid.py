@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pyg_graphadapter.adapters.registry import (
 )
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.experiment.presets import preset_of
-from pyg_graphadapter.experiment.run import Run, execute_runs, identity, is_file_name
+from pyg_graphadapter.experiment.run import Run, execute_runs, identity, is_file_name, task_of
 from pyg_graphadapter.parallel import (
     WorkerKilledError,
     from_bytes,
@@ -213,7 +213,8 @@ def run_all(
             if isinstance(results, WorkerKilledError):
                 results = [{**identity(run), "error": str(results)} for run, _ in batches[i]]
             for (run, path), result in zip(batches[i], results, strict=True):
-                _write(path, result, hashes[run.shots, run.seed], origin)
+                draw = run.shots, run.seed
+                _write(path, result, hashes[draw], tasks[draw], origin)
             bar.update(len(batches[i]))
     return [read_result(path) for path in paths]
 
@@ -280,10 +281,13 @@ def _execute(piece: _Piece) -> list[dict[str, Any]]:
     return _results_or_errors(piece.runs, piece.tasks)
 
 
-def _write(path: Path, result: dict[str, Any], task: str, origin: Origin) -> None:
+def _write(
+    path: Path, result: dict[str, Any], digest: str, task: EvaluationTask, origin: Origin
+) -> None:
     """Writes a result file."""
     result = result | {"dataset": origin.name, "backbone": origin.model}
-    result["features"] = {"sha256": task, "skipped": origin.skipped}
+    result["features"] = {"sha256": digest, "skipped": origin.skipped}
+    result["task"] = asdict(task_of(task, origin))
     text = EDGE.sub(r"[\1, \2, \3]", json.dumps(result, indent=2))
     write_atomic(path, (text + "\n").encode())
 

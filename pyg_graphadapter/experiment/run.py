@@ -15,8 +15,9 @@ from pyg_graphadapter.adapters.registry import code_identity
 from pyg_graphadapter.graph import knowledge_graph
 from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, Edge, strongest_edges
 from pyg_graphadapter.report.results import RESULT_FORMAT
+from pyg_graphadapter.report.tasks import TaskOfResult
 from pyg_graphadapter.storage import sha256, versions
-from pyg_graphadapter.task import EvaluationTask, NewClasses
+from pyg_graphadapter.task import EvaluationTask, FewShotTask, NewClasses, Origin
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train_together
 from pyg_graphadapter.training.evaluation import (
@@ -90,6 +91,25 @@ def identity(run: Run) -> dict[str, Any]:
         "variant": run.variant,
         "protocol": run.protocol if run.selects else "honest",
     }
+
+
+def task_of(evaluation: EvaluationTask, origin: Origin) -> TaskOfResult:
+    """What a result file says of its task, so that it is averaged with no other."""
+    task = evaluation.task
+    text = None
+    # Without texts, the prototypes of the shots stand for them, which no two draws share:
+    if origin.encoding is None and task.has_text:
+        text = sha256(task.text.float().contiguous().numpy().tobytes())
+    return TaskOfResult(
+        "plain" if evaluation.new is None else "base",
+        sha256(json.dumps(task.class_names).encode()),
+        evaluation.rule,
+        task.support.x.size(1),
+        task.logit_scale,
+        text,
+        origin.weights,
+        origin.encoding or {},
+    )
 
 
 def execute_runs(
@@ -184,9 +204,11 @@ def _measure(
     training = asdict(run.training)
     if adapter_class(run.method).is_trained:
         training["epochs"] = len(history.loss)
+    task = evaluation.task
     return {
         **identity(run),
-        **asdict(metrics),
+        "variant": run.variant if task.has_text else without_texts(run.variant),
+        **metrics.measures(),
         **_other_accuracies(adapter, evaluation, metrics.accuracy),
         "fit_seconds": seconds,
         "select_seconds": selection.seconds,
@@ -197,20 +219,26 @@ def _measure(
         "selected_on": selection.split,
         "code": code_identity(run.method),
         "versions": versions(),
-        **_knowledge_graphs(adapter, evaluation.task.class_names),
+        **_knowledge_graphs(adapter, task),
     }
 
 
-def _knowledge_graphs(adapter: Adapter, class_names: Sequence[str]) -> dict[str, Any]:
+def without_texts(variant: str) -> str:
+    """The variant of a run on features without texts, for tables."""
+    return ", ".join(part for part in ("without texts", variant) if part)
+
+
+def _knowledge_graphs(adapter: Adapter, task: FewShotTask) -> dict[str, Any]:
     """The strongest edges of the sub-graphs of GraphAdapter, for figures: pairs of classes with
-    their cosine, at most 100 per side."""
+    their cosine, at most 100 per side. Without texts, both sub-graphs are that of the images."""
     if not isinstance(adapter, GraphAdapter) or adapter.num_classes == 1:
         return {}
     features = {"text": adapter.text, "image": adapter.prototypes}
     return {
         "knowledge_graphs": {
-            side: _rounded_edges(features[side], class_names, adapter.config.groups)
+            side: _rounded_edges(features[side], task.class_names, adapter.config.groups)
             for side in adapter.conv.sides()
+            if task.has_text or side == "image"
         }
     }
 

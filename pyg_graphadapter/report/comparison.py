@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyg_graphadapter.report.results import dataset_of, finished, label_of
+from pyg_graphadapter.report.results import Measured, measured
 from pyg_graphadapter.report.significance import paired_t_test, signed_rank_test
 from pyg_graphadapter.report.tables import Cell, Table, marked
 
 SIGNIFICANT = 0.05
 EXACT = 1e-6  # points; smaller differences are rounding errors
-Place = tuple[str, int]  # a data set and a number of shots
+Place = tuple[str, int]  # a task and a number of shots
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Duel:
     Args:
         first (str): A method.
         second (str): Another.
-        wins (int): Places (a data set at a number of shots) where the first is better over the
+        wins (int): Places (a task at a number of shots) where the first is better over the
             seeds, significantly by a paired t-test.
         ties (int): Places where no difference is significant.
         losses (int): Places where the second is better, significantly.
@@ -45,7 +45,11 @@ def duel(results: Sequence[dict[str, Any]], first: str, second: str) -> Duel | N
     The draws are the same for all methods, so runs with the same seed are pairs
     (:mod:`~pyg_graphadapter.report.significance`).
     """
-    pairs = _pairs(results, first, second)
+    return _duel(measured(results), first, second)
+
+
+def _duel(runs: Sequence[Measured], first: str, second: str) -> Duel | None:
+    pairs = _pairs(runs, first, second)
     if not pairs:
         return None
     outcomes = [_outcome(differences) for differences in pairs.values()]
@@ -61,13 +65,13 @@ def duel(results: Sequence[dict[str, Any]], first: str, second: str) -> Duel | N
     )
 
 
-def _pairs(results: Sequence[dict[str, Any]], first: str, second: str) -> dict[Place, list[float]]:
+def _pairs(runs: Sequence[Measured], first: str, second: str) -> dict[Place, list[float]]:
     """For every place, the differences of accuracy over the seeds that both methods have."""
     accuracy: dict[str, dict[tuple[Place, int], float]] = {first: {}, second: {}}
-    for result in finished(results):
-        if (label := label_of(result)) in accuracy:
-            place = (dataset_of(result), result["shots"])
-            accuracy[label][place, result["seed"]] = result["accuracy"]
+    for run in runs:
+        if run.label in accuracy:
+            place = (run.name, run.result["shots"])
+            accuracy[run.label][place, run.result["seed"]] = run.result["accuracy"]
     pairs: dict[Place, list[float]] = {}
     for place, seed in accuracy[first].keys() & accuracy[second].keys():
         difference = accuracy[first][place, seed] - accuracy[second][place, seed]
@@ -87,8 +91,9 @@ def _outcome(differences: Sequence[float]) -> int:
 
 def duel_table(results: Sequence[dict[str, Any]], reference: str) -> Table | None:
     """Compares a method, by its label, with all others; :obj:`None` if there are none."""
-    labels = dict.fromkeys(map(label_of, finished(results)))
-    duels = [duel(results, reference, other) for other in labels if other != reference]
+    runs = measured(results)
+    labels = dict.fromkeys(run.label for run in runs)
+    duels = [_duel(runs, reference, other) for other in labels if other != reference]
     lines = [
         (
             Cell(comparison.second),
@@ -106,7 +111,7 @@ def duel_table(results: Sequence[dict[str, Any]], reference: str) -> Table | Non
         ("method", "win / tie / loss", "difference", "p"),
         tuple(lines),
         f"How often {reference} is better, not told apart, or worse (paired t-test over the seeds "
-        f"at a level of {SIGNIFICANT:g}), on every data set at every number of shots; its mean "
+        f"at a level of {SIGNIFICANT:g}), on every task at every number of shots; its mean "
         "difference in points, and the p-value of Wilcoxon's signed-rank test over them."
         + marked(labels),
     )

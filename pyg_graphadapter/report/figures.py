@@ -11,7 +11,7 @@ from pyg_graphadapter.optional import require
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import Row
-from pyg_graphadapter.report.tables import average
+from pyg_graphadapter.report.tables import averages
 from pyg_graphadapter.storage import write_output
 
 if TYPE_CHECKING:  # commands that draw nothing start half a second sooner
@@ -31,8 +31,8 @@ def accuracy_curve(
     rows: Sequence[Row], path: Path, title: str = "", published: Published | None = None
 ) -> None:
     """Draws accuracy over the number of labelled images per class, with one line per method and the
-    standard deviation over the seeds. There is one panel per data set and, if there are several,
-    one for their average.
+    standard deviation over the seeds. There is one panel per task and, if there are several of one
+    suite, one for their average.
 
     Args:
         rows (sequence of Row): The results.
@@ -52,8 +52,8 @@ def accuracy_curve(
         name: [row for row in rows if row.dataset == name]
         for name in dict.fromkeys(row.dataset for row in rows)
     }
-    if len(panels) > 1:
-        panels = {f"average of {len(panels)}": average(rows), **panels}
+    means = {f"average of {name}": mean for name, mean in averages(rows).items()}
+    panels = means | panels
     columns = min(len(panels), PANEL_COLUMNS)
     lines = -(-len(panels) // columns)
     labels = list(dict.fromkeys(row.label for row in rows))
@@ -68,7 +68,7 @@ def accuracy_curve(
             axes.set_visible(True)
             _draw_panel(axes, panel_rows, colour)
             if published is not None:
-                _draw_published(axes, published.accuracy.get(name, {}), colour)
+                _draw_published(axes, _published_of(panel_rows, rows, published), colour)
             axes.set_title(visible(name if len(panels) > 1 else title))
         handles, names = _legend(list(grid[: len(panels)]))
         if len(names) <= FEW_LINES and len(panels) == 1:
@@ -141,6 +141,24 @@ def _draw_panel(axes: "Axes", rows: Sequence[Row], colour: Mapping[str, Any]) ->
     axes.minorticks_off()
     axes.set(xlabel="labelled images per class", ylabel="test accuracy (%)")
     axes.grid(alpha=0.3)
+
+
+def _published_of(
+    panel: Sequence[Row], rows: Sequence[Row], published: Published
+) -> Mapping[str, Mapping[int, float]]:
+    """The published numbers of a panel's data set, which hold for all of its classes: of its tasks
+    the one with the most has them."""
+    first = panel[0] if panel else None
+    if first is None or first.task is None:
+        return published.accuracy.get(first.dataset, {}) if first is not None else {}
+    sizes = [
+        row.task.num_classes or 0
+        for row in rows
+        if row.task is not None and row.task.dataset == first.task.dataset
+    ]
+    if first.task.split != "plain" or (first.task.num_classes or 0) < max(sizes):
+        return {}
+    return published.accuracy.get(first.task.dataset, {})
 
 
 def _draw_published(

@@ -14,7 +14,13 @@ from pyg_graphadapter.report.comparison import duel_table
 from pyg_graphadapter.report.figures import REFERENCE, accuracy_curve
 from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
 from pyg_graphadapter.report.published import Published
-from pyg_graphadapter.report.results import dataset_of, finished, label_of, read_results, summarize
+from pyg_graphadapter.report.results import (
+    dataset_of,
+    label_of,
+    measured,
+    read_results,
+    summarize,
+)
 from pyg_graphadapter.report.tables import (
     Table,
     accuracy_tables,
@@ -108,7 +114,7 @@ def write_report(
 
 def _label(results: Sequence[dict[str, Any]], method: str) -> str:
     """The label of a method that may have been measured with other settings than its own."""
-    labels = [label_of(result) for result in results if result["method"] == method]
+    labels = [run.label for run in measured(results) if run.result["method"] == method]
     return method if method in labels or not labels else labels[0]
 
 
@@ -135,7 +141,7 @@ def _page(
 ) -> str:
     failed = [result for result in results if "error" in result]
     backbones = sorted({result.get("backbone") or "not recorded" for result in results})
-    datasets = list(dict.fromkeys(dataset_of(result) for result in results))
+    datasets = list(dict.fromkeys(row.dataset for row in summarize(results)))
     facts = [
         f"Data sets: {', '.join(datasets)}.",
         f"Image tower: {', '.join(backbones)}.",
@@ -171,17 +177,17 @@ def _page(
 def _knowledge_graphs(results: Sequence[dict[str, Any]]) -> list[str]:
     """The sub-graphs of each data set, at the largest number of shots."""
     most_shots: dict[str, dict[str, Any]] = {}
-    for result in finished(results):
-        drawn = most_shots.get(dataset_of(result))
+    for run in measured(results):
+        drawn, result = most_shots.get(run.name), run.result
         if result.get("knowledge_graphs") and (drawn is None or result["shots"] > drawn["shots"]):
-            most_shots[dataset_of(result)] = result
+            most_shots[run.name] = result
     parts = []
-    for result in most_shots.values():
+    for name, result in most_shots.items():
         file = io.BytesIO()
         draw_knowledge_graph(
             result["knowledge_graphs"], num_classes=result.get("num_classes"), path=file
         )
-        title = f"Knowledge graphs of {_run_name(result)}"
+        title = f"Knowledge graphs of {_run_name(result, name)}"
         parts += [f"<h2>{_escaped(title)}</h2>", _picture(title, file.getvalue())]
     return parts
 
@@ -196,9 +202,9 @@ def _escaped(text: str) -> str:
     return html.escape(visible(text))
 
 
-def _run_name(result: dict[str, Any]) -> str:
+def _run_name(result: dict[str, Any], task: str = "") -> str:
     what = f"{label_of(result)}, {result['shots']} shots, seed {result['seed']}"
-    return f"{dataset_of(result)}, {what}".removeprefix(", ")
+    return f"{task or dataset_of(result)}, {what}".removeprefix(", ")
 
 
 def _html(table: Table) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pyg_graphadapter.display import csv_cell, latex, markdown
-from pyg_graphadapter.report.results import SELECTED_ON_TEST, Row, dataset_of, finished, label_of
+from pyg_graphadapter.report.results import SELECTED_ON_TEST, Row, finished, measured
 
 HEADER = ("method", "shots", "seeds", "accuracy %", "training s", "parameters")
 CSV_HEADER = (
@@ -29,6 +29,14 @@ class Cell:
     text: str
     is_best: bool = False
 
+    def markdown(self) -> str:
+        """The cell in Markdown, in bold if it is the best."""
+        text = self.text if self == MISSING else markdown(self.text)
+        return f"**{text}**" if self.is_best else text
+
+
+MISSING = Cell("-")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -48,10 +56,7 @@ class Table:
 
     def markdown(self) -> str:
         """The table as aligned Markdown, with the best values in bold, without title and note."""
-        lines = [
-            [f"**{markdown(c.text)}**" if c.is_best else markdown(c.text) for c in line]
-            for line in self.lines
-        ]
+        lines = [[cell.markdown() for cell in line] for line in self.lines]
         header = list(map(markdown, self.header))
         width = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
         rule = ["-" * width[0], *("-" * (w - 1) + ":" for w in width[1:])]
@@ -93,9 +98,12 @@ class Table:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """The rows as an aligned Markdown table: mean ± standard deviation over the seeds."""
+    """The rows as an aligned Markdown table: mean ± standard deviation over the seeds. Rows of
+    several data sets say which."""
+    several = len({row.dataset for row in rows}) > 1
     lines = [
         (
+            *((row.dataset,) if several else ()),
             row.label,
             str(row.shots),
             str(row.seeds),
@@ -105,7 +113,8 @@ def markdown_table(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return Table("", HEADER, tuple(tuple(map(Cell, line)) for line in lines)).markdown()
+    header = ("data set", *HEADER) if several else HEADER
+    return Table("", header, tuple(tuple(map(Cell, line)) for line in lines)).markdown()
 
 
 def csv_table(rows: Sequence[Row]) -> str:
@@ -123,19 +132,26 @@ def csv_table(rows: Sequence[Row]) -> str:
 
 
 def accuracy_tables(rows: Sequence[Row]) -> list[Table]:
-    """Methods × shots: one table per data set and, if there are several, one for their average."""
+    """Methods × shots: one table per task and, if there are several of one suite, one for their
+    average."""
     tables = [
-        _by_shots(dataset or "Accuracy", [row for row in rows if row.dataset == dataset])
-        for dataset in dict.fromkeys(row.dataset for row in rows)
+        _by_shots(name or "Accuracy", [row for row in rows if row.dataset == name])
+        for name in dict.fromkeys(row.dataset for row in rows)
     ]
-    if len(tables) > 1:
-        tables.append(_by_shots(f"Average over {len(tables)} data sets", average(rows)))
-    return tables
+    means = averages(rows)
+    return tables + [_by_shots(f"Average over {title}", mean) for title, mean in means.items()]
 
 
 def dataset_tables(rows: Sequence[Row]) -> list[Table]:
-    """Methods × data sets and their average, one table per number of shots; none for a single data
-    set."""
+    """Methods × data sets and their average, one table per suite and number of shots; none for a
+    single data set."""
+    return [
+        table for suite, suite_rows in _suites(rows).items()
+        for table in _tables_of_suite(suite, suite_rows)
+    ]  # fmt: skip
+
+
+def _tables_of_suite(suite: str, rows: Sequence[Row]) -> list[Table]:
     datasets = tuple(dict.fromkeys(row.dataset for row in rows))
     if len(datasets) < 2:
         return []
@@ -147,8 +163,30 @@ def dataset_tables(rows: Sequence[Row]) -> list[Table]:
                   for row in average(rows) if row.shots == shots}  # fmt: skip
         marks = marked(row.label for row in shots_rows)
         note = f"Test accuracy in percent, mean ± standard deviation over seeds.{marks}"
-        tables.append(_grid(f"All at {_shots(shots)}", (*datasets, "average"), means, note))
+        title = f"All at {_shots(shots)}{suite}"
+        tables.append(_grid(title, (*datasets, "average"), means, note))
     return tables
+
+
+def _suites(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of every suite."""
+    suites: dict[str, list[Row]] = {}
+    for row in rows:
+        suites.setdefault(row.suite, []).append(row)
+    return suites
+
+
+def averages(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The means over the data sets of every suite that has more than one
+    (:func:`average`), by what they are means over, as ``2 data sets, base classes``."""
+    means = {}
+    for suite, suite_rows in _suites(rows).items():
+        names = {row.dataset for row in suite_rows}
+        datasets = {row.task.dataset if row.task else row.dataset for row in suite_rows}
+        if len(names) > 1:
+            noun = "data sets" if len(datasets) == len(names) else "tasks"
+            means[f"{len(names)} {noun}{suite}"] = average(suite_rows)
+    return means
 
 
 def average(rows: Sequence[Row]) -> list[Row]:
@@ -247,11 +285,11 @@ def _tables_of(
     columns: Callable[[dict[str, Any]], dict[str, float | None]],
 ) -> list[Table]:
     groups: dict[tuple[str, int], dict[tuple[str, str], list[float | None]]] = {}
-    for result in finished(results):
-        if key in result:
-            group = groups.setdefault((dataset_of(result), result["shots"]), {})
-            for name, value in columns(result).items():
-                group.setdefault((label_of(result), name), []).append(value)
+    with_key = [result for result in finished(results) if key in result]
+    for run in measured(with_key, says_base=False):
+        group = groups.setdefault((run.name, run.result["shots"]), {})
+        for name, value in columns(run.result).items():
+            group.setdefault((run.label, name), []).append(value)
     return [
         _grid(
             f"{dataset}, {title}, {_shots(shots)}".removeprefix(", "),
@@ -286,7 +324,7 @@ def _grid(
 
     def cell(label: str, column: str) -> Cell:
         if (label, column) not in means:
-            return Cell("-")
+            return MISSING
         mean, deviation = means[label, column]
         return Cell(f"{mean:.2f} ± {deviation:.2f}", f"{mean:.2f}" == f"{best[column]:.2f}")
 

@@ -5,6 +5,7 @@ from pyg_graphadapter.storage.read import FileKind, open_regular, parsed, read, 
 from pyg_graphadapter.storage.schema import (
     Array,
     Arrays,
+    ContentError,
     Length,
     OneOf,
     SchemaError,
@@ -24,6 +25,7 @@ from pyg_graphadapter.storage.write import (
 __all__ = [
     "Array",
     "Arrays",
+    "ContentError",
     "FileKind",
     "Length",
     "OneOf",

@@ -3,12 +3,13 @@ not unpacked."""
 
 import io
 import math
+import mmap
 import zipfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pyg_graphadapter.storage.schema import Arrays, StoredArray
+from pyg_graphadapter.storage.schema import Arrays, ContentError, StoredArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,27 +68,12 @@ class _Member:
 
     def stored(self) -> StoredArray:
         """Type and shape by the header, which may not promise more than the member holds."""
-        import numpy as np
-
         with self.archive.open(self.info) as file:
-            version = np.lib.format.read_magic(file)
-            readers = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }
-            if version not in readers:
-                raise ValueError(f"{self.info.filename[:60]!r} has a header of a later version")
-            shape, _, dtype = readers[version](file, max_header_size=MAX_HEADER)
+            shape, _, dtype = _header(file, self.info.filename, self.info.file_size)
             num_bytes = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject:
-            raise ValueError("it holds pickled objects")
-        if any(length < 0 for length in shape) or num_bytes > self.info.file_size:
-            raise ValueError(
-                f"{self.info.filename[:60]!r} says that it is {list(shape)}, and holds "
-                f"{self.info.file_size:,} bytes"
-            )
         # A type of strings may be wider than all that is stored of them:
-        return StoredArray(dtype.kind, str(dtype), tuple(shape), partial(self._load, num_bytes))
+        load = partial(self._load, num_bytes)
+        return StoredArray(_kind(dtype), str(dtype), tuple(shape), load)
 
     def _load(self, num_bytes: int) -> Any:
         import numpy as np
@@ -100,6 +86,56 @@ class _Member:
         return _as_tensor_or_text(array)
 
 
+def _header(file: Any, name: str, size: int) -> tuple[tuple[int, ...], bool, Any]:
+    """Shape, order and type of an array, which may not be more than there are bytes."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(file)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"{name[:60]!r} has a header of a later version")
+    shape, is_fortran, dtype = readers[version](file, max_header_size=MAX_HEADER)
+    if dtype.hasobject:
+        raise ContentError("it holds pickled objects")
+    if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"{name[:60]!r} says that it is {list(shape)}, and holds {size:,} bytes")
+    return shape, is_fortran, dtype
+
+
+def _kind(dtype: Any) -> str:
+    """The kind of numbers; ``bfloat16``, which numpy does not know, is stored as two raw bytes."""
+    return "f" if dtype.str[1:] == "V2" else str(dtype.kind)
+
+
+def parse_npy(stream: BinaryIO, path: Path) -> Arrays:
+    """The array of a ``.npy`` file, under the name of the file, mapped into memory."""
+    import numpy as np
+
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    shape, is_fortran, dtype = _header(stream, path.name, size)
+    start, count = stream.tell(), math.prod(shape)
+    if size != start + count * dtype.itemsize:
+        raise ValueError(
+            f"it has {size:,} bytes, and {start + count * dtype.itemsize:,} by its shape"
+        )
+    content: Any
+    if not count:
+        array = np.empty(0, dtype)
+    elif isinstance(stream, io.BytesIO):
+        content = bytearray(stream.read())
+        array = np.frombuffer(content, dtype, count)
+    else:  # pages that are written to, which none are here, would be copied
+        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        array = np.frombuffer(content, dtype, count, start)
+    array = array.reshape(shape, order="F" if is_fortran else "C")
+    load = partial(_as_tensor_or_text, array)
+    return Arrays({path.stem: StoredArray(_kind(dtype), str(dtype), tuple(shape), load)})
+
+
 def _as_tensor_or_text(array: Any) -> Any:
     """A tensor in the byte order of this machine, or a list of texts."""
     import numpy as np
@@ -110,10 +146,12 @@ def _as_tensor_or_text(array: Any) -> Any:
         return [text.decode() for text in array.tolist()]
     import torch
 
+    if array.dtype.str[1:] == "V2":
+        return torch.from_numpy(np.ascontiguousarray(array).view(np.int16)).view(torch.bfloat16)
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     if native.dtype.kind == "u" and native.dtype.itemsize > 1:  # of which torch knows little
         if native.size and int(native.max()) > np.iinfo(np.int64).max:
-            raise ValueError("it holds whole numbers of more than 63 bits")
+            raise ContentError("it holds whole numbers of more than 63 bits")
         native = native.astype(np.int64)
     return torch.from_numpy(native).reshape(array.shape)
 

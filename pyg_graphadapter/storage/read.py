@@ -6,14 +6,15 @@ import json
 import os
 import stat
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
 
-from pyg_graphadapter.storage.arrays import parse_npz, parse_safetensors
-from pyg_graphadapter.storage.schema import checked
+from pyg_graphadapter.storage.arrays import parse_npy, parse_npz, parse_safetensors
+from pyg_graphadapter.storage.schema import ContentError, checked
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -37,6 +38,8 @@ class FileKind(Generic[T_co]):
         parse (callable, optional): Reads an open file; if not given, the suffix says how.
             (default: :obj:`None`)
         max_bytes (int): The largest size. (default: 64 MB)
+        content_remedy (str, optional): What a user does about a whole file with other content, if
+            that differs from :obj:`remedy`. (default: :obj:`None`)
     """
 
     noun: str
@@ -46,10 +49,15 @@ class FileKind(Generic[T_co]):
     suffixes: tuple[str, ...] = ()
     parse: Parser | None = None
     max_bytes: int = 64 * MEGABYTE
+    content_remedy: str | None = None
 
     def error(self, path: Path, reason: object) -> ValueError:
-        """The sentence about a file that cannot be read."""
+        """The sentence about a file that cannot be read, or that holds something else."""
         words = " ".join(str(reason).split()).rstrip(".")
+        if isinstance(reason, ContentError) and self.content_remedy is not None:
+            return ValueError(
+                f"{path} is not as a {self.noun} must be: {words}. {self.content_remedy}."
+            )
         return ValueError(f"{path} cannot be read as a {self.noun}: {words}. {self.remedy}.")
 
 
@@ -102,7 +110,7 @@ def _parsed(stream: BinaryIO, path: Path, kind: FileKind[T]) -> T:
     return result
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> str | ContentError:
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
     if isinstance(error, RecursionError):
@@ -110,16 +118,19 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 text (byte {error.start})"
     if "pickle" in str(error).lower():
-        return (
+        words = (
             "it holds pickled objects, which can run any code when they are read; save plain "
             "arrays instead"
         )
+        return ContentError(words) if isinstance(error, ContentError) else words
+    if isinstance(error, ContentError):
+        return error
     return str(error) or type(error).__name__
 
 
 def _check_suffix(path: Path, kind: FileKind[Any]) -> None:
     suffix = path.suffix.lower()
-    if suffix in PICKLE_SUFFIXES:
+    if suffix in PICKLE_SUFFIXES and suffix not in kind.suffixes:
         instead = f" as {' or '.join(kind.suffixes)}" if kind.suffixes else ""
         raise ValueError(
             f"{path} is a pickle, which can run any code when it is read: save its content"
@@ -198,15 +209,16 @@ def parse_json(stream: BinaryIO, path: Path) -> Any:
 
 
 def parse_json_lines(stream: BinaryIO, path: Path) -> list[Any]:
-    """One JSON document per line."""
-    return [json.loads(line, object_pairs_hook=_table) for line in parse_lines(stream, path)]
+    """One JSON document per line; other line separators may stand in its texts."""
+    lines = parse_text(stream, path).split("\n")
+    return [json.loads(line, object_pairs_hook=_table) for line in lines if line.strip()]
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in table if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        [(twice, _)] = counts.most_common(1)
         raise ValueError(f"the entry {twice[:60]!r} is there twice")
     return table
 
@@ -242,6 +254,7 @@ PARSERS: Mapping[str, Parser] = {
     ".toml": parse_toml,
     ".csv": parse_csv,
     ".txt": parse_lines,
+    ".npy": parse_npy,
     ".npz": parse_npz,
     ".safetensors": parse_safetensors,
 }

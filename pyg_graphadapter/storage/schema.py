@@ -13,7 +13,11 @@ LARGEST_INTEGER = 2**63 - 1
 MAX_SHOWN = 60  # characters of a value in a sentence
 
 
-class SchemaError(ValueError):
+class ContentError(ValueError):
+    """A file is whole, and its content is not what it must be."""
+
+
+class SchemaError(ContentError):
     """Content that is not what its schema declares: where, what is wanted, what came."""
 
     def __init__(self, where: str, wanted: str, value: Any) -> None:
@@ -131,6 +135,11 @@ class Arrays(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         return self._entries[name]
+
+    def description(self, name: str) -> str | None:
+        """The text of this name, if it is one that describes the file and no array."""
+        entry = self._entries[name]
+        return entry if isinstance(entry, str) else None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

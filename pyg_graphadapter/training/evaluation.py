@@ -1,22 +1,24 @@
 """Accuracy and calibration of adapters."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, top_k_accuracy_score
+from sklearn.metrics import accuracy_score, f1_score, recall_score, top_k_accuracy_score
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter
 from pyg_graphadapter.adapters.contract import check_logits
-from pyg_graphadapter.features import Features
+from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.graph import with_usual_length
 from pyg_graphadapter.task import EvaluationTask, NewClasses, ShiftedTest
 
 EVALUATION_BATCH = 4096
 CALIBRATION_BINS = 15
+CLASSES_FOR_TOP5 = 10  # of five classes, every image is right
+COUNTS = ("num_skipped", "num_shots")
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,51 @@ class Evaluation:
 
     Args:
         accuracy (float): Top-1 accuracy.
-        top5 (float): Top-5 accuracy; 100 for five classes or fewer.
+        balanced_accuracy (float): The mean accuracy over the classes that occur, in which a rare
+            class counts as much as a frequent one.
         macro_f1 (float): The mean F1 score over the classes that occur.
+        top5 (float, optional): Top-5 accuracy; :obj:`None` for fewer than ten classes.
         ece (float): Expected calibration error, 15 bins.
         num_images (int): The number of images.
+        num_skipped (int, optional): The number of images that could not be decoded, which are not
+            in the measures. (default: :obj:`0`)
+        num_shots (int, optional): How many of the images the classifier was fitted on;
+            :obj:`None` where this is not known. (default: :obj:`None`)
     """
 
     accuracy: float
-    top5: float
+    balanced_accuracy: float
     macro_f1: float
+    top5: float | None
     ece: float
     num_images: int
+    num_skipped: int = 0
+    num_shots: int | None = None
+
+    def measures(self) -> dict[str, float | None]:
+        """What was measured, without the counts of images that have no part in it."""
+        content = asdict(self)
+        return {name: content[name] for name in content if name not in COUNTS}
+
+    def further(self) -> str:
+        """The measures beside the accuracy, in words."""
+        parts = [
+            f"balanced accuracy {self.balanced_accuracy:.2f} %",
+            f"macro-F1 {self.macro_f1:.2f} %",
+        ]
+        if self.top5 is not None:
+            parts.append(f"top-5 accuracy {self.top5:.2f} %")
+        return ", ".join(parts)
+
+    def __str__(self) -> str:
+        """The measures in a sentence."""
+        parts = [f"accuracy {self.accuracy:.2f} %", self.further()]
+        parts.append(counted(self.num_images, "image"))
+        if self.num_skipped:
+            parts.append(f"{self.num_skipped:,} more skipped")
+        if self.num_shots:
+            parts.append(f"{self.num_shots:,} of them shots of the classifier")
+        return ", ".join(parts)
 
 
 @torch.inference_mode()
@@ -73,16 +109,16 @@ def evaluate(adapter: Adapter, data: EvaluationTask | Features) -> Evaluation:
         raise ValueError("There is no image to evaluate on.")
     probability = predict_logits(adapter, features.mean_views()).softmax(dim=1).double().numpy()
     y, predicted = features.y.numpy(), probability.argmax(axis=1)
-    top5 = 1.0
-    if probability.shape[1] > 5:
+    top5 = None
+    if probability.shape[1] >= CLASSES_FOR_TOP5:
         labels = np.arange(probability.shape[1])
-        top5 = top_k_accuracy_score(y, probability, k=5, labels=labels)
-    occurring = np.unique(y)
+        top5 = 100 * float(top_k_accuracy_score(y, probability, k=5, labels=labels))
+    over_classes = {"labels": np.unique(y), "average": "macro", "zero_division": 0}
     return Evaluation(
         accuracy=100 * float(accuracy_score(y, predicted)),
-        top5=100 * float(top5),
-        macro_f1=100
-        * float(f1_score(y, predicted, labels=occurring, average="macro", zero_division=0)),
+        balanced_accuracy=100 * float(recall_score(y, predicted, **over_classes)),
+        macro_f1=100 * float(f1_score(y, predicted, **over_classes)),
+        top5=top5,
         ece=100 * expected_calibration_error(probability, y),
         num_images=len(features),
     )

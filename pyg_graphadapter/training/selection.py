@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
@@ -23,6 +22,7 @@ from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train_together
 from pyg_graphadapter.training.evaluation import EVALUATION_BATCH, predict_logits
+from pyg_graphadapter.training.folds import held_out_folds
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +58,12 @@ def select(
 
     With a validation split, every candidate is trained on the shots and measured on this split.
     Otherwise, the shots are divided into folds: at most :obj:`folds`, and at most as many as the
-    rarest class has images. Every candidate is trained on all folds but one and measured on that
-    one, for each fold in turn. With more than 1000 shots, only one fold is measured. With one shot
-    per class, nothing can be held out or measured. A setting then keeps its default; it takes its
-    first value if there are fewer than 100 shots in total or the default is not in the grid.
+    largest class has images. Every candidate is trained on all folds but one and measured on that
+    one, for each fold in turn; of every class, an image is always trained on
+    (:func:`~pyg_graphadapter.training.folds.held_out_folds`). With more than 1000 shots, only one
+    fold is measured. With one shot per class, nothing can be held out or measured. A setting then
+    keeps its default; it takes its first value if there are fewer than 100 shots in total or the
+    default is not in the grid.
 
     The first candidate is selected that is at most one standard error (of the paired difference)
     less accurate than the best: the one-standard-error rule (Breiman et al., 1984). The first value
@@ -180,7 +182,12 @@ def select_defaults(
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
     """
     method = adapter_class(name)
-    grid = {key: values for key, values in method.grid.items() if key not in settings}
+    without = () if task.has_text else method.text_settings
+    grid = {
+        key: values
+        for key, values in method.grid.items()
+        if key not in settings and key not in without
+    }
     if not grid:
         return {}
     return select(method, task, grid, config, progress=progress, **settings).settings
@@ -229,16 +236,8 @@ def _validation_splits(
     """Pairs of a task to train on and images to measure on; none if nothing can be held out."""
     if task.validation is not None and len(task.validation):
         return [(task, task.validation)]
-    y = task.support.y.numpy()
-    folds = min(folds, int(np.bincount(y, minlength=task.num_classes).min(initial=len(y))))
-    if folds < 2:
-        return []
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)  # its limit
     splits = [
-        (
-            task.with_support(torch.from_numpy(training_index)),
-            task.support.select(torch.from_numpy(held_out_index)),
-        )
-        for training_index, held_out_index in splitter.split(np.zeros(len(y)), y)
+        (task.with_support(training_index), task.support.select(held_out_index))
+        for training_index, held_out_index in held_out_folds(task.support.y, folds, seed)
     ]
-    return splits[:1] if len(y) > MANY_SHOTS else splits
+    return splits[:1] if len(task.support) > MANY_SHOTS else splits

@@ -99,8 +99,48 @@ def test_images_need_an_encoder(images, classifier):
 
 def test_an_image_that_cannot_be_decoded_is_named(classifier, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"bad\.jpg cannot be decoded"):
-        classifier.predict([tmp_path / "bad.jpg"])
+    bad, good = tmp_path / "bad.jpg", Image.new("RGB", (9, 9))
+    for answer in (
+        lambda: classifier.predict([bad], on_error="raise"),
+        lambda: classifier.predict_proba([bad]),
+        lambda: classifier.predict_rows([bad], on_error="raise"),
+        lambda: classifier.encode([bad]),
+    ):
+        with pytest.raises(ValueError, match=r"bad\.jpg cannot be decoded"):
+            answer()
+    with pytest.warns(UserWarning, match=r"1 of 2 images could not be classified.*bad\.jpg"):
+        assert [name is None for name in classifier.predict([good, bad])] == [False, True]
+    with pytest.warns(UserWarning, match="rows of NaN"):
+        probability = classifier.predict_proba([bad, good], on_error="nan")
+    assert probability.isnan().all(dim=1).tolist() == [True, False]
+    first, second = classifier.predict_rows([good, bad], top=2)
+    assert (first.file, first.reason, len(first.top)) == (None, None, 2)
+    assert (second.file, second.class_name, second.index) == (str(bad), None, 1)
+    assert "cannot be decoded" in second.reason
+    with pytest.warns(UserWarning, match="have no row"):
+        assert [r.index for r in classifier.predict_rows([bad, good], on_error="skip")] == [1]
+    with pytest.raises(ValueError, match="Unknown 'on_error' 'x'"):
+        classifier.predict([good], on_error="x")
+
+
+def test_shots_among_the_images_are_told(classifier, images, tmp_path):
+    assert len(classifier.shot_hashes) == 6
+    assert all(each.startswith("image:") for each in classifier.shot_hashes)
+    assert classifier.evaluate(images, encoding=NO_CACHE, progress=False).num_shots == 0
+    with pytest.warns(UserWarning, match="6 of 12 images that the classifier is measured on"):
+        seen = classifier.evaluate(images, split="train", encoding=NO_CACHE, progress=False)
+    assert seen.num_shots == 6
+    classifier.save(tmp_path / "c")
+    loaded = FewShotClassifier.load(tmp_path / "c")
+    assert loaded.shot_hashes == classifier.shot_hashes
+
+
+def test_files_of_a_folder_have_names_and_others_are_told(classifier, tmp_path):
+    folder = fake_images(tmp_path / "images", num_classes=1, per_class=2)
+    (folder / "notes.txt").write_text("x")
+    with pytest.warns(UserWarning, match=r"1 files that are no images .*notes\.txt"):
+        rows = classifier.predict_rows(folder)
+    assert [r.file for r in rows] == sorted(map(str, folder.rglob("*.*g")))
 
 
 def test_a_second_fit_encodes_nothing_and_one_new_image_is_one(images, model, tmp_path):

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import tomllib
 import warnings
 from dataclasses import fields
@@ -8,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pyg_graphadapter import __main__, __version__, cli
+from pyg_graphadapter import __version__, cli
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class
 from pyg_graphadapter.testing import fake_features
 
@@ -123,7 +125,37 @@ def test_fit_then_predict(features, tmp_path):
     assert len(predictions[0]["top"]) == 4
     assert predictions[0]["top"][0]["class_name"] == predictions[0]["class_name"]
     assert sum(c["probability"] for c in predictions[0]["top"]) == pytest.approx(1, abs=1e-5)
-    assert len(run("predict", folder, features, "--split", "train").stdout.splitlines()) == 16
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        train = run("predict", folder, features, "--split", "train")
+    assert "were among its shots" in train.stderr
+    assert len(train.stdout.splitlines()) == 16
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_predictions_are_written_to_a_file(features, tmp_path, suffix):
+    import pandas
+
+    run("fit", features, "--shots", 2, "--out", tmp_path / "c")
+    path = tmp_path / f"found{suffix}"
+    said = run("predict", tmp_path / "c", features, "--out", path)
+    assert "80 of 80 images classified" in said.stdout
+    kind = suffix[1:]
+    table = getattr(pandas, f"read_{kind}")(path)
+    assert list(table) == [
+        "file", "label", "label_probability", "second", "second_probability",
+        "third", "third_probability", "reason",
+    ]  # fmt: skip
+    lines = [
+        line.split("\t") for line in run("predict", tmp_path / "c", features).stdout.splitlines()
+    ]
+    assert list(table["label"]) == [line[2] for line in lines]
+    assert (table["label_probability"] >= table["second_probability"]).all()
+    again = run("predict", tmp_path / "c", features, "--out", path, code=1)
+    assert "--overwrite" in again.stderr
+    assert (
+        "(got x.txt)" in run("predict", tmp_path / "c", features, "--out", "x.txt", code=1).stderr
+    )
 
 
 def test_fit_without_a_test_split(features, tmp_path):
@@ -244,7 +276,7 @@ def test_a_configuration_is_read_as_the_command_line_is(features, tmp_path):
         ("[gdb]\nalpha = 1", "Unknown table 'gdb'. Choose from graph_adapter"),
         ("[graph_adapter]\nalfa = 1", "no setting 'alfa'"),
         ('[graph_adapter]\nk = "2"', "graph_adapter.k takes a whole number (got '2')"),
-        ('shots = "x"', "valid integer"),
+        ('shots = "x"', "'x' is neither a whole number"),
         ("shots = true", "Invalid value for '--shots'"),
         ("shots = 2.5", "Invalid value for '--shots'"),
         ("[gda]\nalfa = 1", "The method gda has no setting 'alfa'"),
@@ -285,7 +317,9 @@ def test_overwrite(features, tmp_path):
     [
         (("fit", "none.npz"), 1, "There is no feature file none.npz"),
         (("fit", "F", "--shots", 5), 1, "4 of 4 classes have fewer than 5 images: 'class 0' (4)"),
-        (("fit", "F", "--shots", 0), 1, "'shots' must be at least 1"),
+        (("fit", "F", "--shots", -1), 2, "'-1' is neither a whole number nor 'all'"),
+        (("fit", "F", "--shots", 0, "--method", "gda"), 1, "Without shots, there is only the zero"),
+        (("fit", "F", "--shots", 2, "--at-most", 3), 1, "give one of them (got shots=2, "),
         (("fit", "F", "--method", "x"), 2, "Unknown method 'x'. Choose from graph_adapter, zero"),
         (("fit", "F", "--method", "zero_shot", "--set", "alpha=1"), 2, "It has none"),
         (("fit", "F", "--set", "alfa=1"), 2, "no setting 'alfa'. Choose from alpha, beta"),
@@ -355,12 +389,10 @@ def test_version_and_warnings(features, tmp_path, capsys):
     assert capsys.readouterr().err == "Warning: look out\n"
 
 
-def test_the_command_itself(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["graphadapter", "--version"])
-    with pytest.raises(SystemExit) as end:
-        __main__.main()
-    assert end.value.code == 0
-    assert __version__ in capsys.readouterr().out
+def test_the_command_itself():
+    """In a process of its own, whose signals it takes over."""
+    command = [sys.executable, "-m", "pyg_graphadapter", "--version"]
+    assert __version__ in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow

@@ -21,7 +21,8 @@ SHIFTED = ",".join(SHIFTED_BENCHMARKS)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_checkpoint("clip", tmp_path_factory.mktemp("clip"))
+    # Long enough for the prompts of all benchmarks:
+    return save_checkpoint("clip", tmp_path_factory.mktemp("clip"), length=48)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The commands that take images, with a tiny encoder."""
 
+import csv
 import json
 import warnings
 
@@ -78,7 +79,7 @@ def test_fit_then_predict_images(images, model, tmp_path):
     assert "Saved graph_adapter for 3 classes" in fitted.stdout
     assert "zero-shot" in fitted.stdout
     card = json.loads((tmp_path / "c" / "classifier.json").read_text())
-    assert card["measured"]["test images"] == 6
+    assert card["measured"]["images"] == 6
 
     files = sorted((images / "test").rglob("*.png"))
     plain = run("predict", tmp_path / "c", *files)
@@ -102,11 +103,25 @@ def test_images_that_cannot_be_decoded(images, model, tmp_path):
     assert "bad.jpg cannot be decoded" in stopped.stderr
     assert not (tmp_path / "d" / "classifier.json").exists()
 
-    seen = run("predict", tmp_path / "c", images / "test")
-    assert len(seen.stdout.splitlines()) == 6
+    seen = run("predict", tmp_path / "c", images / "test", code=1)
+    rows = [line.split("\t") for line in seen.stdout.splitlines()]
+    assert len(rows) == 7
+    [[name, reason]] = [row for row in rows if len(row) == 2]
+    assert name == str(bad)
+    assert "not classified" in reason
     assert "bad.jpg" in seen.stderr
+    found = json.loads(run("predict", tmp_path / "c", images / "test", "--json", code=1).stdout)
+    assert [row["image"] for row in found if row["label"] is None] == [str(bad)]
+    assert all(("reason" in row) == (row["label"] is None) for row in found)
+    table = tmp_path / "found.csv"
+    run("predict", tmp_path / "c", images / "test", "--out", table, code=1)
+    reasons = [row[-1] for row in csv.reader(table.read_text().splitlines())]
+    assert len([reason for reason in reasons if reason]) == 2  # of the header and of bad.jpg
+    skipped = run("predict", tmp_path / "c", images / "test", "--on-error", "skip")
+    assert len(skipped.stdout.splitlines()) == 6
     run("predict", tmp_path / "c", images / "test", "--strict", code=1)
-    only = run("predict", tmp_path / "c", bad)
+    run("predict", tmp_path / "c", images / "test", "--on-error", "stop", code=2)
+    only = run("predict", tmp_path / "c", bad, "--on-error", "skip", code=1)
     assert only.stdout == ""
 
 

@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from pyg_graphadapter.data import load_images
-from pyg_graphadapter.data.name_file import told_apart
+from pyg_graphadapter.data.names_file import told_apart
 from pyg_graphadapter.data.reading import Reading
 from pyg_graphadapter.data.splits import split_choices
 

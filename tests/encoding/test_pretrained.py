@@ -10,10 +10,12 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
+from tokenizers import Tokenizer, models, trainers
 
 from pyg_graphadapter import Encoder
-from pyg_graphadapter.encoding.pretrained import MODEL_TYPES
-from tests.checkpoints import FAMILIES
+from pyg_graphadapter.encoding.pretrained import MODEL_TYPES, as_trained
+from tests import checkpoints
+from tests.checkpoints import CORPUS, FAMILIES
 
 
 @pytest.fixture
@@ -201,3 +203,41 @@ def test_an_unknown_key_in_the_configuration_does_no_harm(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "unknown_key": 1}))
     assert Encoder.from_pretrained(folder).num_channels == 24
+
+
+def gemma_tokenizer(folder):
+    """The tokenizer of SigLIP 2 at fixed resolution, as it is published: it keeps capitals."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    lines = [line.replace(" ", "▁") for line in CORPUS]
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special)
+    tokenizer.train_from_iterator(lines, trainer)
+    state = json.loads(tokenizer.to_str())["model"]
+    built = transformers.GemmaTokenizer(
+        vocab=state["vocab"], merges=[tuple(pair) for pair in state["merges"]], model_max_length=16,
+        padding_side="right", add_bos_token=False, add_eos_token=True,
+    )  # fmt: skip
+    built.save_pretrained(folder)
+    return built
+
+
+def test_siglip_2_at_fixed_resolution_reads_lower_case(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "siglip_tokenizer", gemma_tokenizer)
+    encoder = Encoder.from_pretrained(checkpoints.save_checkpoint("siglip", tmp_path))
+    assert encoder.model.config.model_type == "siglip"
+    x = encoder.encode_prompts(["Green House", "green house", "a tree"])
+    torch.testing.assert_close(x[0], x[1])
+    assert not torch.allclose(x[0], x[2])
+    keeps = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert keeps.tokenize("Green") != keeps.tokenize("green")
+    given = Encoder(encoder.model, encoder.processor, keeps)
+    torch.testing.assert_close(given.encode_prompts(["Green House"])[0], x[1])
+    assert keeps.tokenize("Green") != keeps.tokenize("green")  # it is not changed in place
+    assert given.identity()["tokenizer"] == encoder.identity()["tokenizer"]
+
+
+@pytest.mark.parametrize("family", ["siglip", "siglip2", "clip"])
+def test_tokenizers_that_are_as_trained_stay_as_they_are(family, checkpoint):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint(family))
+    config = transformers.AutoConfig.from_pretrained(checkpoint(family))
+    assert as_trained(config, tokenizer) is tokenizer

@@ -53,6 +53,8 @@ def test_each_run_writes_one_result(tasks, tmp_path):
         task = tasks[result["shots"], result["seed"]]
         assert result["features"] == {"sha256": task.sha256(), "skipped": 0}
         assert result["settings"]["seed"] == result["seed"]
+        assert (result["task"]["split"], result["task"]["views"]) == ("plain", 1)
+    assert len({json.dumps(result["task"]) for result in files}) == 1  # of all draws
     [adapted, *_] = [r for r in files if r["method"] == "graph_adapter"]
     assert adapted["parameters"] == 2 * (8 * 8 + 4 * 8)
     assert adapted["settings"]["alpha"] == 0.8

@@ -20,6 +20,13 @@ def run(*words: object, code: int | None = None) -> tuple[int, str]:
     return result.exit_code, printed
 
 
+def said_by(*words: object, code: int = 0) -> str:
+    """What a command printed, with its warnings, in one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        return run(*words, code=code)[1]
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """Names and bytes of all files in a folder, to see that none has changed."""
     return {

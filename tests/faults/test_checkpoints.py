@@ -179,6 +179,19 @@ def test_weights_that_are_not_finite(folder, name, value):
     refused(folder, name, "not finite")
 
 
+def test_an_image_tower_of_zeros(folder, tmp_path):
+    change_weights(folder, lambda weights: weights["visual_projection.weight"].zero_())
+    images = fake_images(tmp_path / "images")
+    encoder = Encoder.from_pretrained(folder)
+    with pytest.raises(ValueError, match="image tower is damaged"):
+        encoder.encode_images(sorted(images.rglob("*.jpg")))
+    fit = ("fit", images, "--model", folder, "--shots", 1, "--out", tmp_path / "c", "--no-cache")
+    result = CliRunner().invoke(cli.app, [str(word) for word in fit])
+    assert result.exit_code == 1
+    assert "image tower is damaged" in result.output
+    assert not (tmp_path / "c" / "classifier.json").exists()
+
+
 def test_a_text_tower_of_zeros(folder):
     change_weights(folder, lambda s: s["text_projection.weight"].zero_())
     refused(folder, "'cat'", "zero")

@@ -188,7 +188,7 @@ def test_training_settings_of_a_wrong_type(values, reason):
 
 
 @pytest.mark.parametrize(
-    ("shots", "seed"), [(2.5, 1), ("2", 1), (True, 1), (0, 1), (2, 2**64), (2, None)]
+    ("shots", "seed"), [(2.5, 1), ("2", 1), (True, 1), (-1, 1), (2, 2**64), (2, None)]
 )
 def test_draws_of_a_wrong_type(data, shots, seed):
     with pytest.raises(ValueError, match=r"'(shots|seed)' must be"):

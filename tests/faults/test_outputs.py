@@ -13,7 +13,6 @@ import torch
 from typer.testing import CliRunner
 
 from pyg_graphadapter import FewShotClassifier, data, draw_knowledge_graph, knowledge_graph
-from pyg_graphadapter.classifier import few_shot_classifier
 from pyg_graphadapter.cli import app
 from pyg_graphadapter.data import Draw, save_draw
 from pyg_graphadapter.encoding import (
@@ -25,6 +24,7 @@ from pyg_graphadapter.experiment import grid
 from pyg_graphadapter.outputs import OutputError
 from pyg_graphadapter.report import page
 from pyg_graphadapter.testing import fake_features, fake_images
+from pyg_graphadapter.training import fitting
 from tests.results import result
 
 LONG = "n" * 300
@@ -122,7 +122,7 @@ def no_work(monkeypatch, inputs):
     monkeypatch.setattr(sources, "open_source", begun)
     monkeypatch.setattr(sources, "load_encoder", begun)
     monkeypatch.setattr(Encoder, "from_pretrained", begun)
-    monkeypatch.setattr(few_shot_classifier, "train", begun)
+    monkeypatch.setattr(fitting, "train", begun)
     monkeypatch.setattr(grid, "run_all", begun)
     monkeypatch.setattr(page, "read_results", begun)
     monkeypatch.setattr(data, "load_images", begun)

@@ -14,6 +14,7 @@ from itertools import product
 import pytest
 from typer.testing import CliRunner
 
+from pyg_graphadapter import interrupts
 from pyg_graphadapter.cli import LazyGroup, app
 from pyg_graphadapter.interrupts import STOPPED, Stopped
 from tests.faults.processes import alive_in_group, start
@@ -190,6 +191,7 @@ def test_the_handlers_of_a_program_are_restored(number, monkeypatch):
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
 
+    assert interrupts._command is None  # or the signal would end this process
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     monkeypatch.setattr(LazyGroup, "resolve_command", send)
     result = CliRunner().invoke(app, ["methods"])

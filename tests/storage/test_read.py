@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import pytest
 
 from pyg_graphadapter.storage import FileKind, Within, parsed, read, read_content
+from pyg_graphadapter.storage.read import parse_json_lines
 
 
 @dataclass(frozen=True)
@@ -126,3 +127,10 @@ def test_text_formats(tmp_path, name, content, expected):
 def test_tables_that_are_damaged(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         read(written(tmp_path, content, "f.csv"), ANY)
+
+
+def test_only_a_newline_ends_a_line_of_json(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"a": "x\u2028y\x85z"}\r\n\n{"a": "b"}\n', encoding="utf-8")
+    with path.open("rb") as stream:
+        assert parse_json_lines(stream, path) == [{"a": "x\u2028y\x85z"}, {"a": "b"}]

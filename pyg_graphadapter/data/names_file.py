@@ -1,4 +1,4 @@
-"""Names of classes: read from a file, and kept apart."""
+"""Names of classes: read from a file, alone or by their labels, and kept apart."""
 
 import csv
 import io
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pyg_graphadapter.data.class_names import normalize_class_name
+from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.reading import Reading
 from pyg_graphadapter.storage import FileKind, read
 from pyg_graphadapter.storage.read import parse_json, parse_text
@@ -75,6 +76,58 @@ FILE: FileKind[ClassNames] = FileKind(
     suffixes=(".csv", ".tsv", ".json", ".txt"),
     parse=_parse,
 )
+
+
+def read_names(path: str | Path) -> tuple[str, ...]:
+    """The class names in a file, in their order: the lines of a ``.txt`` file, the list in a
+    ``.json`` file, or the values of the table in it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or lists images.
+    """
+    names = _names_alone(path)
+    listed = [name for name in names if _is_of_an_image(name)]
+    if listed:
+        raise FILE.error(Path(path), f"{listed[0][:60]!r} looks like an image in a list")
+    return check_names(names)
+
+
+def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Checks the names of classes.
+
+    Raises:
+        ValueError: If there are fewer than two, or one is empty or there twice.
+    """
+    if len(names) < 2:
+        raise ValueError(f"A classifier needs at least two classes (got {len(names)}).")
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"The name of a class must be a text with letters (got {name!r}).")
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ValueError(f"Two classes have the name {twice!r}: give each its own.")
+    return names
+
+
+def is_names_file(path: str | Path) -> bool:
+    """Whether a path leads to a file (``.txt`` or ``.json``) that holds class names alone."""
+    if Path(path).suffix.lower() not in (".txt", ".json") or not Path(path).is_file():
+        return False
+    try:
+        names = _names_alone(path)
+    except (ValueError, OSError):  # a list of images, for example
+        return False
+    return bool(names) and not any(map(_is_of_an_image, names))
+
+
+def _names_alone(path: str | Path) -> tuple[str, ...]:
+    content = read(path, FILE)
+    return content.in_order or tuple(content.by_label.values())
+
+
+def _is_of_an_image(line: str) -> bool:
+    return any(Path(word).suffix.lower() in SUFFIXES for word in line.replace(",", " ").split())
 
 
 def names_of_labels(

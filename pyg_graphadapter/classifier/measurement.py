@@ -1,0 +1,205 @@
+"""How good a classifier is, on images that it was not fitted on."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pyg_graphadapter.adapters import Adapter, ZeroShot
+from pyg_graphadapter.encoding.sources import Source
+from pyg_graphadapter.features import Features, Shots, counted
+from pyg_graphadapter.settings import warn
+from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import TrainingDivergedError
+from pyg_graphadapter.training.evaluation import predict_logits
+from pyg_graphadapter.training.fitting import fit_method
+from pyg_graphadapter.training.folds import equal_rows, held_out_folds
+from pyg_graphadapter.training.selection import MANY_SHOTS
+
+TEST_SPLIT = "test split"
+NOT_DRAWN = "not drawn"
+CROSS_VALIDATED = "cross-validated"
+HELD_OUT = "held out"
+FOLDS = 5
+LARGEST_MEASURED = 2000  # images that are encoded for the measurement alone
+NORMAL_95 = 1.959964  # the quantile of the normal distribution for 95 %
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How the shots of a task were drawn.
+
+    Args:
+        shots (int or str): The number per class, or :obj:`"all"`.
+        seed (int): The seed.
+        allow_fewer (bool): Whether classes may have fewer.
+    """
+
+    shots: Shots
+    seed: int
+    allow_fewer: bool
+
+
+def wilson_interval(right: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a share by `Wilson's score
+    <https://doi.org/10.1080/01621459.1927.10502953>`_, in percent."""
+    share, z2 = right / total, NORMAL_95**2
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    radius = math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    radius *= NORMAL_95
+    return 100 * max(0.0, centre - radius), 100 * min(1.0, centre + radius)
+
+
+def measure(
+    adapter: Adapter,
+    task: FewShotTask,
+    source: Source,
+    drawn: Drawn,
+) -> dict[str, Any]:
+    """Measures an adapter on the test split, or else on the training images that were not drawn.
+
+    Args:
+        adapter (Adapter): The adapter.
+        task (FewShotTask): The task that it was fitted on.
+        source (Source): The source of the task.
+        drawn (Drawn): How the shots were drawn.
+
+    Returns:
+        dict: As :func:`cross_validated` does; empty if there are no such images.
+    """
+    skipped = source.origin().skipped
+    kind, test = TEST_SPLIT, source.test()
+    if test is None or not len(test):
+        kind = NOT_DRAWN
+        test = source.not_drawn(
+            drawn.shots, drawn.seed, allow_fewer=drawn.allow_fewer, limit=LARGEST_MEASURED
+        )
+        test = None if test is None else _without_shots(test, task.support)
+    if test is None or not len(test):
+        return {}
+    predicted, zero_shot = _predicted(adapter, test), _zero_shot(task, test)
+    skipped = source.origin().skipped - skipped
+    return _measured(kind, predicted, zero_shot, test.y, skipped)
+
+
+def cross_validated(
+    method: str,
+    task: FewShotTask,
+    config: TrainConfig,
+    settings: Mapping[str, Any],
+    *,
+    select: bool = True,
+    may_lack: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Estimates the accuracy inside the shots: they are divided into at most five stratified folds,
+    and the method is fitted without each fold in turn and measured on it. What is selected is
+    selected without the fold, too. Images with equal features are held out together. With more than
+    1000 shots, one fold is measured.
+
+    Args:
+        method (str): The method's name.
+        task (FewShotTask): The task.
+        config (TrainConfig): How to train.
+        settings (dict): The given settings of the method.
+        select (bool, optional): As in :func:`~pyg_graphadapter.training.fitting.fit_method`.
+            (default: :obj:`True`)
+        may_lack (bool, optional): Classes may have no shots, likewise. (default: :obj:`False`)
+        progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
+
+    Returns:
+        dict: The kind of the measurement, accuracies in percent with the 95 % interval, and numbers
+        of images; empty if nothing can be held out.
+    """
+    support = task.support
+    folds = held_out_folds(support.y, FOLDS, config.seed, equal_rows(support.x[:, 0]))
+    kind = CROSS_VALIDATED
+    if len(support) > MANY_SHOTS:
+        kind, folds = HELD_OUT, folds[:1]
+    parts: list[tuple[Tensor, Tensor | None, Tensor]] = []
+    for training, held_out in tqdm(folds, unit="fold", disable=None if progress else True):
+        part = replace(task.with_support(training), validation=task.validation)
+        test = support.select(held_out).first_views()
+        try:
+            adapter = fit_method(
+                method, part, config, settings, select=select, may_lack=may_lack, progress=False
+            ).adapter
+        except TrainingDivergedError as error:
+            warn(f"The accuracy could not be estimated: {error}")
+            return {}
+        parts.append((_predicted(adapter, test), _zero_shot(part, test), test.y))
+    if not parts:
+        return {}
+    predicted, y = torch.cat([part[0] for part in parts]), torch.cat([part[2] for part in parts])
+    by_texts = [part[1] for part in parts if part[1] is not None]
+    zero_shot = torch.cat(by_texts) if by_texts else None
+    measured = _measured(kind, predicted, zero_shot, y, 0)
+    return {**measured, "folds": len(parts)} if kind == CROSS_VALIDATED else measured
+
+
+def _without_shots(test: Features, support: Features) -> Features:
+    """The images that are not equal to a shot."""
+    groups = equal_rows(torch.cat([support.x[:, 0], test.x[:, 0]]))
+    return test.select(~torch.isin(groups[len(support) :], groups[: len(support)]))
+
+
+def _predicted(adapter: Adapter, test: Features) -> Tensor:
+    return predict_logits(adapter, test.mean_views()).argmax(dim=1)
+
+
+def _zero_shot(task: FewShotTask, test: Features) -> Tensor | None:
+    """The predictions of zero-shot CLIP, where there are texts."""
+    return _predicted(ZeroShot.from_task(task), test) if task.has_text else None
+
+
+def _measured(
+    kind: str, predicted: Tensor, zero_shot: Tensor | None, y: Tensor, skipped: int
+) -> dict[str, Any]:
+    is_right = predicted == y
+    low, high = wilson_interval(int(is_right.sum()), len(y))
+    recalls = [float(is_right[y == c].double().mean()) for c in torch.unique(y)]
+    by_texts = {}
+    if zero_shot is not None:
+        accuracy = float((zero_shot == y).double().mean())
+        by_texts["zero-shot accuracy (%)"] = round(100 * accuracy, 2)
+    return {
+        "kind": kind,
+        "accuracy (%)": round(100 * float(is_right.double().mean()), 2),
+        "interval from (%)": round(low, 2),
+        "interval to (%)": round(high, 2),
+        "balanced accuracy (%)": round(100 * sum(recalls) / len(recalls), 2),
+        **by_texts,
+        "images": len(y),
+        "skipped images": skipped,
+    }
+
+
+def measured_in_words(measured: Mapping[str, Any]) -> str:
+    """A sentence on what was measured, and on what."""
+    if "kind" not in measured:
+        return ""
+    images = counted(int(measured["images"]), "image")
+    skipped = int(measured["skipped images"])
+    left_out = f" ({counted(skipped, 'image')} could not be read)" if skipped else ""
+    subject, place = {
+        TEST_SPLIT: ("Test accuracy", f"{images} of the test split{left_out}"),
+        NOT_DRAWN: ("Accuracy", f"{images} that were not drawn{left_out}"),
+        CROSS_VALIDATED: (
+            "Cross-validated accuracy",
+            f"{images}, each held out in one of {int(measured.get('folds', FOLDS))} folds",
+        ),
+        HELD_OUT: ("Accuracy", f"{images} that were held out, by a classifier without them"),
+    }[measured["kind"]]
+    beside = "without texts"
+    if "zero-shot accuracy (%)" in measured:
+        beside = f"zero-shot {measured['zero-shot accuracy (%)']:.2f} %"
+    return (
+        f"{subject} {measured['accuracy (%)']:.2f} % (95 % interval "
+        f"{measured['interval from (%)']:.1f} to {measured['interval to (%)']:.1f} %; {beside}), "
+        f"on {place}."
+    )

@@ -1,0 +1,107 @@
+"""From a method's name and a task to a fitted adapter."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyg_graphadapter.adapters import Adapter, adapter_class
+from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.features import Features
+from pyg_graphadapter.graph import unit
+from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import History, train
+from pyg_graphadapter.training.selection import select_defaults
+
+NO_TEXTS = "none"  # in the recipe of a classifier that was fitted without texts
+
+
+class Fitted(NamedTuple):
+    """A fitted adapter, and how it became one.
+
+    Args:
+        adapter (Adapter): The adapter, on the CPU.
+        selected (dict): The settings that were selected inside the shots.
+        history (History): The training.
+    """
+
+    adapter: Adapter
+    selected: dict[str, Any]
+    history: History
+
+
+def fit_method(
+    method: str,
+    task: FewShotTask,
+    config: TrainConfig,
+    settings: Mapping[str, Any],
+    *,
+    select: bool = True,
+    may_lack: bool = False,
+    progress: bool = True,
+) -> Fitted:
+    """Selects the settings that are not given, builds the method and trains it.
+
+    Args:
+        method (str): The method's name.
+        task (FewShotTask): The task.
+        config (TrainConfig): How to train.
+        settings (dict): The given settings of the method.
+        select (bool, optional): Select what they leave open inside the shots
+            (:func:`~pyg_graphadapter.training.selection.select_defaults`), instead of the
+            method's defaults. (default: :obj:`True`)
+        may_lack (bool, optional): Classes may have no shots: their text features stand in for them
+            (:func:`with_text_shots`). (default: :obj:`False`)
+        progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+
+    Raises:
+        ValueError: If a setting is unknown or out of bounds, or a class that needs shots has none.
+    """
+    if may_lack and task.has_text and method != "zero_shot":
+        task = with_text_shots(task)
+    selected = select_defaults(method, task, config, settings, progress=progress) if select else {}
+    adapter = build_adapter(adapter_class(method), task, {**settings, **selected})
+    history = train(adapter, task, config, progress=progress)
+    return Fitted(adapter.cpu().eval(), selected, history)
+
+
+def recipe(
+    method: str,
+    task: FewShotTask,
+    config: TrainConfig,
+    history: History,
+    draw_seed: int | None,
+) -> dict[str, Any]:
+    """The whole recipe of a training, and the draw: its seed is :obj:`None` if the shots were
+    given."""
+    build = adapter_class(method)
+    count = torch.bincount(task.support.y)
+    shots = int(count.max()) if len(count) else 0
+    draw: dict[str, Any] = {"shots": shots, "draw_seed": draw_seed}
+    fewest = int(count[count > 0].min()) if shots else 0
+    if fewest < shots:
+        draw["fewest_shots"] = fewest
+    if not task.has_text:
+        draw["texts"] = NO_TEXTS
+    if not build.is_trained:
+        return {**draw, "seed": config.seed, "device": config.device}
+    return {**draw, **asdict(config.completed(build)), "epochs": len(history.loss)}
+
+
+def classes_without_shots(task: FewShotTask) -> Tensor:
+    """The classes that have no shot ``[C']``."""
+    return (torch.bincount(task.support.y, minlength=task.num_classes) == 0).nonzero().flatten()
+
+
+def with_text_shots(task: FewShotTask) -> FewShotTask:
+    """The task in which the text feature of each class without shots stands in for one."""
+    lacking = classes_without_shots(task)
+    if not len(lacking):
+        return task
+    x = unit(task.text[lacking]).to(task.support.x)
+    x = x.unsqueeze(1).expand(-1, task.support.x.size(1), -1)
+    support = Features(torch.cat([task.support.x, x]), torch.cat([task.support.y, lacking]))
+    return replace(task, support=support, image_hashes=())

@@ -1,0 +1,70 @@
+"""Folds of labelled images that are held out in turn."""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
+
+
+def held_out_folds(
+    y: Tensor, folds: int, seed: int, groups: Tensor | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Divides images into stratified folds, each of which is held out once.
+
+    There are at most :obj:`folds`, and at most as many as the largest class has images. Every class
+    keeps an image to train on: where a fold would hold out the last one, those of its class stay.
+    So an image that is the only one of its class is never held out.
+
+    Args:
+        y (torch.Tensor): The labels ``[N]``.
+        folds (int): The largest number of folds.
+        seed (int): The seed of the division; it counts modulo :math:`2^{32}`.
+        groups (torch.Tensor, optional): The group of each image ``[N]``, counted from 0. Images of
+            one group are held out together. (default: :obj:`None`)
+
+    Returns:
+        list of tuple: The indices to train on and the indices that are held out; no pair without
+        any that are held out.
+    """
+    groups = torch.arange(len(y)) if groups is None else groups
+    first = _first_of_each(groups)  # [G], one image of each group
+    group_y = y[first].numpy()
+    folds = min(folds, int(np.bincount(group_y).max(initial=0)))
+    if folds < 2:
+        return []
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)  # its limit
+    pairs = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for _, held_out_groups in splitter.split(np.zeros(len(group_y)), group_y):
+            is_held_out = torch.isin(groups, torch.from_numpy(held_out_groups))
+            is_held_out = _without_last_images(y, groups, is_held_out)
+            if is_held_out.any():
+                pairs.append(((~is_held_out).nonzero().flatten(), is_held_out.nonzero().flatten()))
+    return pairs
+
+
+def _without_last_images(y: Tensor, groups: Tensor, is_held_out: Tensor) -> Tensor:
+    """Those to hold out ``[N]``, such that every class keeps an image to train on."""
+    while True:
+        lacking = y[is_held_out][~torch.isin(y[is_held_out], y[~is_held_out])]
+        if not len(lacking):
+            return is_held_out
+        is_held_out = is_held_out & ~torch.isin(groups, groups[torch.isin(y, lacking)])
+
+
+def equal_rows(x: Tensor) -> Tensor:
+    """The group ``[N]`` of each of some features ``[N, D]``, where equal ones are of one group: the
+    same image has the same features."""
+    first: dict[bytes, int] = {}
+    contents = [row.tobytes() for row in x.contiguous().numpy()]
+    return torch.tensor([first.setdefault(row, len(first)) for row in contents], dtype=torch.long)
+
+
+def _first_of_each(groups: Tensor) -> Tensor:
+    """The index of the first image of each group ``[G]``."""
+    number = int(groups.max()) + 1 if len(groups) else 0
+    first = torch.full((number,), len(groups), dtype=torch.long)
+    return first.scatter_reduce(0, groups, torch.arange(len(groups)), "amin")
