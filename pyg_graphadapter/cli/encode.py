@@ -68,12 +68,12 @@ def encode(
         if not isinstance(source, ImageSource):
             raise ValueError(f"{data} is a feature file already: give images.")
         if process.count > 1:
-            source.dataset_encoder.fill_cache(source.splits, process)
+            source.dataset_encoder.fill_cache(source.labelled, process)
             process.wait()
         if process.index > 0:
             return
         features = source.features()
     features.save(out)
     show_skipped(source)
-    splits = ", ".join(f"{len(source.splits[split])} {split}" for split in source.splits)
+    splits = ", ".join(f"{len(getattr(features, split))} {split}" for split in source.labelled)
     echo(f"Wrote {out}: {len(features.class_names)} classes, images: {splits}.")

@@ -56,10 +56,14 @@ def assemble(
             of a class that another split has.
     """
     labelled: dict[str, Part] = {}
+    unlabelled: dict[str, datasets.Dataset] = {}
     for split, names in _by_split(parts, options, reading, where).items():
-        joined = _joined([_with_labels(parts[name], name, reading) for name in names])
-        if joined.labels:
-            labelled[split] = joined
+        joined = _joined([parts[name] for name in names])
+        with_labels = _with_labels(joined, names, reading)
+        if with_labels.labels:
+            labelled[split] = with_labels
+        elif joined.labels:
+            unlabelled[split] = joined.images.select_columns(["image"])
     if not labelled:
         raise ValueError(f"{where} has no image with a label: give every image a label.")
     order = reading.order or sorted(
@@ -74,7 +78,7 @@ def assemble(
         numbers = [number[label] for label in part.labels if label is not None]
         splits[split] = _numbered(part.images, numbers, class_label(names))
     tell_duplicates(splits, reading)
-    return ImageSet(splits, reading)
+    return ImageSet(splits, reading, unlabelled)
 
 
 def _by_split(
@@ -100,16 +104,19 @@ def _by_split(
     }
 
 
-def _with_labels(part: Part, name: str, reading: Reading) -> Part:
-    """The images that have a label; the others are counted."""
+def _with_labels(part: Part, names: Sequence[str], reading: Reading) -> Part:
+    """The images of a split that have a label; the others are counted."""
     index = [i for i, label in enumerate(part.labels) if label is not None]
     if len(index) == len(part.labels):
         return part
     missing = len(part.labels) - len(index)
+    name = visible(" and ".join(names))
     if not index:
         reading.notes.append(
-            f"The split {name!r} has no labels (-1 or nothing), so it is left out."
+            f"The split {name!r} has no labels (-1 or nothing): its {missing} images can be "
+            f"classified, but nothing is trained or measured on them."
         )
+        return Part(part.images.select([]), [])
     reading.left_out.setdefault("images without a label", []).extend([f"split {name}"] * missing)
     return Part(part.images.select(index), [part.labels[i] for i in index])
 

@@ -206,13 +206,10 @@ def _by_split(tree: Tree, names: SplitNames, reading: Reading, *, class_at: int)
                 reading.leave_out(NO_SPLIT, "/".join(parts))
             continue
         _check_empty(tree, (top,), reading, is_complete=class_at == 1 and splits[top] == "train")
-        of_split = _labelled(tree, images, class_at, top, reading)
-        if not of_split:
-            reading.notes.append(
-                f"{top} holds no class folders: its images have no label, and there is no split "
-                f"{splits[top]}."
-            )
-        rows += of_split
+        if images and all(len(parts) == 2 for parts in images):  # a flat folder
+            rows += [ImageRow(str(tree.root.joinpath(*parts)), None, top) for parts in images]
+        else:
+            rows += _labelled(tree, images, class_at, top, reading)
     for parts in tree.images:
         if len(parts) == 1:
             reading.leave_out(UNLABELLED, parts[0])

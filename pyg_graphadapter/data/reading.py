@@ -67,12 +67,13 @@ class ImageRow(NamedTuple):
     Args:
         image: Whatever :func:`~pyg_graphadapter.data.decode_image` takes: a path, bytes, a PIL
             image, or ``{"bytes": …, "path": …}``.
-        label (str): The label as the source has it: the name of a class, a number, a wnid.
+        label (str, optional): The label as the source has it: the name of a class, a number, a
+            wnid. None has an image of a split without labels.
         split (str, optional): The split as the source calls it. (default: :obj:`None`)
     """
 
     image: Any
-    label: str
+    label: str | None
     split: str | None = None
 
 
@@ -119,10 +120,13 @@ class ImageSet:
         splits (datasets.DatasetDict): The splits ``train``, ``val`` and ``test`` or some of them,
             with the columns ``image`` (undecoded) and ``label`` (a ``ClassLabel``).
         reading (Reading): How they were read.
+        unlabelled (dict): By split, the images (column ``image``) of splits without labels, as
+            hidden test splits have them. (default: none)
     """
 
     splits: "datasets.DatasetDict"
     reading: Reading
+    unlabelled: "Mapping[str, datasets.Dataset]" = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -52,14 +52,25 @@ class ImageSource:
         images = read_images(data, options)
         if images is not data:
             images.reading.tell(self.name)
-        self.splits, self.reading = images.splits, images.reading
+        self.labelled, self.reading = images.splits, images.reading
+        self.unlabelled = dict(images.unlabelled)
         self.dataset_encoder = DatasetEncoder(encoder, config, progress=progress)
         self.logit_scale = logit_scale
 
     @property
+    def splits(self) -> datasets.DatasetDict:
+        """The images of all splits; the label of an image of a split without labels is -1."""
+        label = self.labelled[next(iter(self.labelled))].features["label"]
+        unlabelled = {
+            split: images.add_column("label", [-1] * len(images), feature=label)
+            for split, images in self.unlabelled.items()
+        }
+        return datasets.DatasetDict({**self.labelled, **unlabelled})
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes."""
-        return class_names_of(next(iter(self.splits.values())))
+        return class_names_of(next(iter(self.labelled.values())))
 
     @property
     def text_encoder(self) -> EncoderModel:
@@ -74,50 +85,50 @@ class ImageSource:
     @property
     def has_test(self) -> bool:
         """Whether there is a test split."""
-        return "test" in self.splits
+        return "test" in self.labelled
 
     def text(self) -> Tensor:
         """The text features of the classes ``[C, D]``."""
         return self.dataset_encoder.encode_text(self.class_names)
 
     def features(self) -> FeatureFile:
-        """The features of all images."""
-        file = self.dataset_encoder.encode(self.splits)
+        """The features of all images with labels."""
+        file = self.dataset_encoder.encode(self.labelled)
         return file if self.logit_scale is None else replace(file, logit_scale=self.logit_scale)
 
     def task(self, shots: Shots, seed: int, *, allow_fewer: bool = False) -> FewShotTask:
         """A few shots of every class, or all; no other image is encoded."""
-        task = self.dataset_encoder.draw_task(self.splits, shots, seed, allow_fewer=allow_fewer)
+        task = self.dataset_encoder.draw_task(self.labelled, shots, seed, allow_fewer=allow_fewer)
         return task if self.logit_scale is None else replace(task, logit_scale=self.logit_scale)
 
     def not_drawn(
         self, shots: Shots, seed: int, *, allow_fewer: bool = False, limit: int
     ) -> Features | None:
         """The features of training images that :meth:`task` does not draw, at most so many."""
-        if "train" not in self.splits:
+        if "train" not in self.labelled:
             return None
         return self.dataset_encoder.encode_not_drawn(
-            self.splits, shots, seed, allow_fewer=allow_fewer, limit=limit
+            self.labelled, shots, seed, allow_fewer=allow_fewer, limit=limit
         )
 
     def test(self) -> Features | None:
         """The features of the test split, where there is one."""
-        return self.dataset_encoder.encode_split(self.splits["test"]) if self.has_test else None
+        return self.dataset_encoder.encode_split(self.labelled["test"]) if self.has_test else None
 
     def test_or_all(self) -> Features:
         """The features of the test split, or of all images where there is none."""
         if self.has_test:
-            return self.dataset_encoder.encode_split(self.splits["test"])
+            return self.dataset_encoder.encode_split(self.labelled["test"])
         return self.dataset_encoder.encode_split(
-            datasets.concatenate_datasets(list(self.splits.values()))
+            datasets.concatenate_datasets(list(self.labelled.values()))
         )
 
     def base_and_new(self) -> tuple["ImageSource", "ImageSource"]:
         """The first half of the classes, and the rest."""
         base, new = copy.copy(self), copy.copy(self)
-        halves = {split: halves_of_images(images) for split, images in self.splits.items()}
-        base.splits = datasets.DatasetDict({split: half for split, (half, _) in halves.items()})
-        new.splits = datasets.DatasetDict({split: half for split, (_, half) in halves.items()})
+        halves = {split: halves_of_images(images) for split, images in self.labelled.items()}
+        base.labelled = datasets.DatasetDict({split: half for split, (half, _) in halves.items()})
+        new.labelled = datasets.DatasetDict({split: half for split, (_, half) in halves.items()})
         return base, new
 
     def origin(self) -> Origin:

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features
+from datasets import Image as ImageColumn
 from PIL import Image
 
-from pyg_graphadapter.data import load_images
+from pyg_graphadapter.data import load_images, read_images
 
 
 def make(folder, *paths):
@@ -23,10 +27,30 @@ def test_splits_in_any_case_beside_another_folder(tmp_path):
     assert images["train"].features["label"].names == ["a", "b"]
 
 
-def test_a_flat_test_folder_is_named(tmp_path):
+def test_a_flat_test_folder_has_no_labels(tmp_path):
     make(tmp_path, "train/a/1.png", "train/b/2.png", "test/3.png")
-    with pytest.warns(UserWarning, match="test holds no class folders"):
+    with pytest.warns(UserWarning, match="split 'test' has no labels .* 1 images"):
         assert sizes(load_images(tmp_path)) == {"train": 2}
+    images = read_images(tmp_path)
+    assert [Path(row["path"]).name for row in images.unlabelled["test"]["image"]] == ["3.png"]
+    assert not images.reading.left_out
+
+
+@pytest.mark.parametrize("labels", [[-1, -1], [None, None]])
+def test_a_split_of_a_data_set_without_labels(labels, tmp_path):
+    make(tmp_path, "1.png", "2.png")
+    features = Features({"image": ImageColumn(), "label": ClassLabel(names=["a", "b"])})
+    rows = {"image": [str(tmp_path / "1.png"), str(tmp_path / "2.png")]}
+    data = DatasetDict(
+        {
+            "train": Dataset.from_dict({**rows, "label": [0, 1]}, features=features),
+            "test": Dataset.from_dict({**rows, "label": labels}, features=features),
+        }
+    )
+    images = read_images(data)
+    assert sizes(images.splits) == {"train": 2}
+    assert sizes(images.unlabelled) == {"test": 2}
+    assert any("'test' has no labels" in note for note in images.reading.notes)
 
 
 def test_folders_of_domains_are_refused_with_the_option(tmp_path):
