@@ -32,7 +32,7 @@ class UnreadableImageError(ValueError):
     """An image that cannot be decoded; the message names it and says why."""
 
 
-def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS, turn: bool = True) -> Image.Image:
     """Decodes an image to RGB, turned as its EXIF orientation says. An animation gives its
     first frame.
 
@@ -45,6 +45,7 @@ def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             ``{"bytes": …, "path": …}`` as in a column of ``datasets.Image(decode=False)``.
         max_pixels (int, optional): Larger images are refused before they are decoded.
             (default: :obj:`100_000_000`)
+        turn (bool, optional): Turn it as its EXIF orientation says. (default: :obj:`True`)
 
     Raises:
         UnreadableImageError: If the image cannot be decoded, or is too large.
@@ -62,7 +63,7 @@ def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata, which do not matter here
             opened.load()
-            return _to_rgb(ImageOps.exif_transpose(opened))
+            return _to_rgb(ImageOps.exif_transpose(opened) if turn else opened)
     except UnreadableImageError:
         raise
     except Image.DecompressionBombError as error:
