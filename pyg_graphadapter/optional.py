@@ -10,6 +10,7 @@ from types import ModuleType
 INSTALL = {
     "google": "'pyg-graphadapter[tokenizers]'",  # google.protobuf
     "matplotlib": "'pyg-graphadapter[plot]'",
+    "pillow_heif": "'pyg-graphadapter[heif]'",
     "sentencepiece": "'pyg-graphadapter[tokenizers]'",
     "typer": "typer",
 }

@@ -1,9 +1,11 @@
 """Reads data sets of the library ``datasets``: which columns are images, labels and splits."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 
 from pyg_graphadapter.data.assemble import TRAIN, Part
 from pyg_graphadapter.data.columns import (
@@ -14,9 +16,12 @@ from pyg_graphadapter.data.columns import (
     split_column,
     usual_columns,
 )
+from pyg_graphadapter.data.decode import SUFFIXES
+from pyg_graphadapter.data.memory import ROWS_TO_TRY, image_of, label_of
 from pyg_graphadapter.data.reading import Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 
+TEXTS = ("string", "large_string")
 TYPES = {"image": datasets.Image, "label": datasets.ClassLabel}
 
 
@@ -57,7 +62,8 @@ def parts_of_dataset(
         if isinstance(feature, datasets.ClassLabel):
             is_numbered = True
             classes += [class_name for class_name in feature.names if class_name not in classes]
-        parts[name] = Part(_images(rows, image, label), _labels(rows, label, where))
+        encoded = _with_pixels_encoded(rows, image, reading)
+        parts[name] = Part(_images(encoded, image, label), _labels(rows, label, where))
     if is_numbered:
         reading.order = classes
     if len(loaded) == 1 and (options.split_column is not None or known == [TRAIN]):
@@ -94,13 +100,57 @@ def find_column(
     if typed and (len(typed) > 1 or usual):
         raise several_columns([*typed, *usual][:2], kind, where)
     if not usual:
-        raise no_column(columns, kind, None, where)
+        usual = [
+            name for name in columns
+            if _may_be_images(dataset, name) == (kind == "image") and kind not in dataset.features
+        ]  # fmt: skip
+        if len(usual) != 1:
+            raise no_column(columns, kind, None, where)
+        reading.notes.append(f"The {kind}s are taken from the column {usual[0]!r}.")
     if kind == "label" and len(usual) > 1:
         raise several_columns(usual[:2], kind, where)
     if len(usual) > 1:
         others = ", ".join(map(repr, usual[1:]))
         reading.notes.append(f"The {kind}s are taken from the column {usual[0]!r}, not {others}.")
     return usual[0]
+
+
+def _may_be_images(rows: datasets.Dataset, name: str) -> bool:
+    """Whether a column holds images, encoded ones, pixels, or names of image files."""
+    feature = rows.features[name]
+    if isinstance(feature, datasets.Image) or _are_pixels(feature):
+        return True
+    if isinstance(feature, dict):
+        return bool({"bytes", "path"} & set(feature))
+    dtype = getattr(feature, "dtype", "")
+    if dtype in ("binary", "large_binary"):
+        return True
+    first = [str(cell) for cell in rows[:ROWS_TO_TRY][name]] if dtype in TEXTS else []
+    return bool(first) and all(Path(cell).suffix.lower() in SUFFIXES for cell in first)
+
+
+def _are_pixels(feature: Any) -> bool:
+    """Whether the cells of a column are arrays of bytes with two or three axes."""
+    if isinstance(feature, datasets.Array2D | datasets.Array3D):
+        return str(feature.dtype) == "uint8"
+    depth = 0
+    while isinstance(feature, datasets.List | datasets.LargeList | list):
+        feature = feature[0] if isinstance(feature, list) else feature.feature
+        depth += 1
+    return depth in (2, 3) and str(getattr(feature, "dtype", "")) == "uint8"
+
+
+def _with_pixels_encoded(rows: datasets.Dataset, image: str, reading: Reading) -> datasets.Dataset:
+    """Rows whose images are encoded, where they are arrays of pixels."""
+    if not _are_pixels(rows.features[image]):
+        return rows
+    cells = [
+        image_of(np.asarray(row[image], dtype=np.uint8), i, reading)
+        for i, row in enumerate(rows.with_format(None))
+    ]
+    return rows.remove_columns([image]).add_column(
+        image, cells, feature=datasets.Image(decode=False)
+    )
 
 
 def _images(rows: datasets.Dataset, image: str, label: str) -> datasets.Dataset:
@@ -121,16 +171,20 @@ def _labels(rows: datasets.Dataset, label: str, where: str) -> list[str | None]:
         names = feature.names
         return [None if value is None or value < 0 else names[value] for value in values]
     labels: list[str | None] = []
-    for value in values:
-        if isinstance(value, list | tuple | Mapping):
+    for i, value in enumerate(values):
+        if isinstance(value, Mapping) or (isinstance(value, list) and not _is_one_hot(value)):
             raise ValueError(
                 f"{where} has several labels for an image ({str(value)[:60]}): a classifier has "
                 f"one label per image. Keep one of them, or leave such images out."
             )
-        if isinstance(value, bool) or not isinstance(value, int | str | None):
+        if isinstance(value, float) and not value.is_integer() and value == value:
             raise ValueError(f"Labels must be class names or whole numbers (got {value!r}).")
-        labels.append(None if value is None or value == -1 or value == "" else str(value))
+        labels.append(label_of(value, i))
     return labels
+
+
+def _is_one_hot(value: list[Any]) -> bool:
+    return len(value) > 1 and all(v in (0, 1) for v in value) and sum(value) == 1
 
 
 def _by_column(
@@ -146,7 +200,7 @@ def _by_column(
     """The parts that a column of splits makes of the rows, if there is such a column."""
     texts = [
         column for column, feature in rows.features.items()
-        if getattr(feature, "dtype", "") in ("string", "large_string", "bool")
+        if getattr(feature, "dtype", "") in (*TEXTS, "bool")
         or isinstance(feature, datasets.ClassLabel)
     ]  # fmt: skip
     columns = {column: _cells(rows, column) for column in texts if column not in used}

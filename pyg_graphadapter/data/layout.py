@@ -16,6 +16,7 @@ NO_IMAGE = "folders without an image"
 # A folder that holds such files alone is no class whose images cannot be read:
 TEXT_SUFFIXES = ("", ".md", ".rst", ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml",
                  ".yml", ".html", ".pdf", ".py", ".pyc", ".ipynb", ".log")  # fmt: skip
+LIST_SUFFIXES = (".csv", ".tsv", ".jsonl")
 MAX_SHOWN = 3
 
 
@@ -49,9 +50,11 @@ def read_folder(source: str | Path, options: ReadOptions, reading: Reading) -> l
 
 
 def _no_classes(root: Path) -> ValueError:
+    lists = sorted(path for path in root.iterdir() if path.suffix.lower() in LIST_SUFFIXES)
+    further = f" Or give the list of images, if {lists[0]} is one." if lists else ""
     return ValueError(
         f"{root} has no class folders: put the images of every class into a folder with the "
-        f"name of the class, as {root}/cat/1.jpg."
+        f"name of the class, as {root}/cat/1.jpg.{further}"
     )
 
 

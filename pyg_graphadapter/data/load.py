@@ -12,22 +12,54 @@ from pyarrow import parquet
 from pyg_graphadapter.builtin import BUILTIN, IMAGES_FOLDER
 from pyg_graphadapter.data.archives import KINDS, archives_of, load_archives
 from pyg_graphadapter.data.assemble import assemble, parts_of_rows
+from pyg_graphadapter.data.coco import is_coco, is_detection, read_coco, refuse_detection
+from pyg_graphadapter.data.dataset_objects import in_files, is_dataset, is_streamed
 from pyg_graphadapter.data.dataset_parts import parts_of_dataset
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.draw_file import is_draw, load_draw
 from pyg_graphadapter.data.folder import Links, check_regular
+from pyg_graphadapter.data.kaggle import is_kaggle, read_kaggle
 from pyg_graphadapter.data.layout import is_folder, read_folder
+from pyg_graphadapter.data.listed import count_unlisted
+from pyg_graphadapter.data.memory import rows_of
 from pyg_graphadapter.data.reading import ImageRow, ImageSet, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitOption
 from pyg_graphadapter.data.table import TABLE_SUFFIXES, is_list, read_list
 from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES
+from pyg_graphadapter.data.text_list import is_text_list, read_text_list
 from pyg_graphadapter.data.tree import read_tree
+from pyg_graphadapter.data.zhou import is_zhou, read_zhou
 from pyg_graphadapter.hub import is_id, is_reachable
 
 IsForm: TypeAlias = Callable[[Any], bool]
 Reader: TypeAlias = Callable[[Any, ReadOptions, Reading], list[ImageRow]]
+
+
+def on_path(is_form: Callable[[Path], bool]) -> IsForm:
+    """A test of a path as a test of any source."""
+    return lambda source: isinstance(source, str | Path) and is_form(Path(source))
+
+
+def of_listed(read_rows: Callable[[Path, ReadOptions, Reading], list[ImageRow]]) -> Reader:
+    """A reader of lists. In a folder, the images that are not in its lists are counted."""
+
+    def read_all(source: str | Path, options: ReadOptions, reading: Reading) -> list[ImageRow]:
+        path = Path(source)
+        rows = read_rows(path, options, reading)
+        if path.is_dir():
+            count_unlisted(path, rows, options, reading)
+        return rows
+
+    return read_all
+
+
 # The forms of sources that are read row by row. The first that a source is of is taken:
 READERS: tuple[tuple[IsForm, Reader], ...] = (
+    (on_path(is_zhou), of_listed(read_zhou)),
+    (on_path(is_coco), of_listed(read_coco)),
+    (on_path(is_detection), of_listed(refuse_detection)),
+    (on_path(is_text_list), of_listed(read_text_list)),
+    (on_path(is_kaggle), of_listed(read_kaggle)),
     (is_list, read_list),
     (is_folder, read_folder),
 )
@@ -55,9 +87,12 @@ def load_images(
 
     Args:
         source: A folder of class folders, with or without folders of splits above or in them; a
-            list of images (``.csv``, ``.tsv``, ``.json``, ``.jsonl``); a file of
-            :func:`save_draw`; WebDataset tars or Parquet files, one or a folder of them;
-            ``builtin``; a data set in memory; or the id of one on the Hugging Face hub.
+            list of images (``.csv``, ``.tsv``, ``.json``, ``.jsonl``, or text with a path and a
+            label per line); ``train.csv`` beside a flat folder; a ``split_zhou_….json``; COCO's
+            annotations; a file of :func:`save_draw`; WebDataset tars or Parquet files, one or a
+            folder of them; ``builtin``; a data set of ``datasets``, also a streamed one; a data
+            frame; a data set of torch or pairs of image and label; or the id of a data set on the
+            Hugging Face hub.
         revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
         token (str or bool, optional): The access token for data that are not public.
             (default: :obj:`None`)
@@ -130,8 +165,9 @@ def _read(
     token: str | bool | None,
 ) -> ImageSet:
     where = name_of(source)
-    if isinstance(source, datasets.Dataset | datasets.DatasetDict):
-        return _of_dataset(source, options, reading, where)
+    if is_dataset(source):
+        reading.layout = "streamed data set" if is_streamed(source) else ""
+        return _of_dataset(in_files(source), options, reading, where)
     if isinstance(source, str | Path):
         check_regular(source)
         if str(source) == BUILTIN:
@@ -148,7 +184,10 @@ def _read(
         if is_form(source):
             rows = read_rows(source, options, reading)
             return assemble(parts_of_rows(rows), options, reading, where)
-    if not isinstance(source, str | Path) or Path(source).exists():
+    if not isinstance(source, str | Path):
+        rows = rows_of(source, options, reading)
+        return assemble(parts_of_rows(rows), options, reading, where)
+    if Path(source).exists():
         raise ValueError(
             f"{where} is not a list of images: give a folder, or a "
             f"{', '.join((*TABLE_SUFFIXES, *KINDS))} file."

@@ -267,10 +267,10 @@ def _labels(
     else:
         matches = usual_columns(headers, "label")
         if not matches:
-            one_hot = _one_hot(columns, headers, table, path)
-            if one_hot is None:
+            marks = one_hot(columns, headers, table, path)
+            if marks is None:
                 raise no_column(list(columns), "label", None, str(path))
-            return "", one_hot
+            return "", marks
         label = label_column(columns, matches, str(path))
         others = [repr(header) for header in matches if header != label]
         if others:
@@ -285,9 +285,14 @@ def _labels(
     return label, columns[label]
 
 
-def _one_hot(
+def one_hot(
     columns: Mapping[str, list[str]], headers: Sequence[str], table: Table, path: Path
 ) -> list[str] | None:
+    """The label of every row by the one column that holds a one; no label where none does.
+
+    Raises:
+        ValueError: If several do.
+    """
     marks = [h for h in headers if set(columns[h]) <= {"0", "1", "0.0", "1.0"}]
     if len(marks) < 2:
         return None
