@@ -25,6 +25,7 @@ BRANDS = {
 }  # an image of both kinds is AVIF, for whose files mif1 is common, too
 MAX_BRANDS = 256  # bytes
 MAX_PIXELS = 100_000_000
+ORIENTATION = 0x0112  # the EXIF tag
 WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -80,6 +81,30 @@ def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS, turn: bool = True)
         raise UnreadableImageError(
             f"The image {name} cannot be decoded ({reason}): replace or remove it."
         ) from error
+
+
+def size_and_mode(image: Any) -> tuple[int, int, str]:
+    """Width, height (turned as its EXIF orientation says) and mode of an image, of which only the
+    beginning is decoded.
+
+    Args:
+        image: As for :func:`decode_image`.
+
+    Raises:
+        UnreadableImageError: If it cannot be opened.
+    """
+    name = image_name(image)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            opened = _open(image)
+            is_turned = opened.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # as many kinds as there are damages
+        raise UnreadableImageError(f"The image {name} cannot be opened ({error}).") from error
+    width, height = reversed(opened.size) if is_turned else opened.size
+    return width, height, opened.mode
 
 
 def image_bytes(image: Any) -> bytes:

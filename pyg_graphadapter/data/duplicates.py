@@ -45,6 +45,7 @@ def tell_duplicates(splits: Mapping[str, datasets.Dataset], reading: Reading) ->
             other = next(image for image in group if image.split != group[0].split)
             name = visible(image_name(splits[other.split][other.row]["image"]))
             two_splits.append(f"{names[0]} of {group[0].split} = {name} of {other.split}")
+    reading.in_two_splits, reading.with_two_labels = two_splits, two_labels
     if two_labels:
         reading.notes.append(f"Equal images with two labels: {len(two_labels)} ({two_labels[0]}).")
     if two_splits:

@@ -87,12 +87,17 @@ class Reading:
         notes (list of str): Sentences on how it was read.
         order (list of str, optional): The labels in the order of their classes, where the source
             has one; otherwise numbers come by their value, and then texts. (default: :obj:`None`)
+        in_two_splits (list of str): Equal images in two splits, as ``a.jpg of train = b.jpg of
+            test``.
+        with_two_labels (list of str): Equal images with two labels.
     """
 
     layout: str = ""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     order: list[str] | None = None
+    in_two_splits: list[str] = field(default_factory=list)
+    with_two_labels: list[str] = field(default_factory=list)
 
     def leave_out(self, reason: str, name: str | Path) -> None:
         """Counts something that was left out."""

@@ -26,7 +26,7 @@ def summary_lines(images: ImageSet, name: str = "images") -> list[str]:
     reading = images.reading
     layout = f" as {visible(reading.layout)}" if reading.layout else ""
     left_out, *notes = reading.sentences() if reading.left_out else ["", *reading.sentences()]
-    notes = [*_balance(images), *notes]
+    notes = [*filter(None, [unbalanced(images)]), *notes]
     return [
         f"Read {visible(name)}{layout}: {len(names)} classes ({listed}); {splits}.",
         left_out or "Left out: nothing.",
@@ -39,16 +39,16 @@ def _per_class(counts: Counter[int]) -> str:
     return f"{fewest} per class" if fewest == most else f"{fewest} to {most} per class"
 
 
-def _balance(images: ImageSet) -> list[str]:
-    """A sentence on classes of training that are much smaller than others."""
+def unbalanced(images: ImageSet) -> str:
+    """A sentence on classes of training that are much smaller than others, or nothing."""
     counts = images.counts().get("train")
     if not counts:
-        return []
+        return ""
     (largest, most), (smallest, fewest) = counts.most_common()[0], counts.most_common()[-1]
     if most < UNBALANCED * fewest:
-        return []
+        return ""
     names = images.class_names
-    return [
+    return (
         f"The classes are unbalanced: {names[smallest]!r} has {fewest} training images, "
         f"{names[largest]!r} {most}."
-    ]
+    )
