@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import datasets
 
@@ -130,9 +131,10 @@ def _joined(parts: Sequence[Part]) -> Part:
 
 def _check_classes(parts: Mapping[str, Part], order: Sequence[str], where: str) -> None:
     if len(order) == 1:
+        inner = f" If the classes lie in it, give {where}/{order[0]}."
         raise ValueError(
-            f"{where} has one class, {order[0]!r}: at least two are needed. If the classes lie in "
-            f"it, give {where}/{order[0]}."
+            f"{where} has one class, {order[0]!r}: at least two are needed."
+            f"{inner if Path(where).is_dir() else ''}"
         )
     if TRAIN not in parts:
         return

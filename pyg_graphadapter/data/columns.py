@@ -137,6 +137,21 @@ def split_column(
     return matches[0] if matches else None
 
 
+def unused_splits(
+    columns: Mapping[str, Sequence[str]], names: SplitNames, used: Sequence[str]
+) -> list[str]:
+    """A sentence on every column that has names of splits and is not used."""
+    sentences = []
+    for header, cells in columns.items():
+        meant = [cell for cell in dict.fromkeys(cells) if cell and names.meant(cell) is not None]
+        if header not in used and meant:
+            sentences.append(
+                f"The column {header!r} has names of splits ({', '.join(meant[:3])}), but is not "
+                f"used: choose it with --split-column {header} (split_column={header!r})."
+            )
+    return sentences
+
+
 def split_cells(header: str, cells: Sequence[str]) -> list[str]:
     """The names of splits in a column; yes and no in ``is_test`` are test and train."""
     if not _is_yes_or_no(header, cells):

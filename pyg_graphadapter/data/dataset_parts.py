@@ -14,6 +14,7 @@ from pyg_graphadapter.data.columns import (
     several_columns,
     split_cells,
     split_column,
+    unused_splits,
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
@@ -209,6 +210,7 @@ def _by_column(
         if options.split_column is not None
         else split_column(columns, names, used, where)
     )
+    reading.notes += unused_splits(columns, names, [*used, *([header] if header else [])])
     if header is None:
         return {name: part}
     cells = split_cells(header, columns[header])

@@ -9,6 +9,7 @@ from pyg_graphadapter.data.columns import (
     no_column,
     split_cells,
     split_column,
+    unused_splits,
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
@@ -107,6 +108,7 @@ def _rows_of_table(
         f"{path.name}: images: {image}, labels: {column}"
         f"{f', splits: {splits}' if splits else ''}{f', {table.form}' if table.form else ''}."
     )
+    reading.notes += unused_splits(columns, SplitNames(options.split), [*used, column])
     of_split = [split] * len(cells) if splits is None else split_cells(splits, columns[splits])
     rows = []
     for row, cell, label, name in zip(table.rows, columns[image], cells, of_split, strict=True):

@@ -42,6 +42,8 @@ def read_folder(source: str | Path, options: ReadOptions, reading: Reading) -> l
     links.report(reading)
     if not tree.images and not tree.folders(1):
         raise _no_classes(root)
+    if options.layout is None and not names.choices:
+        tree = _without_wrapping(tree, names, reading)
     layout = options.layout or _layout_of(tree, names)
     rows = LAYOUTS[layout](tree, names, reading)
     if not rows:
@@ -56,6 +58,21 @@ def _no_classes(root: Path) -> ValueError:
         f"{root} has no class folders: put the images of every class into a folder with the "
         f"name of the class, as {root}/cat/1.jpg.{further}"
     )
+
+
+def _without_wrapping(tree: Tree, names: SplitNames, reading: Reading) -> Tree:
+    """The tree in the only folder of a folder, if that folder holds several: one class alone would
+    be none."""
+    while (
+        len(tops := tree.with_images()) == 1
+        and not tree.has_images_right_in()
+        and names.meant(tops[0]) is None
+        and not tree.has_images_right_in(tops[0])
+        and not any(names.meant(name) for name in tree.folders(1))
+    ):
+        tree = tree.below(tops[0])
+        reading.notes.append(f"The classes lie in {tree.root}.")
+    return tree
 
 
 # The layout ###########################################################################

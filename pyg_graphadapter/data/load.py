@@ -18,12 +18,13 @@ from pyg_graphadapter.data.dataset_parts import parts_of_dataset
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.draw_file import is_draw, load_draw
 from pyg_graphadapter.data.folder import Links, check_regular
+from pyg_graphadapter.data.folder_list import has_one_list, read_list_in
 from pyg_graphadapter.data.kaggle import is_kaggle, read_kaggle
 from pyg_graphadapter.data.layout import is_folder, read_folder
 from pyg_graphadapter.data.listed import count_unlisted
 from pyg_graphadapter.data.memory import rows_of
 from pyg_graphadapter.data.reading import ImageRow, ImageSet, Reading, ReadOptions
-from pyg_graphadapter.data.splits import SplitOption
+from pyg_graphadapter.data.splits import SplitNames, SplitOption
 from pyg_graphadapter.data.table import TABLE_SUFFIXES, is_list, read_list
 from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES
 from pyg_graphadapter.data.text_list import is_text_list, read_text_list
@@ -61,6 +62,7 @@ READERS: tuple[tuple[IsForm, Reader], ...] = (
     (on_path(is_text_list), of_listed(read_text_list)),
     (on_path(is_kaggle), of_listed(read_kaggle)),
     (is_list, read_list),
+    (on_path(has_one_list), of_listed(read_list_in)),
     (is_folder, read_folder),
 )
 
@@ -177,7 +179,8 @@ def _read(
             drawn = load_draw(source, follow_links=options.follow_links)
             return _of_dataset(drawn, options, reading, where)
         if Path(source).exists():
-            archives = archives_of(Path(source), reading, follow_links=options.follow_links)
+            names = SplitNames(options.split)
+            archives = archives_of(Path(source), reading, names, follow_links=options.follow_links)
             if archives:
                 return _of_archives(Path(source), archives, options, reading)
     for is_form, read_rows in READERS:
@@ -261,7 +264,8 @@ def _of_archives(
     source: Path, archives: Sequence[Path], options: ReadOptions, reading: Reading
 ) -> ImageSet:
     columns = {"image_column": options.image_column, "label_column": options.label_column}
-    loaded = load_archives(source, archives, **columns)
+    names = SplitNames(options.split)
+    loaded = load_archives(source, archives, **columns, names=names, reading=reading)
     is_tar = archives[0].suffix == ".tar"
     reading.layout = "WebDataset tars" if is_tar else "Parquet files"
     if is_tar:  # load_archives named the columns

@@ -15,6 +15,7 @@ from pyg_graphadapter.data.columns import (
     no_column,
     split_cells,
     split_column,
+    unused_splits,
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES, UnreadableImageError, decode_image
@@ -117,7 +118,14 @@ def _rows_of_frame(frame: Any, options: ReadOptions, reading: Reading) -> Iterat
         f"The image is in column {image}, the label in {' or '.join(labels)}"
         f"{f', the split in {split}' if split else ''}."
     )
-    splits = split_cells(split, [_text(cell) for cell in table[split]]) if split else []
+    texts = {name: [_text(cell) for cell in cells] for name, cells in table.items()}
+    splits = split_cells(split, texts[split]) if split else []
+    used = [image, *labels, *([split] if split else [])]
+    reading.notes += unused_splits(texts, SplitNames(options.split), used)
+    with_labels = {
+        name for name, cell in zip(splits, table[labels[0]], strict=False)
+        if not is_missing(cell) and str(cell).strip() not in ("", "-1")
+    }  # fmt: skip
     for i, cell in enumerate(table[image]):
         values = [table[name][i] for name in labels]
         label = label_of(values if len(labels) > 1 else values[0], i, dict(enumerate(labels))
@@ -126,10 +134,10 @@ def _rows_of_frame(frame: Any, options: ReadOptions, reading: Reading) -> Iterat
         picture = None if is_missing(cell) else image_of(cell, i, reading)
         if is_missing(cell):
             reading.leave_out("rows without an image", f"row {i}")
-        elif label is None:
-            reading.leave_out(NO_LABEL, f"row {i}")
         elif name == "":
             reading.leave_out("rows without a split", f"row {i}")
+        elif label is None and (name is None or name in with_labels):
+            reading.leave_out(NO_LABEL, f"row {i}")
         elif picture is not None:
             yield ImageRow(picture, label, name)
 

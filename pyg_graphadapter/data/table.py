@@ -16,6 +16,7 @@ from pyg_graphadapter.data.columns import (
     no_column,
     split_cells,
     split_column,
+    unused_splits,
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
@@ -211,6 +212,7 @@ def read_list(path: str | Path, options: ReadOptions, reading: Reading) -> list[
     if split is None and names.choices:
         raise no_column(table.headers, "split", None, str(path))
     splits = [None] * len(labels) if split is None else _splits(columns, split, names, table, path)
+    reading.notes += unused_splits(columns, names, [*used, *([split] if split else [])])
     described = [f"images: {image}", f"labels: {label or 'one column per class'}"]
     described += [f"splits: {split}"] if split else []
     reading.layout = f"list of images ({', '.join([*described, *filter(None, [table.form])])})"
@@ -361,9 +363,12 @@ def _rows(
     """The rows that are complete and whose image exists; the others are counted."""
     rows: list[ImageRow] = []
     absent: dict[str, Path] = {}
+    with_labels = {split for label, split in zip(labels, splits, strict=True) if label}
     for row, image, label, split in zip(table.rows, images, labels, splits, strict=True):
         place = f"{table.unit} {row.number}"
-        empty = [kind for kind, cell in (("image", image), ("label", label)) if not cell]
+        has_none = split is not None and split not in with_labels  # as a hidden test split
+        cells = (("image", image), ("label", label or has_none))
+        empty = [kind for kind, cell in cells if not cell]
         if empty:
             reading.leave_out(f"rows without {' and '.join(empty)}", place)
         elif split is not None and not split:
@@ -372,7 +377,7 @@ def _rows(
             absent.setdefault(label, file)
             reading.leave_out("rows whose image does not exist", f"{place}: {file}")
         else:
-            rows.append(ImageRow(str(file), label, split))
+            rows.append(ImageRow(str(file), label or None, split))
     for label in absent.keys() - {row.label for row in rows}:
         raise FileNotFoundError(
             f"{path} lists the image {absent[label]}, which does not exist: no image of the class "

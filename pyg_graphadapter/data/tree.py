@@ -54,6 +54,15 @@ class Tree:
         """The folders at a depth, in the given folder."""
         return sorted(d[-1] for d in self.dirs if len(d) == depth and d[:-1] == above)
 
+    def below(self, top: str) -> "Tree":
+        """The tree in one of the folders right in it."""
+        return Tree(
+            self.root / top,
+            [parts[1:] for parts in self.images if parts[0] == top and len(parts) > 1],
+            {parts[1:] for parts in self.dirs if parts[:1] == (top,)},
+            [parts[1:] for parts in self.others if parts[0] == top and len(parts) > 1],
+        )
+
     def other_suffixes(self, above: Parts) -> set[str]:
         """The suffixes of the other files in a folder, at any depth."""
         files = (parts for parts in self.others if parts[: len(above)] == above)

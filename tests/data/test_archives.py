@@ -54,7 +54,8 @@ def test_splits_in_the_names_of_tars(tmp_path, photos):
     folder = tmp_path / "tars"
     for i, name in enumerate(("train-000", "train-001", "validation-000", "other")):
         write_tar(folder / f"{name}.tar", photos[2 * i : 2 * i + 2], [5, 7])
-    loaded = load_images(folder)
+    with pytest.warns(UserWarning, match=r"other\.tar is named as no split, and is read as train"):
+        loaded = load_images(folder)
     assert {split: len(part) for split, part in loaded.items()} == {"train": 6, "val": 2}
     assert loaded["train"].features["label"].names == ["5", "7"]
 
