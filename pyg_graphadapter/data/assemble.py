@@ -56,6 +56,8 @@ def assemble(
         ValueError: If no split is known, there are fewer than two classes, or training has no image
             of a class that another split has.
     """
+    if not any(len(part.labels) for part in parts.values()):
+        raise ValueError(f"{where} has no image with a label: give every image a label.")
     labelled: dict[str, Part] = {}
     unlabelled: dict[str, datasets.Dataset] = {}
     for split, names in _by_split(parts, options, reading, where).items():

@@ -85,9 +85,12 @@ def evaluation_tasks(source: Source, draws: Iterable[DrawKey]) -> dict[DrawKey, 
         ValueError: If a class has too few images, or there is no test split.
     """
     if not source.has_test:
+        why = ""
+        if "test" in getattr(source, "unlabelled", {}):
+            why = ", as the images of test have no labels"
         raise ValueError(
-            f"{source.name} has no test split to evaluate on: put images of every class into a "
-            f"split that is called test, or name it with --split test=NAME (split='test=NAME')."
+            f"{source.name} has no test split to evaluate on{why}: put images of every class into "
+            f"a split that is called test, or name it with --split test=NAME (split='test=NAME')."
         )
     keys = sorted(set(draws), reverse=True)
     most: dict[int, FewShotTask] = {}  # by seed; a draw of fewer shots is the start of one of more

@@ -63,6 +63,8 @@ def test_images_without_labels_are_not_encoded_as_labelled(tmp_path, encoder):
     assert source.test() is None
     assert source.features().test is None
     assert len(source.test_or_all()) == 6
+    with pytest.raises(ValueError, match=r"no test split .* images of test have no labels: put"):
+        evaluation_tasks(source, [(1, 1)])
 
 
 def test_sources_are_told_apart_by_their_names(tmp_path, folder, encoder, checkpoint):
