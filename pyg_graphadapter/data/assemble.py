@@ -112,15 +112,16 @@ def _with_labels(part: Part, names: Sequence[str], reading: Reading) -> Part:
     index = [i for i, label in enumerate(part.labels) if label is not None]
     if len(index) == len(part.labels):
         return part
-    missing = len(part.labels) - len(index)
+    missing = [i for i, label in enumerate(part.labels) if label is None]
     name = visible(" and ".join(names))
     if not index:
         reading.notes.append(
-            f"The split {name!r} has no labels (-1 or nothing): its {missing} images can be "
+            f"The split {name!r} has no labels (-1 or nothing): its {len(missing)} images can be "
             f"classified, but nothing is trained or measured on them."
         )
         return Part(part.images.select([]), [])
-    reading.left_out.setdefault("images without a label", []).extend([f"split {name}"] * missing)
+    for i in missing:
+        reading.leave_out("images without a label", f"row {i} of {name}")
     return Part(part.images.select(index), [part.labels[i] for i in index])
 
 

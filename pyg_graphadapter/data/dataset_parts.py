@@ -47,7 +47,7 @@ def parts_of_dataset(
     first = loaded[known[0]]
     image = find_column(first, "image", options.image_column, where, reading)
     label = find_column(first, "label", options.label_column, where, reading)
-    reading.layout = reading.layout or "data set"
+    reading.layout = f"{reading.layout or 'data set'} (images: {image}, labels: {label})"
     parts: dict[str, Part] = {}
     classes: list[str] = []
     is_numbered = False
@@ -173,6 +173,8 @@ def _labels(rows: datasets.Dataset, label: str, where: str) -> list[str | None]:
         return [None if value is None or value < 0 else names[value] for value in values]
     labels: list[str | None] = []
     for i, value in enumerate(values):
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
         if isinstance(value, Mapping) or (isinstance(value, list) and not _is_one_hot(value)):
             raise ValueError(
                 f"{where} has several labels for an image ({str(value)[:60]}): a classifier has "
@@ -214,7 +216,7 @@ def _by_column(
     if header is None:
         return {name: part}
     cells = split_cells(header, columns[header])
-    reading.layout += f" (splits: {header})"
+    reading.layout = f"{reading.layout.removesuffix(')')}, splits: {header})"
     parts = {}
     for value in dict.fromkeys(cells):
         index = [i for i, cell in enumerate(cells) if cell == value]

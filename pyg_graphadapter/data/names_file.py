@@ -162,7 +162,7 @@ def names_of_labels(
     if len(unnamed) == len(labels):
         raise ValueError(
             f"{where} names none of the classes {_listed(labels)}: it has "
-            f"{_listed(list(table) or content.in_order)}."
+            f"{_listed(list(content.by_label) or content.in_order)}."
         )
     if unnamed:
         reading.notes.append(f"{where} has no name for the classes {_listed(unnamed)}.")

@@ -62,6 +62,8 @@ def test_columns_that_are_named(paths):
 def test_one_hot_labels(paths):
     data = datasets.Dataset.from_dict({"image": paths, "label": [[1, 0], [0, 1], [1, 0], [0, 1]]})
     assert labels_of(read_images(data)) == ["0", "1", "0", "1"]
+    data = datasets.Dataset.from_dict({"image": paths, "label": [[1], [0], [1], [0]]})
+    assert labels_of(read_images(data)) == ["1", "0", "1", "0"]
     data = datasets.Dataset.from_dict({"image": paths, "label": [[1, 0], [1, 1], [1, 0], [0, 1]]})
     with pytest.raises(ValueError, match="several labels"):
         load_images(data)
@@ -76,7 +78,7 @@ def test_streamed_data_sets(paths):
     for data in (plain.to_iterable_dataset(), typed.to_iterable_dataset(), generated):
         images = read_images(data)
         check(images)
-        assert images.reading.layout == "streamed data set"
+        assert images.reading.layout == "streamed data set (images: image, labels: label)"
     splits = datasets.IterableDatasetDict(
         {"train": typed.to_iterable_dataset(), "validation": typed.to_iterable_dataset()}
     )
