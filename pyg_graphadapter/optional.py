@@ -11,6 +11,7 @@ INSTALL = {
     "google": "'pyg-graphadapter[tokenizers]'",  # google.protobuf
     "h5py": "'pyg-graphadapter[h5]'",
     "matplotlib": "'pyg-graphadapter[plot]'",
+    "pillow_heif": "'pyg-graphadapter[heif]'",
     "sentencepiece": "'pyg-graphadapter[tokenizers]'",
     "typer": "typer",
 }

@@ -31,6 +31,7 @@ ORDER = (
     ("data", "feature_file"),
     ("task", "importing"),
     ("adapters", "encoding"),
+    ("sources",),
     ("training",),
     ("estimator", "experiment", "classifier"),
     ("demo",),

@@ -46,7 +46,7 @@ class GraphAdapterConfig(AdapterConfig):
     self_loop_weight: float = setting(
         2.0, "weight of a node's connection to itself in KnowledgeConv", low=0
     )
-    conv: str | ConvFactory = setting(  # noqa: RUF009  # it makes a field
+    conv: str | ConvFactory = setting(
         KNOWLEDGE_CONV, "graph convolution", choices=(KNOWLEDGE_CONV, *CONVS)
     )
 

@@ -12,6 +12,7 @@ from pyg_graphadapter.classifier.inputs import FeatureInput
 from pyg_graphadapter.classifier.labelled import label_list, labels_of, tell_of_left_out
 from pyg_graphadapter.classifier.shots import feature_hashes, image_hashes, shot_hashes
 from pyg_graphadapter.classifier.source import source_of
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.image_list import as_array
 from pyg_graphadapter.encoding.sources import FileSource, Source
@@ -147,7 +148,7 @@ def _source(
         )
     needs_encoder = not isinstance(data, Source | FeatureFile) and not is_feature_file(data)
     model = classifier.encoder if needs_encoder else None
-    return source_of(data, model, encoding, "auto", progress=progress)
+    return source_of(data, model, encoding, "auto", ReadOptions(), progress=progress)
 
 
 def _with_labels(

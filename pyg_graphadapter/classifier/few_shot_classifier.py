@@ -16,6 +16,8 @@ from pyg_graphadapter.classifier.shots import shot_hashes
 from pyg_graphadapter.classifier.source import source_of
 from pyg_graphadapter.classifier.storage_mixin import StorageMixin
 from pyg_graphadapter.data.descriptions import DescriptionsLike
+from pyg_graphadapter.data.reading import ReadOptions
+from pyg_graphadapter.data.splits import SplitOption
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import Source, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile
@@ -95,6 +97,14 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         measure: bool = False,
         keep_shots: bool = False,
         progress: bool = True,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        split_column: str | None = None,
+        split: SplitOption | None = None,
+        class_names: str | Path | Mapping[str, str] | None = None,
+        layout: str | None = None,
+        crops: bool = False,
+        follow_links: bool = False,
         **settings: Any,
     ) -> Self:
         """Trains a method on all labelled images, or on a few shots that are drawn.
@@ -131,6 +141,9 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             keep_shots (bool, optional): Keep the features of the shots, which are saved with the
                 classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+            image_column, label_column, split_column, split, class_names, layout, crops,
+                follow_links (optional): How images are read, as in
+                :func:`pyg_graphadapter.data.load_images`.
             **settings (optional): The method's settings.
 
         Raises:
@@ -143,12 +156,23 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             encoding = encoding or EncodingConfig()
             encoding = encoding.with_descriptions(descriptions, descriptions_weight)
         drawn = _draw_of(shots, seed, at_most)
+        options = ReadOptions(
+            image_column,
+            label_column,
+            split_column,
+            split,
+            class_names,
+            layout,
+            crops,
+            follow_links,
+        )
         if isinstance(data, FewShotTask):
+            options.refuse("shots that are drawn already")
             if encoding is not None:
                 refuse_descriptions(encoding, "The task")
             source, task = None, data
         else:
-            source = source_of(data, model, encoding, config.device, progress=progress)
+            source = source_of(data, model, encoding, config.device, options, progress=progress)
             task = source.task(drawn.shots, seed, allow_fewer=drawn.allow_fewer)
             if drawn.shots == 0:
                 method, settings = method_without_shots(method, settings), {}

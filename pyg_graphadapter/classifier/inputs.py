@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.image_list import (
     IMAGES,
     advice,
@@ -36,8 +35,7 @@ from pyg_graphadapter.encoding.image_list import (
     is_image,
 )
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file, read_images
-from pyg_graphadapter.features import Features, check_finite, counted, rows_of
-from pyg_graphadapter.settings import warn
+from pyg_graphadapter.features import Features, check_finite, rows_of
 
 HIDDEN = (".", "__macosx", "thumbs.db", "desktop.ini")  # how names of what nobody misses begin
 
@@ -195,10 +193,7 @@ class _Reader:
         """The image at a path, or those in a folder; what else is in it is said."""
         from pyg_graphadapter.data import list_images  # loads datasets
 
-        images = list_images([path], follow_links=self.follow_links)
-        if _is_folder(path):
-            _tell_of_others(Path(path))
-        return list(images)
+        return list(list_images([path], follow_links=self.follow_links))
 
     def refused(self, value: Any, where: str = "") -> ValueError:
         """The error for what is neither, with both readings."""
@@ -280,22 +275,3 @@ def _images_of_dataset(data: Any) -> Sequence[Any]:
         )
     images = data.cast_column(column, datasets.Image(decode=False))[column]
     return list(images)
-
-
-def _tell_of_others(folder: Path) -> None:
-    """Warns of the files in a folder that are no images."""
-    from pyg_graphadapter.data.decode import SUFFIXES
-
-    others = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() not in SUFFIXES
-        and not any(part.lower().startswith(HIDDEN) for part in path.relative_to(folder).parts)
-        and not path.is_dir()
-    ]
-    if others:
-        warn(
-            f"{counted(len(others), 'file')} in {visible(folder)} "
-            f"{'is no image and is' if len(others) == 1 else 'are no images and are'} left out, as "
-            f"{visible(others[0].name)}."
-        )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
@@ -16,10 +17,13 @@ def source_of(
     model: "str | Path | EncoderModel | None",
     encoding: EncodingConfig | None,
     device: str,
+    options: ReadOptions,
     *,
     progress: bool,
 ) -> Source:
     """The source that data is, or a source of the features or images that it holds."""
+    if isinstance(data, Source | FeatureFile) or is_feature_file(data):
+        options.refuse("features and sources that are open already")
     source: Source | None = data if isinstance(data, Source) else None
     if is_feature_file(data):
         source = FileSource(FeatureFile.load(data), Path(data).name)
@@ -29,9 +33,11 @@ def source_of(
         if encoding is not None and source.encoding is None:
             refuse_descriptions(encoding, source.name)
         return source
-    from pyg_graphadapter.data.load import check_has_labels  # loads datasets
+    from pyg_graphadapter.data.load import read_images  # loads datasets
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 
-    check_has_labels(data)  # before the encoder is loaded
+    name = Path(data).name if isinstance(data, str | Path) else "images"
+    images = read_images(data, options)  # before the encoder is loaded
+    images.reading.tell(name)
     encoder = load_encoder(model, encoding or EncodingConfig(), device)
-    return ImageSource(data, encoder, encoding, progress=progress)
+    return ImageSource(images, encoder, encoding, progress=progress, name=name)

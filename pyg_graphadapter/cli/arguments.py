@@ -62,8 +62,7 @@ Descriptions = Annotated[
     typer.Option(
         "--descriptions",
         metavar="FILE.json",
-        help="Sentences about each class, as a table from class to list of sentences: averaged "
-        "with the templates, or in place of them (--descriptions-weight 1).",
+        help="Sentences by class, beside the templates or instead (--descriptions-weight 1).",
     ),
 ]
 LogitScale = Annotated[
@@ -105,6 +104,11 @@ Import = Annotated[
 ]
 
 
+# The options of how images are read that the help of commands shows:
+READING = (
+    "image_column", "label_column", "split_column", "split", "class_names", "layout", "crops",
+    "follow_links",
+)  # fmt: skip
 FollowLinks = Annotated[
     bool,
     typer.Option("--follow-links", help="Follow links that lead out of the folder of images, too."),

@@ -14,7 +14,6 @@ from pyg_graphadapter.cli.arguments import (
     METHODS,
     DataOrBenchmarks,
     Descriptions,
-    FollowLinks,
     Import,
     LogitScale,
     Model,
@@ -42,8 +41,9 @@ from pyg_graphadapter.cli.settings import (
     save_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, pop_encoding
+from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
 from pyg_graphadapter.cli.usable import usable_methods
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.display import markdown
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders
@@ -63,7 +63,7 @@ app = new_app()
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    "descriptions_weight", Training=TrainConfig, Images=EncodingConfig,
+    "class_names", Training=TrainConfig, Images=EncodingConfig, Reading=ReadOptions,
 )  # fmt: skip
 def compare(
     ctx: typer.Context,
@@ -109,7 +109,6 @@ def compare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Run all again, also what is in the folder.")
     ] = False,
-    follow_links: FollowLinks = False,
     import_: Import = None,
     config: Config = None,
     save: SaveConfig = None,
@@ -119,12 +118,13 @@ def compare(
 
     Prints a table (mean ± standard deviation over seeds, mean training time, trained parameters)
     and writes one JSON file per run. Finished runs of the same code are not repeated. With
-    --descriptions, images are also measured without them, and the table shows both.
+    --descriptions, images are also measured without them.
 
     Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
     """
     options = options or {}
     encoding = pop_encoding(options, template, descriptions)
+    reading = pop_reading(options)
     training = pop_config(TrainConfig, options)
     names = method_names(methods)
     grid = _Grid(
@@ -147,7 +147,7 @@ def compare(
         training.device,
         logit_scale,
         own_templates=not template,
-        follow_links=follow_links,
+        reading=reading,
     )
     check_output_folder(out)
     check_config_path(save, out)
@@ -217,11 +217,11 @@ class _Opener:
         logit_scale: float | None,
         *,
         own_templates: bool,
-        follow_links: bool = False,
+        reading: ReadOptions,
     ) -> None:
         self.root, self.model, self.encoding = root, model, encoding
         self.device, self.logit_scale, self.own_templates = device, logit_scale, own_templates
-        self.follow_links = follow_links
+        self.reading = reading
         self._encoder: EncoderModel | None = None
 
     def __call__(self, name: str) -> "FileSource | ImageSource":
@@ -230,12 +230,13 @@ class _Opener:
                 name,
                 self.model,
                 self.encoding,
-                follow_links=self.follow_links,
+                self.reading,
                 device=self.device,
                 logit_scale=self.logit_scale,
             )
         from pyg_graphadapter.encoding.sources import load_encoder, open_benchmark
 
+        self.reading.refuse(f"the benchmark {name}")
         if self._encoder is None:
             silence_libraries()
             self._encoder = load_encoder(self.model, self.encoding, self.device)

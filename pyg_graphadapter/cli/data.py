@@ -1,13 +1,16 @@
 """Commands about data sets: ``data look`` and ``data draw``."""
 
-from collections import Counter
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.builtin import BUILTIN
 from pyg_graphadapter.cli.arguments import (
-    FollowLinks,
+    READING,
+    Device,
     Images,
     echo,
     new_app,
@@ -15,15 +18,23 @@ from pyg_graphadapter.cli.arguments import (
     silence_libraries,
 )
 from pyg_graphadapter.cli.import_features import import_features
-from pyg_graphadapter.display import visible
+from pyg_graphadapter.cli.settings import with_options
+from pyg_graphadapter.cli.sources import pop_reading
+from pyg_graphadapter.data.reading import ReadOptions
+from pyg_graphadapter.display import encoding_of, json_text, visible
+from pyg_graphadapter.encoding.config import EncodingConfig
+from pyg_graphadapter.optional import MissingPackageError
 from pyg_graphadapter.outputs import check_output_file
 
 if TYPE_CHECKING:
     from pyg_graphadapter.data.benchmarks import Check
+    from pyg_graphadapter.data.look import Look
+    from pyg_graphadapter.data.reading import ImageSet
 
 app = new_app()
 app.command("import")(import_features)
 SPLITS = ("train", "val", "test")
+MEASURED = 8  # images
 
 
 @app.callback()
@@ -33,6 +44,7 @@ def data() -> None:
 
 @app.command()
 @one_sentence
+@with_options(*READING, Reading=ReadOptions)
 def look(
     path: Annotated[
         str,
@@ -41,15 +53,29 @@ def look(
             help="Images, as in other commands, or the folder that holds the benchmarks' folders.",
         ),
     ],
-    follow_links: FollowLinks = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Encoder whose time is measured on a few images: a folder, an id on the Hugging "
+            "Face hub, or builtin; none measures nothing."
+        ),
+    ] = BUILTIN,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    options: dict[str, Any] | None = None,
 ) -> None:
-    """Show the splits and classes of a data set, or which benchmarks a folder holds.
+    """Show how images are read before any work: splits, classes, sizes, duplicates, what is left
+    out, what will be asked, and how long encoding takes here. Or show which benchmarks a folder
+    holds.
 
     For benchmarks, shows what is complete, what is missing, and where the missing files belong.
 
-    Example: graphadapter data look ~/data
+    Example: graphadapter data look photos
     """
-    from pyg_graphadapter.data import check_benchmarks, load_images
+    reading = pop_reading(options or {})
+
+    from pyg_graphadapter.data import check_benchmarks, read_images
+    from pyg_graphadapter.data.look import look_at
     from pyg_graphadapter.feature_file import is_feature_file
 
     if is_feature_file(path):
@@ -61,8 +87,46 @@ def look(
         _print_checks(checks)
         if not any(check.is_complete for check in checks):
             raise typer.Exit(1)
-    else:
-        _print_splits(load_images(path, follow_links=follow_links))
+        return
+    images = read_images(path, reading)
+    seen = look_at(images, path)
+    seconds, untimed = _seconds(images, model, device)
+    if as_json:
+        entry = {**asdict(seen), "encoding": {"model": model, "seconds": seconds,
+                                              "reason": untimed}}  # fmt: skip
+        typer.echo(json_text(entry, encoding=encoding_of(sys.stdout), indent=2))
+        return
+    _print_look(seen)
+    if seconds is not None:
+        total = sum(seen.splits.values())
+        echo(f"Encoding {total} images takes about {_duration(seconds)} here with {model}.")
+    elif untimed:
+        echo(f"How long encoding takes was not measured: {untimed}")
+
+
+def _seconds(images: "ImageSet", model: str, device: str) -> tuple[float | None, str]:
+    """How long it takes to encode all images with a model, or why that was not measured."""
+    if model == "none":
+        return None, ""
+    from pyg_graphadapter.data.look import sample
+    from pyg_graphadapter.encoding.estimate import seconds_per_image
+
+    try:
+        encoder = EncodingConfig(cache=False).load(model, device)
+        seconds = seconds_per_image(encoder, sample(images.splits, MEASURED))
+    except (ValueError, OSError, MissingPackageError) as error:
+        if model != BUILTIN:
+            raise
+        return None, str(error)
+    if seconds is None:
+        return None, "none of a few images can be read."
+    return round(seconds * sum(map(len, images.splits.values())), 2), ""
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _print_checks(checks: "list[Check]") -> None:
@@ -78,19 +142,24 @@ def _print_checks(checks: "list[Check]") -> None:
             echo(f"{check.name} (in {check.folder}): {check.problem}")
 
 
-def _print_splits(images: Any) -> None:
-    names = list(map(visible, next(iter(images.values())).features["label"].names))
-    counts = {split: Counter(images[split]["label"]) for split in SPLITS if split in images}
+def _print_look(seen: "Look") -> None:
+    from pyg_graphadapter.data.look import look_lines
+
+    names = [visible(c.name) for c in seen.classes]
     echo(f"{len(names)} classes. " + ", ".join(
-        f"{split}: {count.total()} images" for split, count in counts.items()) + ".")  # fmt: skip
+        f"{split}: {count} images" for split, count in seen.splits.items()) + ".")  # fmt: skip
     width = max(len("class"), *map(len, names))
-    echo(" ".join([f"{'class':{width}}", *(f"{split:>7}" for split in counts)]))
-    for label, name in enumerate(names):
-        echo(" ".join([f"{name:{width}}", *(f"{c[label]:>7}" for c in counts.values())]))
+    echo(" ".join([f"{'class':{width}}", *(f"{split:>7}" for split in seen.splits), " file"]))
+    for name, c in zip(names, seen.classes, strict=True):
+        file = visible(Path(c.example).name)
+        echo(" ".join([f"{name:{width}}", *(f"{n:>7}" for n in c.counts.values()), f" {file}"]))
+    for line in look_lines(seen):
+        echo(line)
 
 
 @app.command()
 @one_sentence
+@with_options(*READING, Reading=ReadOptions)
 def draw(
     path: Images,
     out: Annotated[Path, typer.Option(help="File to write, .json.")],
@@ -104,7 +173,7 @@ def draw(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
-    follow_links: FollowLinks = False,
+    options: dict[str, Any] | None = None,
 ) -> None:
     """Draw a few images per class, and write their paths and labels to a file.
 
@@ -112,13 +181,18 @@ def draw(
 
     Example: graphadapter data draw photos --shots 4 --out draw.json
     """
-    from pyg_graphadapter.data import load_images, make_draw, save_draw
+    reading = pop_reading(options or {})
+
+    from pyg_graphadapter.data import make_draw, read_images, save_draw, summary_lines
 
     if out.exists() and not overwrite:
         raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
     check_output_file(out)
     silence_libraries()
-    images = load_images(path, follow_links=follow_links)
+    read = read_images(path, reading)
+    for line in summary_lines(read, path):
+        echo(line, err=True)
+    images = read.splits
     if root is None:
         root = Path(path) if Path(path).is_dir() else Path(path).parent
     drawn = make_draw(images, root, shots, seed)

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from pyg_graphadapter.cli.arguments import (
+    READING,
     Data,
     Descriptions,
     Device,
-    FollowLinks,
     Model,
     Templates,
     echo,
@@ -18,7 +18,8 @@ from pyg_graphadapter.cli.arguments import (
     show_skipped,
 )
 from pyg_graphadapter.cli.settings import with_options
-from pyg_graphadapter.cli.sources import open_data, pop_encoding
+from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_file
 
@@ -31,7 +32,7 @@ OPTIONS = (
 
 @app.command()
 @one_sentence
-@with_options(*OPTIONS, Images=EncodingConfig)
+@with_options(*OPTIONS, *READING, Reading=ReadOptions, Images=EncodingConfig)
 def encode(
     data: Data,
     out: Annotated[Path, typer.Option(help="Feature file to write, .npz or .safetensors.")],
@@ -40,7 +41,6 @@ def encode(
     descriptions: Descriptions = None,
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
-    follow_links: FollowLinks = False,
     options: dict[str, Any] | None = None,
 ) -> None:
     """Encode images and class names to a feature file.
@@ -51,7 +51,9 @@ def encode(
 
     Example: graphadapter encode photos --model openai/clip-vit-base-patch16 --out photos.npz
     """
-    config = pop_encoding(options or {}, template, descriptions)
+    options = options or {}
+    reading = pop_reading(options)
+    config = pop_encoding(options, template, descriptions)
 
     from pyg_graphadapter.encoding.distributed import this_process
     from pyg_graphadapter.encoding.image_source import ImageSource
@@ -62,11 +64,13 @@ def encode(
         raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
     check_output_file(out)
     with this_process(device) as process:
-        source = open_data(data, model, config, follow_links=follow_links, device=device)
+        source = open_data(
+            data, model, config, reading, is_announced=process.index == 0, device=device
+        )
         if not isinstance(source, ImageSource):
             raise ValueError(f"{data} is a feature file already: give images.")
         if process.count > 1:
-            source.dataset_encoder.fill_cache(source.splits, process)
+            source.dataset_encoder.fill_cache(source.labelled, process)
             process.wait()
         if process.index > 0:
             return

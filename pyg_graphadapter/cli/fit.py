@@ -12,7 +12,6 @@ from pyg_graphadapter.cli.arguments import (
     METHODS,
     Data,
     Descriptions,
-    FollowLinks,
     Import,
     LogitScale,
     Model,
@@ -37,7 +36,8 @@ from pyg_graphadapter.cli.settings import (
     save_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, pop_encoding
+from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders, writing
 from pyg_graphadapter.settings import check_whole_number
@@ -112,7 +112,7 @@ From = Annotated[
 @one_sentence
 @with_options(
     "epochs", "lr", "batch_size", "device", "views", "cache", "cache_dir", "strict", "offline",
-    "descriptions_weight", Training=TrainConfig, Images=EncodingConfig,
+    "class_names", Training=TrainConfig, Images=EncodingConfig, Reading=ReadOptions,
 )  # fmt: skip
 def fit(
     ctx: typer.Context,
@@ -134,7 +134,6 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the classifier in the folder.")
     ] = False,
-    follow_links: FollowLinks = False,
     import_: Import = None,
     config: Config = None,
     save: SaveConfig = None,
@@ -148,6 +147,7 @@ def fit(
     training_given = {field.name: options[field.name] for field in fields(TrainConfig)
                       if field.name in options}  # fmt: skip
     encoding = pop_encoding(options, template, descriptions)
+    reading = pop_reading(options)
     training = pop_config(TrainConfig, options, seed=seed)
     [name] = method_names(method)
     settings = method_settings(ctx, set_, [name])
@@ -176,6 +176,7 @@ def fit(
                 f"--shots 0, or give labelled images."
             )
         if is_names:
+            reading.refuse(f"the class names {data}")
             silence_libraries()
         else:
             of_start = start is not None and not is_feature_file(data)
@@ -185,7 +186,7 @@ def fit(
                 encoding
                 if start is None
                 else encoding_of(start, replace(encoding, descriptions=None)),
-                follow_links=follow_links,
+                reading,
                 device=training.device,
                 logit_scale=logit_scale,
             )

@@ -89,7 +89,8 @@ def value_type(field: Field[Any]) -> Any:
     if isinstance(kind, str):  # from __future__ import annotations
         kind = {"float": float, "int": int, "bool": bool}.get(kind.split("|")[0].strip(), str)
     if isinstance(kind, UnionType):  # int | None
-        kind = next(part for part in get_args(kind) if part is not type(None))
+        kinds = [part for part in get_args(kind) if part is not type(None)]
+        kind = str if str in kinds else kinds[0]
     return kind
 
 

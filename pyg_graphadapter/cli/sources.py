@@ -1,13 +1,15 @@
 """From the arguments of a command to its features."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pyg_graphadapter.cli.arguments import silence_libraries
+from pyg_graphadapter.cli.arguments import echo, silence_libraries
 from pyg_graphadapter.cli.settings import pop_config
 from pyg_graphadapter.data.descriptions import descriptions_of
+from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 
 if TYPE_CHECKING:
@@ -29,40 +31,31 @@ def pop_encoding(
     return pop_config(EncodingConfig, options, **filled)
 
 
+def pop_reading(options: dict[str, Any]) -> ReadOptions:
+    """How to read images, from the options of its fields, which are removed."""
+    return pop_config(ReadOptions, options)
+
+
 def open_data(
     data: str | Path,
     model: "str | EncoderModel | None",
     encoding: EncodingConfig,
+    reading: ReadOptions | None = None,
     *,
-    follow_links: bool = False,
+    is_announced: bool = True,
     **settings: Any,
 ) -> "FileSource | ImageSource":
     """A feature file, or images with their encoder
-    (:func:`~pyg_graphadapter.encoding.sources.open_source`)."""
+    (:func:`~pyg_graphadapter.encoding.sources.open_source`). What was read of images is shown on
+    the error stream before they are encoded."""
     from pyg_graphadapter.encoding.sources import open_source
     from pyg_graphadapter.feature_file import is_feature_file
 
-    if is_feature_file(data):
-        return open_source(data, model, encoding, **settings)
-    silence_libraries()
-    if not follow_links:
-        return open_source(data, model, encoding, **settings)
-    return _open_linked(data, model, encoding, **settings)
+    if not is_feature_file(data):
+        silence_libraries()
+    announce = partial(echo, err=True) if is_announced else _say_nothing
+    return open_source(data, model, encoding, options=reading, announce=announce, **settings)
 
 
-def _open_linked(
-    data: str | Path,
-    model: "str | EncoderModel | None",
-    encoding: EncodingConfig,
-    *,
-    device: str = "auto",
-    logit_scale: float | None = None,
-) -> "ImageSource":
-    """Images, also those that links lead to."""
-    from pyg_graphadapter.data import load_images
-    from pyg_graphadapter.encoding.image_source import ImageSource
-    from pyg_graphadapter.encoding.sources import load_encoder
-
-    images = load_images(data, follow_links=True)
-    encoder = load_encoder(model, encoding, device)
-    return ImageSource(images, encoder, encoding, logit_scale=logit_scale, name=Path(data).name)
+def _say_nothing(line: str) -> None:
+    """Stands for what shows a line, in a process beside the one that does."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pyg_graphadapter.data.descriptions import Descriptions
     from pyg_graphadapter.data.draw import base_and_new, few_shot
     from pyg_graphadapter.data.draw_file import Draw, load_draw, make_draw, save_draw
-    from pyg_graphadapter.data.load import list_images, load_images
+    from pyg_graphadapter.data.load import list_images, load_images, read_images
+    from pyg_graphadapter.data.reading import ImageRow, ImageSet, Reading, ReadOptions
+    from pyg_graphadapter.data.summary import summary_lines
     from pyg_graphadapter.data.templates import (
         IMAGENET_TEMPLATES,
         TEMPLATES,
@@ -41,6 +43,10 @@ __all__ = [
     "TEMPLATES",
     "Descriptions",
     "Draw",
+    "ImageRow",
+    "ImageSet",
+    "ReadOptions",
+    "Reading",
     "UnreadableImageError",
     "base_and_new",
     "benchmark",
@@ -57,7 +63,9 @@ __all__ = [
     "load_images",
     "make_draw",
     "prompts",
+    "read_images",
     "save_draw",
+    "summary_lines",
 ]
 
 # Prompts are filled without loading datasets:
@@ -69,7 +77,11 @@ __getattr__, __dir__ = lazy_names(
         "Draw": "draw_file",
         "FEW_SHOT_BENCHMARKS": "benchmarks",
         "IMAGENET_TEMPLATES": "templates",
+        "ImageRow": "reading",
+        "ImageSet": "reading",
         "MAX_PIXELS": "decode",
+        "ReadOptions": "reading",
+        "Reading": "reading",
         "SHIFTED_BENCHMARKS": "benchmarks",
         "TEMPLATES": "templates",
         "UnreadableImageError": "decode",
@@ -88,6 +100,8 @@ __getattr__, __dir__ = lazy_names(
         "load_images": "load",
         "make_draw": "draw_file",
         "prompts": "templates",
+        "read_images": "load",
         "save_draw": "draw_file",
+        "summary_lines": "summary",
     },
 )

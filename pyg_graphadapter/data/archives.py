@@ -8,7 +8,10 @@ from typing import Annotated, BinaryIO
 import datasets
 
 from pyg_graphadapter.data.benchmarks import CLASS_NAMES
+from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.folder import Links
+from pyg_graphadapter.data.reading import Reading
+from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES, TarError, load_tar
 from pyg_graphadapter.outputs import OutputError
 from pyg_graphadapter.storage import FileKind, Length, read
@@ -16,7 +19,7 @@ from pyg_graphadapter.storage.read import parse_text
 
 __all__ = ["KINDS", "LABEL_SUFFIXES", "archives_of", "load_archives"]
 KINDS = {".tar": "webdataset", ".parquet": "parquet"}
-SPLIT_IN_NAME = re.compile(r"(train|training|val|valid|validation|dev|test)(?=[^a-z]|$)")
+SPLIT_IN_NAME = re.compile(r"[^A-Za-z]")  # what follows a split in the name of an archive
 
 
 def _parse_names(stream: BinaryIO, path: Path) -> list[str]:
@@ -33,20 +36,50 @@ NAMES_FILE: FileKind[tuple[str, ...]] = FileKind(
 )
 
 
-def archives_of(source: Path, *, follow_links: bool = False) -> list[Path]:
+def archives_of(
+    source: Path, reading: Reading, names: SplitNames | None = None, *, follow_links: bool = False
+) -> list[Path]:
     """Lists the archives of a source: a file itself, or those in a folder and its split folders.
-    Links that lead out of the folder are left out, with a warning, unless they are followed."""
+    Links that lead out of the folder are left out and counted, unless they are followed; so are
+    archives in other folders.
+
+    Raises:
+        ValueError: If there are folders of images beside them.
+    """
     if source.is_file():
         return [source] if source.suffix in KINDS else []
-    splits = [path for path in source.iterdir() if SPLIT_IN_NAME.fullmatch(path.name.lower())]
-    candidates = [
-        path for folder in (source, *splits) if folder.is_dir() for path in folder.iterdir()
-    ]
+    names = names or SplitNames()
+    folders = [path for path in source.iterdir() if path.is_dir()]
+    splits = [path for path in folders if names.meant(path.name) is not None]
+    candidates = [path for folder in (source, *splits) for path in folder.iterdir()]
     archives = sorted(path for path in candidates if path.suffix in KINDS and path.is_file())
+    if archives:
+        _check_beside(source, archives, folders)
+        for path in sorted(source.iterdir()):
+            if path.suffix.lower() in SUFFIXES:
+                reading.leave_out("images beside the archives", path)
+    for folder in folders if archives else []:
+        for path in sorted(folder.iterdir()) if folder not in splits else []:
+            if path.suffix in KINDS:
+                reading.leave_out("archives in folders that are no split", path)
     links = Links(source, follow=follow_links)
     archives = [path for path in archives if follow_links or _is_followed(links, path)]
-    links.tell()
+    links.report(reading)
     return archives
+
+
+def _check_beside(source: Path, archives: Sequence[Path], folders: Sequence[Path]) -> None:
+    """Refuses archives beside folders of images: either may be the data set."""
+    with_images = [
+        folder.name for folder in folders if not folder.name.startswith(".")
+        and any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+    ]  # fmt: skip
+    if with_images:
+        raise ValueError(
+            f"{source} holds archives ({archives[0].relative_to(source)}) and folders of images "
+            f"({', '.join(sorted(with_images)[:3])}): give an archive itself, or move one of the "
+            f"two elsewhere."
+        )
 
 
 def _is_followed(links: Links, path: Path) -> bool:
@@ -62,6 +95,8 @@ def load_archives(
     *,
     image_column: str | None = None,
     label_column: str | None = None,
+    names: SplitNames | None = None,
+    reading: Reading | None = None,
 ) -> datasets.DatasetDict:
     """Loads the images of archives, by split.
 
@@ -77,6 +112,9 @@ def load_archives(
             (default: :obj:`None`)
         label_column (str, optional): The column of labels, if it has another name.
             (default: :obj:`None`)
+        names (SplitNames, optional): Which names mean splits. (default: :obj:`None`)
+        reading (Reading, optional): Is told of archives whose names mean no split.
+            (default: :obj:`None`)
 
     Raises:
         ValueError: If there are both tars and Parquet files, or an archive cannot be read.
@@ -88,12 +126,15 @@ def load_archives(
         )
     splits: dict[str, list[str]] = {}
     for path in archives:
-        splits.setdefault(_split_of(path, source), []).append(str(path))
+        split = _split_of(path, source, names or SplitNames())
+        splits.setdefault(split or "train", []).append(str(path))
+        if split is None and len(archives) > 1 and reading is not None:
+            reading.notes.append(f"{path.name} is named as no split, and is read as train.")
     try:
         images = (
             _load_tars(splits, image_column, label_column)
             if kinds == [".tar"]
-            else datasets.load_dataset("parquet", data_files=splits)
+            else _load_parquet(splits)
         )
     except OutputError:
         raise
@@ -107,19 +148,29 @@ def load_archives(
             f"The archives {splits[next(iter(splits))][0]}, … cannot be read ({reason})."
         ) from error
     if kinds == [".tar"]:
-        names = _class_names(archives, source)
-        if names is not None and label_column is None:
-            images = _with_class_names(images, names, source)
+        class_names = _class_names(archives, source)
+        if class_names is not None and label_column is None:
+            images = _with_class_names(images, class_names, source)
     return images
 
 
-def _split_of(path: Path, source: Path) -> str:
+def _split_of(path: Path, source: Path, names: SplitNames) -> str | None:
+    """The name of a split that an archive's folder has, or its own name, or the beginning of it."""
     folder = "" if path.parent == source or path == source else path.parent.name
-    for name in (folder, path.name):
-        match = SPLIT_IN_NAME.match(name.lower())
-        if match is not None:
-            return match.group()
-    return "train"
+    words = SPLIT_IN_NAME.split(path.stem, maxsplit=1)
+    for name in (folder, path.stem, words[0]):
+        if names.meant(name) is not None:
+            return name
+    return None
+
+
+def _load_parquet(splits: Mapping[str, Sequence[str]]) -> datasets.DatasetDict:
+    """Parquet files by split, whose names may hold signs."""
+    files = {f"split{i}": list(paths) for i, paths in enumerate(splits.values())}
+    loaded = datasets.load_dataset("parquet", data_files=files)
+    return datasets.DatasetDict(
+        {name: loaded[key] for name, key in zip(splits, files, strict=True)}
+    )
 
 
 def _load_tars(

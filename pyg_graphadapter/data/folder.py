@@ -4,11 +4,11 @@ import os
 import stat
 from pathlib import Path
 
-from pyg_graphadapter.display import visible
-from pyg_graphadapter.settings import warn
+from pyg_graphadapter.data.reading import Reading
 from pyg_graphadapter.storage import open_regular
 
 MAX_BYTES = 2**30  # of an image file
+LINKS = "links that lead out of the folder, which --follow-links (follow_links=True) follows"
 
 
 class Links:
@@ -48,14 +48,10 @@ class Links:
                 f"{self.root}: ask for such links (--follow-links, follow_links=True), or copy it."
             )
 
-    def tell(self) -> None:
-        """Warns of the links that were left out."""
-        if self.left_out:
-            warn(
-                f"Links that lead out of {visible(self.root)} are left out, {len(self.left_out)} "
-                f"in number, as {visible(self.left_out[0])}: ask for them with --follow-links "
-                f"(follow_links=True)."
-            )
+    def report(self, reading: Reading) -> None:
+        """Counts the links that were left out."""
+        for path in self.left_out:
+            reading.leave_out(LINKS, path)
 
 
 def check_regular(path: str | Path) -> None:

@@ -1,10 +1,9 @@
 """Loads labelled images of any source as one kind of data set."""
 
-import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 from datasets.packaged_modules.webdataset import webdataset
@@ -12,107 +11,197 @@ from pyarrow import parquet
 
 from pyg_graphadapter.builtin import BUILTIN, IMAGES_FOLDER
 from pyg_graphadapter.data.archives import KINDS, archives_of, load_archives
-from pyg_graphadapter.data.class_names import normalize_class_name
+from pyg_graphadapter.data.assemble import assemble, parts_of_rows
+from pyg_graphadapter.data.coco import is_coco, is_detection, read_coco, refuse_detection
+from pyg_graphadapter.data.dataset_objects import in_files, is_dataset, is_streamed
+from pyg_graphadapter.data.dataset_parts import parts_of_dataset
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.draw_file import is_draw, load_draw
 from pyg_graphadapter.data.folder import Links, check_regular
-from pyg_graphadapter.data.image_dataset import image_dataset
-from pyg_graphadapter.data.table import find_column, load_table, with_class_labels
+from pyg_graphadapter.data.folder_list import has_one_list, read_list_in
+from pyg_graphadapter.data.kaggle import is_kaggle, read_kaggle
+from pyg_graphadapter.data.layout import is_folder, read_folder
+from pyg_graphadapter.data.listed import count_unlisted
+from pyg_graphadapter.data.memory import rows_of
+from pyg_graphadapter.data.reading import ImageRow, ImageSet, Reading, ReadOptions
+from pyg_graphadapter.data.splits import SplitNames, SplitOption
+from pyg_graphadapter.data.table import TABLE_SUFFIXES, is_list, read_list
 from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES
+from pyg_graphadapter.data.text_list import is_text_list, read_text_list
+from pyg_graphadapter.data.tree import read_tree
+from pyg_graphadapter.data.zhou import is_zhou, read_zhou
 from pyg_graphadapter.hub import is_id, is_reachable
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-}
-TABLE_SUFFIXES = (".csv", ".json", ".jsonl")
-IGNORED = ("__macosx", "thumbs.db", "desktop.ini")
+IsForm: TypeAlias = Callable[[Any], bool]
+Reader: TypeAlias = Callable[[Any, ReadOptions, Reading], list[ImageRow]]
 
-logger = logging.getLogger(__name__)
+
+def on_path(is_form: Callable[[Path], bool]) -> IsForm:
+    """A test of a path as a test of any source."""
+    return lambda source: isinstance(source, str | Path) and is_form(Path(source))
+
+
+def of_listed(read_rows: Callable[[Path, ReadOptions, Reading], list[ImageRow]]) -> Reader:
+    """A reader of lists. In a folder, the images that are not in its lists are counted."""
+
+    def read_all(source: str | Path, options: ReadOptions, reading: Reading) -> list[ImageRow]:
+        path = Path(source)
+        rows = read_rows(path, options, reading)
+        if path.is_dir():
+            count_unlisted(path, rows, options, reading)
+        return rows
+
+    return read_all
+
+
+# The forms of sources that are read row by row. The first that a source is of is taken:
+READERS: tuple[tuple[IsForm, Reader], ...] = (
+    (on_path(is_zhou), of_listed(read_zhou)),
+    (on_path(is_coco), of_listed(read_coco)),
+    (on_path(is_detection), of_listed(refuse_detection)),
+    (on_path(is_text_list), of_listed(read_text_list)),
+    (on_path(is_kaggle), of_listed(read_kaggle)),
+    (is_list, read_list),
+    (on_path(has_one_list), of_listed(read_list_in)),
+    (is_folder, read_folder),
+)
 
 
 def load_images(
-    source: str | Path | datasets.Dataset | datasets.DatasetDict,
+    source: Any,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    split_column: str | None = None,
+    split: SplitOption | None = None,
+    class_names: str | Path | Mapping[str, str] | None = None,
+    layout: str | None = None,
+    crops: bool = False,
     follow_links: bool = False,
 ) -> datasets.DatasetDict:
     """Images with labels, in the splits ``train``, ``val`` and ``test`` or some of them. Each has
     the columns ``image`` (undecoded) and ``label`` (a ``ClassLabel``, the same in all splits).
 
+    What is left out, and what else should be known, is said in one warning (:func:`read_images`
+    returns it instead).
+
     Args:
-        source: A folder of class folders; a folder with such folders in ``train``, ``val`` and
-            ``test``; a list of images (``.csv``, ``.json``, ``.jsonl``); a file of
-            :func:`save_draw`; WebDataset tars or Parquet
-            files, one or a folder of them; ``builtin``; a data set in memory; or the id of one on
-            the Hugging Face hub.
+        source: A folder of class folders, with or without folders of splits above or in them; a
+            list of images (``.csv``, ``.tsv``, ``.json``, ``.jsonl``, or text with a path and a
+            label per line); ``train.csv`` beside a flat folder; a ``split_zhou_….json``; COCO's
+            annotations; a file of :func:`save_draw`; WebDataset tars or Parquet files, one or a
+            folder of them; ``builtin``; a data set of ``datasets``, also a streamed one; a data
+            frame; a data set of torch or pairs of image and label; or the id of a data set on the
+            Hugging Face hub.
         revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
         token (str or bool, optional): The access token for data that are not public.
             (default: :obj:`None`)
         image_column (str, optional): The column of images or their paths, where it is not
             recognised. (default: :obj:`None`)
         label_column (str, optional): The column of labels, likewise. (default: :obj:`None`)
+        split_column (str, optional): The column of splits, likewise. (default: :obj:`None`)
+        split (str or dict, optional): What the source calls its splits, as ``"train=a,test=b"`` or
+            ``{"train": ["a", "b"], "test": "c"}``. (default: :obj:`None`)
+        class_names (str, Path or dict, optional): The names of the classes, by folder, label or
+            WordNet id, or a file of them. (default: :obj:`None`)
+        layout (str, optional): What folders are, where that is not clear: ``"classes"``,
+            ``"splits"``, ``"class-splits"`` (folders of splits in each class folder), ``"domains"``
+            (class folders in each folder of a domain). (default: :obj:`None`)
+        crops (bool, optional): Take the boxes of a detection data set as images.
+            (default: :obj:`False`)
         follow_links (bool, optional): Follow links that lead out of a folder of images, too.
-            Otherwise such images are left out and counted in a warning, and such folders of classes
+            Otherwise such images are left out and counted, and such folders of classes
             are refused. (default: :obj:`False`)
 
     Raises:
-        FileNotFoundError: If a listed image does not exist.
-        ValueError: If there are no such images, or fewer than two classes, or these are images
-            without labels.
+        FileNotFoundError: If no listed image of a class exists.
+        ValueError: If there are no such images, fewer than two classes, or if the source can be
+            understood in two ways, with the option that chooses.
     """
-    check_has_labels(source)
-    if isinstance(source, datasets.Dataset | datasets.DatasetDict):
-        loaded = source
-    elif str(source) == BUILTIN:
-        loaded = datasets.DatasetDict(
-            {
-                split: datasets.Dataset(parquet.read_table(IMAGES_FOLDER / f"{split}.parquet"))
-                for split in ("train", "test")
-            }
-        )
-    elif _exists(source) and (archives := archives_of(Path(source), follow_links=follow_links)):
-        columns = {"image_column": image_column, "label_column": label_column}
-        loaded = load_archives(Path(source), archives, **columns)
-        if archives[0].suffix == ".tar":
-            image_column = label_column = None  # load_archives named them
-    elif Path(source).is_dir():
-        return _load_folder(Path(source), Links(Path(source), follow=follow_links))
-    elif Path(source).suffix == ".json" and Path(source).is_file() and is_draw(Path(source)):
-        return load_draw(source, follow_links=follow_links)
-    elif Path(source).is_file() and Path(source).suffix in TABLE_SUFFIXES:
-        loaded = load_table(Path(source), image_column, label_column)
-        image_column = label_column = None  # load_table renamed them
-    elif Path(source).exists():
-        raise ValueError(
-            f"{source} is not a list of images: give a folder, or a "
-            f"{', '.join((*TABLE_SUFFIXES, *KINDS))} file."
-        )
-    else:
-        loaded = _load_from_hub(str(source), revision, token)
-    return _as_splits(loaded, image_column, label_column)
+    options = ReadOptions(
+        image_column, label_column, split_column, split, class_names, layout, crops, follow_links
+    )
+    images = read_images(source, options, revision, token)
+    images.reading.tell(name_of(source))
+    return images.splits
 
 
-def check_has_labels(source: Any) -> None:
-    """Checks that images are of a kind that has labels.
+def read_images(
+    source: Any,
+    options: ReadOptions | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> ImageSet:
+    """Images with labels as :func:`load_images` loads them, and how they were read.
+
+    Args:
+        source: As for :func:`load_images`.
+        options (ReadOptions, optional): What the source does not tell. (default: :obj:`None`)
+        revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
+        token (str or bool, optional): The access token for data that are not public.
+            (default: :obj:`None`)
 
     Raises:
-        ValueError: If they are not.
+        FileNotFoundError: As :func:`load_images` does.
+        ValueError: As :func:`load_images` does.
     """
-    if not isinstance(source, str | os.PathLike | datasets.Dataset | datasets.DatasetDict):
+    if isinstance(source, ImageSet):
+        return source
+    options, reading = options or ReadOptions(), Reading()
+    try:
+        return _read(source, options, reading, revision, token)
+    except (ValueError, FileNotFoundError) as error:
+        if not reading.left_out:
+            raise
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"{error} {reading.sentences()[0]}") from error
+
+
+def _read(
+    source: Any,
+    options: ReadOptions,
+    reading: Reading,
+    revision: str | None,
+    token: str | bool | None,
+) -> ImageSet:
+    where = name_of(source)
+    if is_dataset(source):
+        reading.layout = "streamed data set" if is_streamed(source) else ""
+        return _of_dataset(in_files(source), options, reading, where)
+    if isinstance(source, str | Path):
+        check_regular(source)
+        if str(source) == BUILTIN:
+            return _of_dataset(_built_in(), options, reading, where)
+        if _is_draw(Path(source)):
+            reading.layout = "draw of images"
+            drawn = load_draw(source, follow_links=options.follow_links)
+            return _of_dataset(drawn, options, reading, where)
+        if Path(source).exists():
+            names = SplitNames(options.split)
+            archives = archives_of(Path(source), reading, names, follow_links=options.follow_links)
+            if archives:
+                return _of_archives(Path(source), archives, options, reading)
+    for is_form, read_rows in READERS:
+        if is_form(source):
+            rows = read_rows(source, options, reading)
+            return assemble(parts_of_rows(rows), options, reading, where)
+    if not isinstance(source, str | Path):
+        rows = rows_of(source, options, reading)
+        return assemble(parts_of_rows(rows), options, reading, where)
+    if Path(source).exists():
         raise ValueError(
-            f"Images with labels are a folder of class folders, a list in a file, a data set in "
-            f"memory, or the id of one on the Hugging Face hub, and features with labels are a "
-            f"FeatureFile (got a {type(source).__name__})."
+            f"{where} is not a list of images: give a folder, or a "
+            f"{', '.join((*TABLE_SUFFIXES, *KINDS))} file."
         )
+    reading.layout = "data set of the hub"
+    return _of_dataset(_load_from_hub(str(source), revision, token), options, reading, where)
+
+
+def name_of(source: Any) -> str:
+    """What messages call a source."""
+    return str(source) if isinstance(source, str | Path) else "The data set"
 
 
 def list_images(paths: Sequence[str | Path], *, follow_links: bool = False) -> list[Path]:
@@ -133,9 +222,12 @@ def list_images(paths: Sequence[str | Path], *, follow_links: bool = False) -> l
             raise FileNotFoundError(f"There is no image or folder {path}: check the path.")
         check_regular(path)
         if path.is_dir():
+            reading = Reading()
             links = Links(path, follow=follow_links)
-            image_paths += sorted(_images_in(path, links))
-            links.tell()
+            tree = read_tree(path, links, reading)
+            links.report(reading)
+            reading.tell(str(path))
+            image_paths += [path.joinpath(*parts) for parts in tree.images]
         else:
             image_paths.append(path)
     if not image_paths:
@@ -146,108 +238,39 @@ def list_images(paths: Sequence[str | Path], *, follow_links: bool = False) -> l
     return image_paths
 
 
-def _exists(source: str | Path) -> bool:
-    """Whether there is such a file or folder.
-
-    Raises:
-        ValueError: If it is a pipe, a socket or a device.
-    """
-    check_regular(source)
-    return Path(source).exists()
+def _is_draw(path: Path) -> bool:
+    return path.suffix == ".json" and path.is_file() and is_draw(path)
 
 
-def _load_folder(folder: Path, links: Links) -> datasets.DatasetDict:
-    subfolders = _class_folders(folder, links)
-    splits = {SPLIT_NAMES[path.name.lower()]: path for path in subfolders
-              if path.name.lower() in SPLIT_NAMES}  # fmt: skip
-    if not splits or len(splits) < len(subfolders):
-        splits = {"train": folder}
-    classes = {split: _class_folders(path, links) for split, path in splits.items()}
-    first = "train" if "train" in splits else next(iter(splits))
-    names = [path.name for path in classes[first]]
-    _check_names(names, folder)
-    images = {}
-    for split in sorted(splits, key=list(SPLIT_NAMES.values()).index):
-        for path in classes[split]:
-            if path.name not in names:
-                raise ValueError(
-                    f"The class {path.name!r} of {splits[split]} is not in {splits[first]}: add "
-                    f"it to {splits[first]}, or remove it."
-                )
-        images[split] = _split_of(classes[split], names, links, complete=split == first)
-    links.tell()
-    return datasets.DatasetDict(images)
+def _built_in() -> datasets.DatasetDict:
+    return datasets.DatasetDict(
+        {
+            split: datasets.Dataset(parquet.read_table(IMAGES_FOLDER / f"{split}.parquet"))
+            for split in ("train", "test")
+        }
+    )
 
 
-def _split_of(
-    folders: Sequence[Path], names: list[str], links: Links, *, complete: bool
-) -> datasets.Dataset:
-    images: list[str] = []
-    labels: list[int] = []
-    for folder in folders:
-        image_paths = sorted(_images_in(folder, links))
-        if not image_paths and complete:
-            raise ValueError(
-                f"The class folder {folder} holds no image: add images that end with "
-                f"{', '.join(SUFFIXES)}, or remove it."
-            )
-        images += map(str, image_paths)
-        labels += [names.index(folder.name)] * len(image_paths)
-    return image_dataset(images, labels, names)
+def _of_dataset(
+    loaded: datasets.Dataset | datasets.DatasetDict,
+    options: ReadOptions,
+    reading: Reading,
+    where: str,
+) -> ImageSet:
+    return assemble(parts_of_dataset(loaded, options, reading, where), options, reading, where)
 
 
-def _class_folders(folder: Path, links: Links) -> list[Path]:
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_ignored(path))
-    for path in folders:
-        links.check_folder(path)
-    return folders
-
-
-def _images_in(folder: Path, links: Links) -> Iterator[Path]:
-    """Yields the image files at any depth. Links to further folders are followed only where all
-    links are, and each folder once."""
-    num_other_files = 0
-    visited: set[str] = set()
-    for root, folders, files in os.walk(folder, followlinks=links.follow):
-        if links.follow and (real := os.path.realpath(root)) in visited:
-            folders.clear()  # a loop
-            continue
-        visited.add(real if links.follow else root)
-        folders[:] = [name for name in folders if not _is_ignored(Path(name))]
-        for name in files:
-            path = Path(root) / name
-            if _is_ignored(path):
-                continue
-            if path.suffix.lower() in SUFFIXES:  # whoever reads it skips what is no regular file
-                if links.is_followed(path):
-                    yield path
-            else:
-                num_other_files += 1
-    if num_other_files:
-        logger.info("%d files in %s are not images.", num_other_files, folder)
-
-
-def _is_ignored(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in IGNORED
-
-
-def _check_names(names: Sequence[str], where: Path | str) -> None:
-    if not names:
-        raise ValueError(
-            f"{where} has no class folders: put the images of every class into a folder with the "
-            f"name of the class, as {where}/cat/1.jpg."
-        )
-    if len(names) == 1:
-        raise ValueError(f"{where} has one class, {names[0]!r}: at least two are needed.")
-    seen: dict[str, str] = {}
-    for name in names:
-        normalized = normalize_class_name(name)
-        if normalized in seen:
-            raise ValueError(
-                f"{where} has two classes of the same name, {seen[normalized]!r} and {name!r}: "
-                f"join or rename them."
-            )
-        seen[normalized] = name
+def _of_archives(
+    source: Path, archives: Sequence[Path], options: ReadOptions, reading: Reading
+) -> ImageSet:
+    columns = {"image_column": options.image_column, "label_column": options.label_column}
+    names = SplitNames(options.split)
+    loaded = load_archives(source, archives, **columns, names=names, reading=reading)
+    is_tar = archives[0].suffix == ".tar"
+    reading.layout = "WebDataset tars" if is_tar else "Parquet files"
+    if is_tar:  # load_archives named the columns
+        options = replace(options, image_column=None, label_column=None)
+    return _of_dataset(loaded, options, reading, str(source))
 
 
 def _load_from_hub(name: str, revision: str | None, token: str | bool | None) -> Any:
@@ -271,27 +294,3 @@ def _load_from_hub(name: str, revision: str | None, token: str | bool | None) ->
     finally:
         datasets.config.HF_HUB_OFFLINE = was_offline
         webdataset.WebDataset.DECODERS = decoders
-
-
-def _as_splits(loaded: Any, image_column: str | None, label_column: str | None) -> Any:
-    """Keeps the known splits and the two columns, and gives all splits the same class names."""
-    if isinstance(loaded, datasets.Dataset):
-        loaded = datasets.DatasetDict({"train": loaded})
-    splits = {SPLIT_NAMES[name.lower()]: part for name, part in loaded.items()
-              if name.lower() in SPLIT_NAMES}  # fmt: skip
-    if not splits:
-        raise ValueError(
-            f"There is no split train, val or test (got {', '.join(loaded)}): rename one of them."
-        )
-    first = next(iter(splits.values()))
-    image = find_column(first, "image", image_column)
-    label = find_column(first, "label", label_column)
-    columns = {
-        split: part.select_columns([image, label]).rename_columns(
-            {old: new for old, new in ((image, "image"), (label, "label")) if old != new}
-        )
-        for split, part in splits.items()
-    }
-    labelled = with_class_labels(datasets.DatasetDict(columns))
-    _check_names(next(iter(labelled.values())).features["label"].names, "The data set")
-    return labelled.cast_column("image", datasets.Image(decode=False))

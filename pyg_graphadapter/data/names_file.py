@@ -1,34 +1,95 @@
-"""Files of class names alone: one per line, or as JSON."""
+"""Names of classes: read from a file, alone or by their labels, and kept apart."""
 
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Any, BinaryIO
 
+from pyg_graphadapter.data.class_names import normalize_class_name
 from pyg_graphadapter.data.decode import SUFFIXES
-from pyg_graphadapter.storage import FileKind, Length, read
+from pyg_graphadapter.data.reading import Reading
+from pyg_graphadapter.storage import FileKind, read
+from pyg_graphadapter.storage.read import parse_json, parse_text
 
-Name = Annotated[str, Length(1)]
-NAMES_FILE: FileKind[tuple[str, ...] | dict[str, str]] = FileKind(
+WNID = re.compile(r"n\d{8}")
+MAX_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The content of a file of class names: of labels, or of lines in the order of labels."""
+
+    by_label: dict[str, str]
+    in_order: tuple[str, ...] = ()
+
+
+def _parse(stream: BinaryIO, path: Path) -> dict[str, Any]:
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return _of_json(parse_json(stream, path))
+    text = parse_text(stream, path)
+    if suffix in (".csv", ".tsv"):
+        return _of_table(text)
+    lines = [line.strip() for line in text.splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    pairs = [line.split("\t", 1) if "\t" in line else line.split(None, 1) for line in lines if line]
+    by_label = {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
+    return {"by_label": by_label, "in_order": lines}
+
+
+def _of_json(content: Any) -> dict[str, Any]:
+    if isinstance(content, list):
+        return {"by_label": {}, "in_order": content}
+    if not isinstance(content, dict):
+        raise ValueError("it is neither a table nor a list")
+    if content and all(isinstance(value, list) and len(value) == 2 for value in content.values()):
+        return {"by_label": {str(key): name for key, name in content.values()}}  # Keras' form
+    return {"by_label": content}
+
+
+def _of_table(text: str) -> dict[str, Any]:
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+    if all(len(row) == 1 for row in rows):
+        return {"by_label": {}, "in_order": [row[0].strip() for row in rows]}
+    pairs: dict[str, str] = {}
+    for row in rows:
+        if len(row) < 2 or not row[0].strip() or not row[1].strip():
+            raise ValueError(f"the row {','.join(row)!r} is not a label and a name")
+        if row[0].strip() in pairs:
+            raise ValueError(f"the label {row[0].strip()!r} is there twice")
+        pairs[row[0].strip()] = row[1].strip()
+    return {"by_label": pairs}
+
+
+FILE: FileKind[ClassNames] = FileKind(
     "file of class names",
-    tuple[Name, ...] | dict[str, Name],
-    "Write one name per line (.txt), or a list of names or a table of them (.json)",
-    suffixes=(".txt", ".json"),
-    max_bytes=2**24,
+    ClassNames,
+    "It must be .csv with two columns, folder or label and name; .json with a table of them or a "
+    "list of names; or text with one name, or one folder and name, per line",
+    suffixes=(".csv", ".tsv", ".json", ".txt"),
+    parse=_parse,
 )
 
 
 def read_names(path: str | Path) -> tuple[str, ...]:
-    """The class names in a file, in their order: the lines of a ``.txt`` file, or the list, or the
-    values of the table, in a ``.json`` file.
+    """The class names in a file, in their order: the lines of a ``.txt`` file, the list in a
+    ``.json`` file, or the values of the table in it.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or lists images.
     """
-    names = read(path, NAMES_FILE)
-    names = tuple(names.values()) if isinstance(names, dict) else names
+    names = _names_alone(path)
     listed = [name for name in names if is_name_of_image(name)]
     if listed:
-        raise NAMES_FILE.error(Path(path), f"{listed[0][:60]!r} looks like an image in a list")
+        raise FILE.error(Path(path), f"{listed[0][:60]!r} looks like an image in a list")
     return check_names(names)
 
 
@@ -50,16 +111,128 @@ def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_names_file(path: str | Path) -> bool:
-    """Whether a path leads to a file that holds class names alone."""
-    if Path(path).suffix.lower() not in NAMES_FILE.suffixes or not Path(path).is_file():
+    """Whether a path leads to a file (``.txt`` or ``.json``) that holds class names alone."""
+    if Path(path).suffix.lower() not in (".txt", ".json") or not Path(path).is_file():
         return False
     try:
-        names = read(path, NAMES_FILE)
+        names = _names_alone(path)
     except (ValueError, OSError):  # a list of images, for example
         return False
-    return not any(map(is_name_of_image, names.values() if isinstance(names, dict) else names))
+    return bool(names) and not any(map(is_name_of_image, names))
+
+
+def _names_alone(path: str | Path) -> tuple[str, ...]:
+    content = read(path, FILE)
+    return content.in_order or tuple(content.by_label.values())
 
 
 def is_name_of_image(line: str) -> bool:
     """Whether a line names an image, and no class."""
     return any(Path(word).suffix.lower() in SUFFIXES for word in line.replace(",", " ").split())
+
+
+def names_of_labels(
+    labels: Sequence[str], option: str | Path | Mapping[str, str] | None, reading: Reading
+) -> list[str]:
+    """The names of the classes: of the labels themselves, or what the user's file calls them.
+
+    Args:
+        labels (sequence of str): The labels in the order of their classes.
+        option (str, Path or dict, optional): The file of names, or a table of them.
+        reading (Reading): Is told of labels without a name, and of names without a label.
+
+    Raises:
+        ValueError: If the file cannot be read, or is of other labels.
+    """
+    if option is None:
+        if labels and all(WNID.fullmatch(label) for label in labels):
+            reading.notes.append(
+                f"The classes are called by WordNet ids, as {labels[0]}: give them names with "
+                f"--class-names FILE (class_names='FILE')."
+            )
+        return told_apart(labels, labels, reading)
+    is_table = isinstance(option, Mapping)
+    content = (
+        ClassNames({str(key): str(name) for key, name in option.items()})
+        if isinstance(option, Mapping)
+        else read(option, FILE)
+    )
+    where = "class_names" if is_table else str(option)
+    table = _table_of(content, labels, where, reading)
+    unnamed = [label for label in labels if label not in table]
+    if len(unnamed) == len(labels):
+        raise ValueError(
+            f"{where} names none of the classes {_listed(labels)}: it has "
+            f"{_listed(list(content.by_label) or content.in_order)}."
+        )
+    if unnamed:
+        reading.notes.append(f"{where} has no name for the classes {_listed(unnamed)}.")
+    return told_apart([table.get(label, label) for label in labels], labels, reading)
+
+
+def _table_of(
+    content: ClassNames, labels: Sequence[str], where: str, reading: Reading
+) -> dict[str, str]:
+    """The names by label. A text of lines holds either labels and names, or names in order."""
+    matches = sum(label in content.by_label for label in labels)
+    is_by_label = matches == len(labels) or not content.in_order or (
+        matches > 0 and 2 * matches >= len(content.by_label)
+    )  # fmt: skip
+    if is_by_label:
+        further = [key for key in content.by_label if key not in labels]
+        if further[:1] == list(content.by_label)[:1]:
+            further = further[1:]  # the header of the table
+        if further and matches:
+            reading.notes.append(f"{where} names {_listed(further)}, of which there is no image.")
+        return {key: name for key, name in content.by_label.items() if key in labels}
+    names = content.in_order
+    if all(label.isascii() and label.isdecimal() for label in labels):
+        numbers = [int(label) for label in labels]
+        first = 1 if min(numbers) == 1 and max(numbers) == len(names) else 0
+        if max(numbers) - first >= len(names):
+            raise ValueError(
+                f"{where} has {len(names)} names, and there is the label {max(numbers)}: give "
+                f"a name per label, in the order of the labels."
+            )
+        if first:
+            reading.notes.append(f"The first name of {where} is that of label 1.")
+        return {label: names[int(label) - first] for label in labels}
+    if len(names) != len(labels):
+        raise ValueError(
+            f"{where} has {len(names)} names for {len(labels)} classes: give one per class in "
+            f"the order of the labels, or each with its label."
+        )
+    reading.notes.append(
+        f"{where} names the classes in their order: {labels[0]!r} is {names[0]!r}."
+    )
+    return dict(zip(labels, names, strict=True))
+
+
+def told_apart(names: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
+    """Names of classes of which no two are equal: equal ones are followed by their labels."""
+    counts = Counter(names)
+    taken = {name for name, count in counts.items() if count == 1}
+    result: list[str] = []
+    for name, label in zip(names, labels, strict=True):
+        shown = f"{name} ({label})" if counts[name] > 1 else name
+        while counts[name] > 1 and shown in taken:
+            shown += "'"  # another class has this name already
+        taken.add(shown)
+        result.append(shown)
+    groups: dict[str, list[str]] = {}
+    for name in result:
+        groups.setdefault(normalize_class_name(name), []).append(name)
+    same = [group for group in groups.values() if len(group) > 1]
+    equal = [[shown for name, shown in zip(names, result, strict=True) if name == twice]
+             for twice, count in counts.items() if count > 1]  # fmt: skip
+    for group in (same + equal)[:MAX_SHOWN]:
+        reading.notes.append(
+            f"{' and '.join(map(repr, group))} are classes of their own, though their names are "
+            f"alike."
+        )
+    return result
+
+
+def _listed(names: Sequence[str]) -> str:
+    further = f", … ({len(names)} in all)" if len(names) > MAX_SHOWN else ""
+    return ", ".join(map(repr, names[:MAX_SHOWN])) + further

@@ -1,139 +1,386 @@
-"""Loads lists of images, and finds the columns of images and labels."""
+"""Reads lists of images: all cells are text, and nothing is dropped without being counted."""
 
-from collections.abc import Sequence
+import codecs
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, BinaryIO
 
-import datasets
-
+from pyg_graphadapter.data.columns import (
+    label_column,
+    named_column,
+    no_column,
+    split_cells,
+    split_column,
+    unused_splits,
+    usual_columns,
+)
+from pyg_graphadapter.data.decode import SUFFIXES
+from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
+from pyg_graphadapter.data.splits import SplitNames
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.storage import FileKind, read
 
-Row: TypeAlias = dict[str, str | int | float | bool | None]
-LISTS: FileKind[tuple[Row, ...]] = FileKind(
+TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".txt")
+DELIMITERS = (",", ";", "\t")
+LABEL_SIGNS = ("|", ";", ",")
+MAX_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a list, and its number as a spreadsheet or an editor counts it."""
+
+    number: int
+    cells: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The content of a list of images.
+
+    Args:
+        headers (tuple of str): The names of the columns.
+        rows (tuple of Row): The rows.
+        form (str): How the text was read, where that was not plain.
+        unit (str): What a row is called: line or entry.
+    """
+
+    headers: tuple[str, ...]
+    rows: tuple[Row, ...]
+    form: str = ""
+    unit: str = "line"
+
+
+def _parse(stream: BinaryIO, path: Path) -> dict[str, Any]:
+    content = stream.read()
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        entries = json.loads(content.decode("utf-8-sig"), **_AS_TEXT)
+        if not isinstance(entries, list):
+            raise ValueError("it is no list of tables")
+        return _of_entries(list(enumerate(entries, start=1)), "entry")
+    if suffix == ".jsonl":
+        lines = enumerate(content.decode("utf-8-sig").splitlines(), start=1)
+        rows = [(number, json.loads(line, **_AS_TEXT)) for number, line in lines if line.strip()]
+        return _of_entries(rows, "line")
+    return _of_text(content, suffix)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("an entry is there twice in one table")
+    return table
+
+
+# Numbers stay as they are written, so that 10, 010 and 1e1 are three labels:
+_AS_TEXT: dict[str, Any] = {
+    "parse_int": str,
+    "parse_float": str,
+    "parse_constant": str,
+    "object_pairs_hook": _pairs,
+}
+
+
+def _of_entries(entries: Sequence[tuple[int, Any]], unit: str) -> dict[str, Any]:
+    for number, entry in entries:
+        if not isinstance(entry, dict):
+            raise ValueError(f"{unit} {number} is no table")
+    headers = list(dict.fromkeys(name for _, entry in entries for name in entry))
+    rows = [{"number": number, "cells": entry} for number, entry in entries]
+    return {"headers": headers, "rows": rows, "unit": unit}
+
+
+def _of_text(content: bytes, suffix: str) -> dict[str, Any]:
+    text, encoding = _decoded(content)
+    line = text.partition("\n")[0].strip()
+    is_declared = line.startswith("sep=") and len(line) == 5  # by Excel, in a line of its own
+    start = 2 if is_declared else 1
+    delimiter = line[-1] if is_declared else _delimiter(line, suffix)
+    body = text.partition("\n")[2] if is_declared else text
+    rows = [
+        (number, [cell.strip() for cell in cells])
+        for number, cells in enumerate(
+            csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True), start
+        )
+        if any(cell.strip() for cell in cells)
+    ]
+    if not rows:
+        raise ValueError("it is empty")
+    header = rows[0][1]
+    forms = [encoding] if encoding else []
+    if len(header) in (2, 3) and Path(header[0].replace("\\", "/")).suffix.lower() in SUFFIXES:
+        header = ["path", "label", "split"][: len(header)]
+        forms.append("without a header")
+    else:
+        rows = rows[1:]
+    if delimiter != ",":
+        forms.append(f"separated by {'tabs' if delimiter == chr(9) else repr(delimiter)}")
+    return {"headers": _headers(header), "rows": [
+        {"number": number, "cells": _cells(header, cells, number)} for number, cells in rows
+    ], "form": ", ".join(forms)}  # fmt: skip
+
+
+def _decoded(content: bytes) -> tuple[str, str]:
+    """The text of a file, and its encoding where that is not UTF-8."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16"), "UTF-16"
+    try:
+        return content.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        if b"\0" in content:
+            raise
+    try:
+        return content.decode("cp1252"), "Windows-1252"
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), "Latin-1"
+
+
+def _delimiter(line: str, suffix: str) -> str:
+    """The delimiter whose columns have the most usual names, or else that of most columns."""
+
+    def score(delimiter: str) -> tuple[int, int, bool]:
+        headers = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+        known = sum(bool(usual_columns(headers, kind)) for kind in ("image", "label", "split"))
+        return known, len(headers), suffix == ".tsv" and delimiter == "\t"
+
+    return max(DELIMITERS, key=score)
+
+
+def _headers(header: Sequence[str]) -> list[str]:
+    names = [name or f"column {i}" for i, name in enumerate(header, start=1)]
+    if len(set(names)) < len(names):
+        raise ValueError("two of its columns have the same name")
+    return names
+
+
+def _cells(header: Sequence[str], cells: Sequence[str], number: int) -> dict[str, str]:
+    if len(cells) != len(header):
+        raise ValueError(f"line {number} has {len(cells)} cells, and the header has {len(header)}")
+    return dict(zip(_headers(header), cells, strict=True))
+
+
+LISTS: FileKind[Table] = FileKind(
     "list of images",
-    tuple[Row, ...],
+    Table,
     "It must be a table, or a list of tables, with the entries path, label and, if there are "
     "several splits, split",
-    suffixes=(".csv", ".json", ".jsonl"),
+    suffixes=TABLE_SUFFIXES,
+    parse=_parse,
     max_bytes=2**30,
 )
-NAMES = {
-    "image": ("image", "img", "path", "file", "file_name", "filename", "file_path"),
-    "label": ("label", "labels", "class", "class_name", "category", "target"),
-}
-SPLIT_COLUMN = "split"
 
 
-def load_table(
-    path: Path, image_column: str | None = None, label_column: str | None = None
-) -> datasets.DatasetDict:
-    """Loads a list of images with their labels and, in a column ``split``, their splits.
+def is_list(path: Any) -> bool:
+    """Whether a source is a file with a suffix of lists."""
+    return (
+        isinstance(path, str | Path)
+        and Path(path).suffix.lower() in TABLE_SUFFIXES
+        and Path(path).is_file()
+    )
 
-    Paths are relative to the list's folder.
+
+def read_list(path: str | Path, options: ReadOptions, reading: Reading) -> list[ImageRow]:
+    """Reads a list of images with their labels and, in a column of its own, their splits. Paths are
+    relative to the folder of the list.
 
     Raises:
-        FileNotFoundError: If a listed image does not exist.
-        ValueError: If the list cannot be read or lacks a column.
+        FileNotFoundError: If no listed image, or none of a class, exists.
+        ValueError: If the list cannot be read, lacks a column, has two that could be meant, a split
+            that is not known, or several labels per image.
     """
-    rows = read(path, LISTS)
-    if not rows:
+    path = Path(path)
+    options.refuse(f"the list {path}", "layout", "crops")
+    table = read(path, LISTS)
+    if not table.rows:
         raise ValueError(f"{path} lists no image: add rows with an image and a label.")
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    image = _column_name(columns, "image", image_column, str(path))
-    label = _column_name(columns, "label", label_column, str(path))
-    _check_labels(rows, label, path)
-    splits: dict[str, dict[str, list[str]]] = {}
-    for i, row in enumerate(rows):
-        names = [image, label, *([SPLIT_COLUMN] if SPLIT_COLUMN in columns else [])]
-        for name in names:
-            if row.get(name) in (None, ""):
-                raise ValueError(f"{path} has no {name!r} in row {i + 1}: complete it.")
-        file = path.parent / str(row[image])
-        if not file.is_file():
-            raise FileNotFoundError(f"{path} lists the image {file}, which does not exist.")
-        split = splits.setdefault(str(row.get(SPLIT_COLUMN, "train")), {"image": [], "label": []})
-        split["image"].append(str(file))
-        split["label"].append(str(row[label]))
-    return datasets.DatasetDict(
-        {name: datasets.Dataset.from_dict(split) for name, split in splits.items()}
+    columns = {name: [_text(row.cells.get(name)) for row in table.rows] for name in table.headers}
+    image = _image_column(columns, options.image_column, path, reading)
+    label, labels = _labels(table, columns, image, options.label_column, path, reading)
+    names = SplitNames(options.split)
+    used = [name for name in (image, label) if name]
+    split = (
+        named_column(table.headers, "split", options.split_column, str(path))
+        if options.split_column is not None
+        else split_column(columns, names, used, str(path))
     )
+    if split is None and names.choices:
+        raise no_column(table.headers, "split", None, str(path))
+    splits = [None] * len(labels) if split is None else _splits(columns, split, names, table, path)
+    reading.notes += unused_splits(columns, names, [*used, *([split] if split else [])])
+    described = [f"images: {image}", f"labels: {label or 'one column per class'}"]
+    described += [f"splits: {split}"] if split else []
+    reading.layout = f"list of images ({', '.join([*described, *filter(None, [table.form])])})"
+    if table.form.startswith(("Windows", "Latin")):
+        reading.notes.append(f"The list is no UTF-8 and was read as {table.form.split(',')[0]}.")
+    return _rows(table, columns[image], labels, splits, path, reading)
 
 
-def _check_labels(rows: Sequence[Row], label: str, path: Path) -> None:
-    """Refuses labels of which some are numbers and some are texts."""
-    first = type(rows[0].get(label))
-    for i, row in enumerate(rows):
-        if isinstance(row.get(label), float | bool):
-            raise ValueError(
-                f"{path} has the label {row[label]!r} in row {i + 1}: labels must be class names "
-                f"or whole numbers."
-            )
-        if type(row.get(label)) is not first:
-            raise ValueError(
-                f"{path} has the label {rows[0].get(label)!r} in row 1 and {row.get(label)!r} in "
-                f"row {i + 1}: write all labels as texts, or all as whole numbers."
-            )
+def _text(cell: Any) -> str:
+    """A cell as text: nothing for null, and several values as they are seen."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, list) and len(cell) == 1:
+        return _text(cell[0])
+    return cell.strip() if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
 
 
-def find_column(dataset: datasets.Dataset, kind: str, column: str | None = None) -> str:
-    """Finds the column of images or of labels: the given one, the only one of its type, or one
-    with a common name.
-
-    Raises:
-        ValueError: If there is none, listing the columns.
-    """
-    types = {"image": datasets.Image, "label": datasets.ClassLabel}
-    typed = [name for name, feature in dataset.features.items() if isinstance(feature, types[kind])]
-    if column is None and len(typed) == 1:
-        return str(typed[0])
-    return _column_name(dataset.column_names, kind, column, "The data set")
-
-
-def with_class_labels(splits: datasets.DatasetDict) -> datasets.DatasetDict:
-    """Gives the labels of all splits the same ``ClassLabel``.
-
-    Raises:
-        ValueError: If labels are neither names nor whole numbers, or the splits have different
-            classes.
-    """
-    features = [part.features["label"] for part in splits.values()]
-    if all(isinstance(feature, datasets.ClassLabel) for feature in features):
-        if any(feature.names != features[0].names for feature in features):
-            raise ValueError("The splits have different classes: give them the same class names.")
-        return splits
-    values = {value for part in splits.values() for value in part.unique("label")}
-    if any(isinstance(value, bool) or not isinstance(value, int | str) for value in values):
-        raise ValueError(
-            f"Labels must be class names or whole numbers (got {next(iter(values))!r})."
-        )
-    names = [str(value) for value in sorted(values, key=_by_number)]
-    label = datasets.ClassLabel(names=names)
-    return datasets.DatasetDict(
-        {
-            split: part.remove_columns("label").add_column(
-                "label", [names.index(str(value)) for value in part["label"]], feature=label
-            )
-            for split, part in splits.items()
-        }
-    )
-
-
-def _by_number(label: str | int) -> tuple[bool, int, str]:
-    """The place of a label: numbers by their value, also those that are texts, then other texts."""
-    text = str(label)
-    is_number = text.isascii() and text.isdecimal()
-    return (not is_number, int(text) if is_number else 0, text)
-
-
-def _column_name(columns: list[str], kind: str, column: str | None, where: str) -> str:
-    if column is not None:
-        matches = [name for name in columns if name == column]
-    else:
-        matches = [name for common in NAMES[kind] for name in columns if name.lower() == common]
+def _image_column(
+    columns: Mapping[str, Sequence[str]], name: str | None, path: Path, reading: Reading
+) -> str:
+    if name is not None:
+        return named_column(list(columns), "image", name, str(path))
+    matches = usual_columns(list(columns), "image")
     if not matches:
-        description = repr(column) if column is not None else f"for the {kind}s"
+        raise no_column(list(columns), "image", None, str(path))
+    if len(matches) == 1:
+        return matches[0]
+    # Of several, the first whose cells are files:
+    existing = [
+        header for header in matches
+        if any(_file(path, cell).is_file() for cell in columns[header][:100] if cell)
+    ]  # fmt: skip
+    chosen = (existing or matches)[0]
+    others = [repr(header) for header in matches if header != chosen]
+    reading.notes.append(f"Images are taken from the column {chosen!r}, not {', '.join(others)}.")
+    return chosen
+
+
+def _labels(
+    table: Table,
+    columns: Mapping[str, list[str]],
+    image: str,
+    name: str | None,
+    path: Path,
+    reading: Reading,
+) -> tuple[str, list[str]]:
+    """The column of labels, and the label of every row; without such a column, the one column of
+    every row that holds a one."""
+    headers = [header for header in columns if header != image]
+    if name is not None:
+        label = named_column(headers, "label", name, str(path))
+    else:
+        matches = usual_columns(headers, "label")
+        if not matches:
+            marks = one_hot(columns, headers, table, path)
+            if marks is None:
+                raise no_column(list(columns), "label", None, str(path))
+            return "", marks
+        label = label_column(columns, matches, str(path))
+        others = [repr(header) for header in matches if header != label]
+        if others:
+            reading.notes.append(
+                f"Labels are taken from the column {label!r}, which tells the same classes as "
+                f"{', '.join(others)}."
+            )
+    for row in table.rows:
+        if isinstance(row.cells.get(label), list | dict) and _text(row.cells[label])[:1] in "[{":
+            raise _several_labels(path, f"{table.unit} {row.number}", _text(row.cells[label]))
+    _check_one_label(columns[label], table, path)
+    return label, columns[label]
+
+
+def one_hot(
+    columns: Mapping[str, list[str]], headers: Sequence[str], table: Table, path: Path
+) -> list[str] | None:
+    """The label of every row by the one column that holds a one; no label where none does.
+
+    Raises:
+        ValueError: If several do.
+    """
+    marks = [h for h in headers if set(columns[h]) <= {"0", "1", "0.0", "1.0"}]
+    if len(marks) < 2:
+        return None
+    labels = []
+    for i, row in enumerate(table.rows):
+        ones = [header for header in marks if columns[header][i].startswith("1")]
+        if len(ones) > 1:
+            raise _several_labels(path, f"{table.unit} {row.number}", " and ".join(ones))
+        labels.append(ones[0] if ones else "")
+    return labels
+
+
+def _check_one_label(labels: Sequence[str], table: Table, path: Path) -> None:
+    """Refuses labels that are several labels, joined by a sign."""
+    whole = set(labels)
+    for sign in LABEL_SIGNS:
+        parts = {label: [p.strip() for p in label.split(sign)] for label in whole if sign in label}
+        counts = Counter(part for several in parts.values() for part in several)
+        for label, several in parts.items():
+            if all(part in whole or (sign == "|" and counts[part] > 1) for part in several):
+                row = table.rows[labels.index(label)]
+                raise _several_labels(path, f"{table.unit} {row.number}", label)
+
+
+def _several_labels(path: Path, place: str, label: str) -> ValueError:
+    return ValueError(
+        f"{path} has several labels for the image in {place} ({visible(label[:60])}): a classifier "
+        f"has one label per image. Keep one of them, or leave such images out."
+    )
+
+
+def _splits(
+    columns: Mapping[str, list[str]], header: str, names: SplitNames, table: Table, path: Path
+) -> list[str | None]:
+    """The split of every row. Empty cells are counted later; names that mean no split are refused,
+    unless the user has said which are meant."""
+    cells = split_cells(header, columns[header])
+    unknown = Counter(cell for cell in cells if cell and names.meant(cell) is None)
+    if unknown and not names.choices:
+        counts = ", ".join(f"{visible(name)!r} ({count} rows)" for name, count in
+                           unknown.most_common(MAX_SHOWN))  # fmt: skip
         raise ValueError(
-            f"{where} has no column {description} (it has {', '.join(columns)}): name it with "
-            f"'{kind}_column'."
+            f"{path} has names in the column {header!r} that are no split train, val or test: "
+            f"{counts}. Say what they are with --split train=NAME,test=NAME (split='train=NAME,"
+            f"test=NAME'); rows of other names are left out then."
         )
-    return matches[0]
+    return list(cells)
+
+
+def _file(path: Path, cell: str) -> Path:
+    """The file that a cell names; backslashes are those of Windows where there is no such file."""
+    file = path.parent / cell
+    if "\\" in cell and not file.is_file():
+        return path.parent / cell.replace("\\", "/")
+    return file
+
+
+def _rows(
+    table: Table,
+    images: Sequence[str],
+    labels: Sequence[str],
+    splits: Sequence[str | None],
+    path: Path,
+    reading: Reading,
+) -> list[ImageRow]:
+    """The rows that are complete and whose image exists; the others are counted."""
+    rows: list[ImageRow] = []
+    absent: dict[str, Path] = {}
+    with_labels = {split for label, split in zip(labels, splits, strict=True) if label}
+    for row, image, label, split in zip(table.rows, images, labels, splits, strict=True):
+        place = f"{table.unit} {row.number}"
+        has_none = split is not None and split not in with_labels  # as a hidden test split
+        cells = (("image", image), ("label", label or has_none))
+        empty = [kind for kind, cell in cells if not cell]
+        if empty:
+            reading.leave_out(f"rows without {' and '.join(empty)}", place)
+        elif split is not None and not split:
+            reading.leave_out("rows without a split", place)
+        elif not (file := _file(path, image)).is_file():
+            absent.setdefault(label, file)
+            reading.leave_out("rows whose image does not exist", f"{place}: {file}")
+        else:
+            rows.append(ImageRow(str(file), label or None, split))
+    for label in absent.keys() - {row.label for row in rows}:
+        raise FileNotFoundError(
+            f"{path} lists the image {absent[label]}, which does not exist: no image of the class "
+            f"{label!r} is there. Paths are relative to the folder of the list."
+        )
+    return rows

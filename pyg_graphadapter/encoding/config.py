@@ -47,7 +47,7 @@ class EncodingConfig:
     strict: bool = setting(False, "Stop at an image that cannot be decoded, instead of skipping it")
     offline: bool = setting(False, "Download no model")
     templates: tuple[str, ...] = setting(TEMPLATES, "Prompts with {} for the class name")
-    descriptions: DescriptionsLike | None = setting(  # noqa: RUF009
+    descriptions: DescriptionsLike | None = setting(
         None, "Sentences about each class, as a table or as the path of a JSON file"
     )
     descriptions_weight: float = setting(

@@ -1,12 +1,13 @@
 """Where features come from: a feature file, or images and an encoder."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from pyg_graphadapter.data.reading import ImageSet, ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import Features, Shots
@@ -42,6 +43,10 @@ class Source(Protocol):
     @property
     def encoding(self) -> EncodingConfig | None:
         """How its images are encoded, where it has images."""
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test split."""
 
     def text(self) -> Tensor:
         """The text features of the classes ``[C, D]``."""
@@ -79,6 +84,14 @@ def evaluation_tasks(source: Source, draws: Iterable[DrawKey]) -> dict[DrawKey, 
     Raises:
         ValueError: If a class has too few images, or there is no test split.
     """
+    if not source.has_test:
+        why = ""
+        if "test" in getattr(source, "unlabelled", {}):
+            why = ", as the images of test have no labels"
+        raise ValueError(
+            f"{source.name} has no test split to evaluate on{why}: put images of every class into "
+            f"a split that is called test, or name it with --split test=NAME (split='test=NAME')."
+        )
     keys = sorted(set(draws), reverse=True)
     most: dict[int, FewShotTask] = {}  # by seed; a draw of fewer shots is the start of one of more
     for shots, seed in keys:
@@ -86,8 +99,7 @@ def evaluation_tasks(source: Source, draws: Iterable[DrawKey]) -> dict[DrawKey, 
         if seed not in most:
             most[seed] = source.task(shots, seed)
     test = source.test()
-    if test is None:
-        raise ValueError(f"{source.name} has no test split to evaluate on.")
+    assert test is not None
     return {(shots, seed): EvaluationTask(most[seed].fewer(shots), test) for shots, seed in keys}
 
 
@@ -116,6 +128,11 @@ class FileSource:
     def encoding(self) -> None:
         """A file has no images."""
         return None
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test split."""
+        return self.file.test is not None
 
     @property
     def has_text(self) -> bool:
@@ -174,6 +191,8 @@ def open_source(
     *,
     device: str = "auto",
     logit_scale: float | None = None,
+    options: ReadOptions | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> "FileSource | ImageSource":
     """A feature file, by its suffix, or images, which need a model.
 
@@ -181,17 +200,24 @@ def open_source(
     given.
 
     Args:
-        data (str or Path): The feature file, or images.
-        model (str or Path, optional): The encoder.
-        config (EncodingConfig, optional): How to encode. (default: :obj:`None`)
-        device (str, optional): Where to encode. (default: :obj:`"auto"`)
-        logit_scale (float, optional): The factor of the cosine. (default: :obj:`None`)
+        data (str or Path): A feature file, or images as :func:`pyg_graphadapter.data.load_images`
+            takes them.
+        model (str, Path or EncoderModel, optional): The encoder.
+        config (EncodingConfig, optional): How images are encoded. (default: :obj:`None`)
+        device (str, optional): The device of the encoder. (default: :obj:`"auto"`)
+        logit_scale (float, optional): Overrides the file's or the encoder's.
+            (default: :obj:`None`)
+        options (ReadOptions, optional): How images are read. (default: :obj:`None`)
+        announce (callable, optional): Is told what was read, line by line, before the encoder is
+            loaded; if not given, what was left out is said in a warning. (default: :obj:`None`)
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or there is no model for images.
     """
     if is_feature_file(data):
+        if options is not None:
+            options.refuse(f"the feature file {data}")
         file = FeatureFile.load(data)
         file = file if logit_scale is None else replace(file, logit_scale=logit_scale)
         if config is not None and (file.text is not None or model is None):
@@ -202,8 +228,18 @@ def open_source(
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 
     config = config or EncodingConfig()
+    if model is None:
+        load_encoder(model, config)  # says what a model is
+    images: ImageSet | str = str(data)
+    if announce is not None:
+        from pyg_graphadapter.data import read_images, summary_lines
+
+        images = read_images(str(data), options)
+        for line in summary_lines(images, str(data)):
+            announce(line)
     encoder = load_encoder(model, config, device)
-    return ImageSource(str(data), encoder, config, logit_scale=logit_scale)
+    name = Path(data).name
+    return ImageSource(images, encoder, config, logit_scale=logit_scale, name=name, options=options)
 
 
 def refuse_descriptions(config: EncodingConfig, name: str) -> None:

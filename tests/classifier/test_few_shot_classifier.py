@@ -149,12 +149,12 @@ def test_numbers_as_text_that_are_no_names_count_the_classes(classifier):
 @pytest.mark.parametrize(
     ("data_", "message"),
     [
-        (["a.jpg", "b.jpg"], "got a list"),
-        (("a.jpg",), "got a tuple"),
-        (np.ones((4, 8)), "got a ndarray"),
-        (Features(torch.ones(2, 8), torch.tensor([0, 1])), "got a Features"),
-        (None, "got a NoneType"),
-        (5, "got a int"),
+        (["a.jpg", "b.jpg"], "got list with str in row 0"),
+        (("a.jpg",), "got tuple with str in row 0"),
+        (np.ones((4, 8)), "got ndarray with ndarray in row 0"),
+        (Features(torch.ones(2, 8), torch.tensor([0, 1])), "got Features"),
+        (None, "got NoneType"),
+        (5, "got int"),
     ],
 )
 @pytest.mark.parametrize("model", [None, "builtin"])

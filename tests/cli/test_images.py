@@ -204,10 +204,12 @@ def test_the_models_noise_is_kept_from_the_user(images, model, tmp_path):
 def test_look_shows_splits_and_classes(images, tmp_path):
     lines = run("data", "look", images).stdout.splitlines()
     assert lines[0] == "3 classes. train: 9 images, test: 6 images."
-    assert [line.split() for line in lines[1:]] == [
-        ["class", "train", "test"],
-        *([f"class_{c}", "3", "2"] for c in range(3)),
+    assert [line.split() for line in lines[1:5]] == [
+        ["class", "train", "test", "file"],
+        *([f"class_{c}", "3", "2", "0.jpg"] for c in range(3)),
     ]
+    assert lines[5] == "Read as folders of splits with class folders."
+    assert lines[-1].startswith("Encoding 15 images takes about")
     assert "is a feature file" in run("data", "look", "f.npz", code=1).stderr
     assert "There is no folder" in run("data", "look", tmp_path / "gone", code=1).stderr
 

@@ -226,10 +226,10 @@ def test_draws_travel_as_json(root, tmp_path):
 
 
 def test_a_draw_file_is_accepted_as_images(tmp_path, monkeypatch):
-    for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
+    for i, name in enumerate(("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(path)
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(path)
     draw = make_draw(load_images(tmp_path / "photos"), tmp_path / "photos", shots=1, seed=1)
     (tmp_path / "draws").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -1,12 +1,14 @@
 import struct
+import sys
 import time
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from pyg_graphadapter.data import UnreadableImageError, decode_image, image_bytes, image_name
+from pyg_graphadapter.data.decode import SUFFIXES, _check_decoder
 
 GRADIENT = np.arange(48, dtype=np.uint8).reshape(6, 8)
 
@@ -156,3 +158,50 @@ def test_the_image_that_was_given_is_not_changed():
     image = Image.new("L", (4, 4), 7)
     decode_image(image).putpixel((0, 0), (1, 2, 3))
     assert image.getpixel((0, 0)) == 7
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "TIF", "JPG", "JPEG"])
+def test_other_suffixes(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (4, 3), "red").save(path, format="TIFF" if suffix == "TIF" else "JPEG")
+    assert path.suffix.lower() in SUFFIXES
+    assert decode_image(path).size == (4, 3)
+
+
+@pytest.fixture
+def no_decoders():
+    """Forgets which decoders were there."""
+    _check_decoder.cache_clear()
+    yield
+    _check_decoder.cache_clear()
+
+
+def ftyp(major, *brands):
+    content = major + b"\0\0\0\0" + b"".join(brands)
+    return (len(content) + 8).to_bytes(4, "big") + b"ftyp" + content
+
+
+@pytest.mark.usefixtures("no_decoders")
+def test_avif(tmp_path, monkeypatch):
+    if features.check("avif"):
+        Image.new("RGB", (6, 8), (200, 100, 50)).save(tmp_path / "a.avif")
+        assert np.abs(np.asarray(decode_image(tmp_path / "a.avif"), int)[0, 0] - 200).min() <= 3
+    _check_decoder.cache_clear()
+    monkeypatch.setattr(features, "check", lambda name: False)
+    with pytest.raises(UnreadableImageError, match=r"AVIF needs Pillow 11\.3 or later"):
+        decode_image(ftyp(b"mif1", b"mif1", b"avif"))
+
+
+@pytest.mark.usefixtures("no_decoders")
+def test_heic(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for content in (ftyp(b"heic"), ftyp(b"mif1", b"mif1", b"heic")):
+        with pytest.raises(UnreadableImageError, match=r"HEIC needs pillow-heif: pip install '.*"):
+            decode_image(content)
+
+
+@pytest.mark.usefixtures("no_decoders")
+def test_heic_where_it_is_installed(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.new("RGB", (64, 48), (200, 100, 50))).save(tmp_path / "a.HEIC")
+    assert decode_image(tmp_path / "a.HEIC").size == (64, 48)

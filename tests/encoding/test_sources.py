@@ -51,6 +51,22 @@ def test_a_feature_file_as_a_source(tmp_path):
     assert alone.test_or_all() is source.file.train
 
 
+@pytest.mark.filterwarnings("ignore:.*has no labels")
+def test_images_without_labels_are_not_encoded_as_labelled(tmp_path, encoder):
+    folder = fake_images(tmp_path / "images", splits={"train": 2})
+    (folder / "test").mkdir()
+    for i, path in enumerate(sorted(fake_images(tmp_path / "more", seed=1).rglob("*.jpg"))[:2]):
+        path.rename(folder / "test" / f"{i}.jpg")
+    source = image_source(folder, encoder)
+    assert source.splits["test"]["label"] == [-1, -1]
+    assert not source.has_test
+    assert source.test() is None
+    assert source.features().test is None
+    assert len(source.test_or_all()) == 6
+    with pytest.raises(ValueError, match=r"no test split .* images of test have no labels: put"):
+        evaluation_tasks(source, [(1, 1)])
+
+
 def test_sources_are_told_apart_by_their_names(tmp_path, folder, encoder, checkpoint):
     fake_features().save(tmp_path / "f.npz")
     source = open_source(tmp_path / "f.npz", None, logit_scale=7)
@@ -100,7 +116,7 @@ def test_images_as_a_source(folder, encoder):
     plain = image_source(load_images(folder), encoder, name="mine")
     assert plain.origin().name == "mine"
     assert plain.task(1, 1).logit_scale == encoder.logit_scale
-    del plain.splits["test"]
+    del plain.labelled["test"]
     assert plain.test() is None
     assert len(plain.test_or_all()) == 3 * (6 + 5)
 
@@ -117,7 +133,7 @@ def test_each_drawn_image_is_encoded_once(folder, encoder):
         assert len(evaluation.test) == 6
     with pytest.raises(ValueError, match="fewer than 7 images"):
         evaluation_tasks(source, [(7, 1)])
-    del source.splits["test"]
+    del source.labelled["test"]
     with pytest.raises(ValueError, match="images has no test split"):
         evaluation_tasks(source, [(1, 1)])
 

@@ -328,8 +328,9 @@ FILES = [r"\x1b[2J\n1.png", r"\udcff.png"]
 
 def test_a_look_at_images(images):
     lines = run("data", "look", images).stdout.splitlines()
-    assert len(lines) == 2 + 4
-    assert {line.split("  ")[0].strip() for line in lines[2:]} == set(FOLDERS)
+    assert {line.split("  ")[0].strip() for line in lines[2:6]} == set(FOLDERS)
+    assert {line.rpartition("  ")[2] for line in lines[2:6]} <= set(FILES)
+    assert lines[6].startswith("Read as")
 
 
 def test_images_of_hostile_names_run_through(images, checkpoint, tmp_path):
