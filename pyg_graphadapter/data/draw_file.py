@@ -1,7 +1,6 @@
 """Few-shot draws as JSON files that can be shared."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -136,8 +135,8 @@ def load_draw(
 
     Raises:
         FileNotFoundError: If an image does not exist below the root.
-        ValueError: If the file was not written by :func:`save_draw`, a path leads out of the
-            root, or an image is named twice.
+        ValueError: If the file was not written by :func:`save_draw`, or a path leads out of the
+            root.
     """
     draw = read(path, DRAW_FILE)
     if _is_absolute(draw.root):
@@ -147,10 +146,6 @@ def load_draw(
         raise DRAW_FILE.error(
             Path(path), f"it has the label {largest} and {len(draw.class_names)} class names"
         )
-    names = Counter(PurePosixPath(name) for name, _ in (*draw.train, *draw.val))
-    twice = [str(name) for name, count in names.items() if count > 1]
-    if twice:
-        raise DRAW_FILE.error(Path(path), f"it names the image {twice[0]!r} twice")
     folder = Path(path).parent / draw.root if root is None else Path(root)
     return datasets.DatasetDict(
         {

@@ -253,17 +253,6 @@ def test_an_image_of_a_draw_file_must_lie_below_the_root(tmp_path, name):
         load_draw(tmp_path / "draw.json", tmp_path / "photos")
 
 
-def test_a_draw_file_names_no_image_twice(tmp_path):
-    for train, val in (
-        (("c/1.png", "./c/1.png"), ("d/1.png",)),
-        (("c/1.png", "d/1.png"), ("c/1.png",)),
-    ):
-        rows = [tuple((path, int("d" in path)) for path in part) for part in (train, val)]
-        save_draw(Draw(1, 1, ("c", "d"), *rows), tmp_path / "draw.json")
-        with pytest.raises(ValueError, match=r"draw.json.*it names the image 'c/1.png' twice"):
-            load_draw(tmp_path / "draw.json")
-
-
 def test_a_recorded_root_must_not_be_absolute(tmp_path):
     image = tmp_path / "cat/1.png"
     image.parent.mkdir()
