@@ -100,7 +100,8 @@ def compare(
         str | None, typer.Option(help="Settings of the methods' papers: paper.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs side by side; if not given, one per core.")
+        int | None,
+        typer.Option(min=1, help="Runs side by side.", show_default="one per core"),
     ] = None,
     logit_scale: LogitScale = None,
     select: Select = True,

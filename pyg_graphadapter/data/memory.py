@@ -118,10 +118,14 @@ def _rows_of_frame(frame: Any, options: ReadOptions, reading: Reading) -> Iterat
     columns = [str(name) for name in frame.columns]
     table = {name: list(frame.iloc[:, i]) for i, name in enumerate(columns)}
     image, labels, split = frame_columns(table, options)
-    reading.notes.append(
-        f"The image is in column {image}, the label in {' or '.join(labels)}"
-        f"{f', the split in {split}' if split else ''}."
-    )
+    chosen = {"image": (image, options.image_column), "label": (labels[0], options.label_column)}
+    guessed = [kind for kind, (name, option) in chosen.items()
+               if option is None and usual_columns(columns, kind) != [name]]  # fmt: skip
+    if guessed:
+        reading.notes.append(
+            f"The image is in column {image}, the label in {' or '.join(labels)}"
+            f"{f', the split in {split}' if split else ''}."
+        )
     texts = {name: [_text(cell) for cell in cells] for name, cells in table.items()}
     splits = split_cells(split, texts[split]) if split else []
     used = [image, *labels, *([split] if split else [])]

@@ -88,10 +88,13 @@ def evaluation_tasks(source: Source, draws: Iterable[DrawKey]) -> dict[DrawKey, 
         why = ""
         if "test" in getattr(source, "unlabelled", {}):
             why = ", as the images of test have no labels"
-        raise ValueError(
-            f"{source.name} has no test split to evaluate on{why}: put images of every class into "
-            f"a split that is called test, or name it with --split test=NAME (split='test=NAME')."
+        what_to_do = (
+            "give it 'test_features' and 'test_labels' (graphadapter data import)"
+            if isinstance(source, FileSource)
+            else "put images of every class into a split that is called test, or name it with "
+            "--split test=NAME (split='test=NAME')"
         )
+        raise ValueError(f"{source.name} has no test split to evaluate on{why}: {what_to_do}.")
     keys = sorted(set(draws), reverse=True)
     most: dict[int, FewShotTask] = {}  # by seed; a draw of fewer shots is the start of one of more
     for shots, seed in keys:
