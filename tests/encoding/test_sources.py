@@ -140,7 +140,7 @@ def test_each_drawn_image_is_encoded_once(folder, encoder):
 
 def test_a_file_without_test_images_is_told_which_arrays_it_needs():
     source = FileSource(replace(fake_features(), test=None), "f.npz")
-    with pytest.raises(ValueError, match="f.npz has no test split .* 'test_features'"):
+    with pytest.raises(ValueError, match=r"f.npz has no test split .* 'test_features'"):
         evaluation_tasks(source, [(1, 1)])
 
 
