@@ -330,10 +330,13 @@ def _tasks(
 
 def _print_summary(title: str, results: Sequence[dict[str, Any]]) -> None:
     from pyg_graphadapter.report.results import summarize
-    from pyg_graphadapter.report.tables import markdown_table
+    from pyg_graphadapter.report.tables import markdown_table, skipped_note
 
+    rows = summarize(results)
     heading = f"{markdown(title)}\n\n" if title else ""
-    echo_lines(heading + markdown_table(summarize(results)))
+    echo_lines(heading + markdown_table(rows))
+    if note := skipped_note(rows):
+        echo(note)
 
 
 def _print_further_tables(results: Sequence[dict[str, Any]]) -> None:

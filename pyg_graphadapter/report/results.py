@@ -45,6 +45,7 @@ class Row:
         suite (str, optional): What tells its kind of task apart from others; means over data sets
             are taken within a suite. (default: :obj:`""`)
         task (Task, optional): What it was measured on. (default: :obj:`None`)
+        skipped (int, optional): The number of images that could not be read. (default: :obj:`0`)
     """
 
     method: str
@@ -58,6 +59,7 @@ class Row:
     label: str = ""
     suite: str = ""
     task: Task | None = None
+    skipped: int = 0
 
     def __post_init__(self) -> None:
         """Takes the name as the label if there is none."""
@@ -360,4 +362,5 @@ def _row(cell: Sequence[Measured]) -> Row:
         first.label,
         first.suite,
         first.task,
+        max((result.get("features") or {}).get("skipped", 0) for result in results),
     )

@@ -238,7 +238,22 @@ def _note(rows: Sequence[Row]) -> str:
         f"Test accuracy in percent, mean ± standard deviation over {' or '.join(map(str, seeds))} "
         f"seed{'s' if seeds != [1] else ''}; fit time and parameters at the most shots."
     )
-    return text + marked(row.label for row in rows)
+    return " ".join(filter(None, (text + marked(row.label for row in rows), skipped_note(rows))))
+
+
+def skipped_note(rows: Sequence[Row]) -> str:
+    """The note on images that could not be read, if there were some."""
+    skipped = {row.dataset: 0 for row in rows}
+    for row in rows:
+        skipped[row.dataset] = max(skipped[row.dataset], row.skipped)
+    counts = [
+        f"{number:,} image{'' if number == 1 else 's'}{f' of {name}' if len(skipped) > 1 else ''}"
+        for name, number in skipped.items()
+        if number
+    ]
+    if not counts:
+        return ""
+    return f"Could not be read, and are in no number: {', '.join(counts)}."
 
 
 def marked(labels: Iterable[str]) -> str:

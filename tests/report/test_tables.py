@@ -15,6 +15,7 @@ from pyg_graphadapter.report.tables import (
     latex,
     markdown_table,
     shifted_tables,
+    skipped_note,
 )
 from tests.results import result
 
@@ -52,6 +53,17 @@ def test_methods_by_shots_with_the_best_of_each_column():
     ]
     assert "over 1 or 2 seeds" in table.note
     assert "†" not in table.note
+
+
+def test_images_that_could_not_be_read_are_beside_the_accuracies():
+    skipped = {"sha256": "", "skipped": 2}
+    rows = summarize([result(features=skipped), result(seed=2)])
+    assert skipped_note(rows) == "Could not be read, and are in no number: 2 images."
+    [table] = accuracy_tables(rows)
+    assert table.note.endswith(skipped_note(rows))
+    rows += summarize([result(dataset="b", features={"sha256": "", "skipped": 1})])
+    assert skipped_note(rows).endswith(": 2 images of a, 1 image of b.")
+    assert not skipped_note(summarize([result()]))
 
 
 def test_the_average_is_over_all_data_sets_or_not_at_all():
