@@ -1,6 +1,7 @@
 """Names of classes: read from a file, alone or by their labels, and kept apart."""
 
 import csv
+import functools
 import io
 import re
 from collections import Counter
@@ -16,6 +17,7 @@ from pyg_graphadapter.storage import FileKind, read
 from pyg_graphadapter.storage.read import parse_json, parse_text
 
 WNID = re.compile(r"n\d{8}")
+IMAGENET_NAMES = Path(__file__).with_name("imagenet_names.txt")
 MAX_SHOWN = 3
 
 
@@ -134,7 +136,8 @@ def is_name_of_image(line: str) -> bool:
 def names_of_labels(
     labels: Sequence[str], option: str | Path | Mapping[str, str] | None, reading: Reading
 ) -> list[str]:
-    """The names of the classes: of the labels themselves, or what the user's file calls them.
+    """The names of the classes: what the user's file calls them; otherwise the labels themselves,
+    or ImageNet's names, if they are WordNet ids.
 
     Args:
         labels (sequence of str): The labels in the order of their classes.
@@ -145,12 +148,7 @@ def names_of_labels(
         ValueError: If the file cannot be read, or is of other labels.
     """
     if option is None:
-        if labels and all(WNID.fullmatch(label) for label in labels):
-            reading.notes.append(
-                f"The classes are called by WordNet ids, as {labels[0]}: give them names with "
-                f"--class-names FILE (class_names='FILE')."
-            )
-        return told_apart(labels, labels, reading)
+        return told_apart(_of_wnids(labels, reading), labels, reading)
     is_table = isinstance(option, Mapping)
     content = (
         ClassNames({str(key): str(name) for key, name in option.items()})
@@ -168,6 +166,33 @@ def names_of_labels(
     if unnamed:
         reading.notes.append(f"{where} has no name for the classes {_listed(unnamed)}.")
     return told_apart([table.get(label, label) for label in labels], labels, reading)
+
+
+def _of_wnids(labels: Sequence[str], reading: Reading) -> Sequence[str]:
+    """ImageNet's names of labels that are WordNet ids; other labels as they are."""
+    if not labels or not all(WNID.fullmatch(label) for label in labels):
+        return labels
+    known = imagenet_names()
+    named = [label for label in labels if label in known]
+    if named:
+        reading.notes.append(
+            f"The classes are called by WordNet ids: ImageNet's names stand for them, as "
+            f"{known[named[0]]!r} for {named[0]}."
+        )
+    if len(named) < len(labels):
+        unnamed = [label for label in labels if label not in known]
+        reading.notes.append(
+            f"The WordNet ids {_listed(unnamed)} are not of ImageNet's 1000 classes: give them "
+            f"names with --class-names FILE (class_names='FILE')."
+        )
+    return [known.get(label, label) for label in labels]
+
+
+@functools.cache
+def imagenet_names() -> dict[str, str]:
+    """The names of ImageNet's 1000 classes by WordNet id."""
+    lines = IMAGENET_NAMES.read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" ", 1) for line in lines if WNID.match(line))
 
 
 def _table_of(
