@@ -213,7 +213,7 @@ class Encoder(TextTower):
 
     def encode_images(
         self,
-        images: Sequence[Any],
+        images: Any,
         views: int = 1,
         seed: int = 0,
         *,
@@ -225,8 +225,9 @@ class Encoder(TextTower):
         """Features of images.
 
         Args:
-            images (sequence): Paths, PIL images, encoded bytes, or the image column of a
-                ``datasets.Dataset``.
+            images: One image or several, by the rule of
+                :mod:`pyg_graphadapter.encoding.image_list`: paths, PIL images, encoded bytes,
+                arrays of ``uint8``, or the image column of a ``datasets.Dataset``.
             views (int, optional): The number of views :math:`V`. The first is the image itself, and
                 the others are augmented (:class:`~pyg_graphadapter.encoding.views.Views`).
                 (default: :obj:`1`)
@@ -240,7 +241,8 @@ class Encoder(TextTower):
             progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
-            ValueError: If an image cannot be decoded and :obj:`strict`, or a feature is not finite.
+            ValueError: If something is no image, one cannot be decoded and :obj:`strict`, or a
+                feature is not finite.
             OSError: If the cache cannot be written.
         """
         return self.pipeline.encode(
@@ -249,7 +251,7 @@ class Encoder(TextTower):
 
     def fill_cache(
         self,
-        images: Sequence[Any],
+        images: Any,
         views: int = 1,
         seed: int = 0,
         *,

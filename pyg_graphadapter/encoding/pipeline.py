@@ -28,6 +28,7 @@ from pyg_graphadapter.encoding.image_batches import (
     in_shards,
     join_shards,
 )
+from pyg_graphadapter.encoding.image_list import image_list
 from pyg_graphadapter.encoding.model import EncoderModel, map_batches
 from pyg_graphadapter.parallel import WorkerKilledError, output_of_workers, start_worker
 
@@ -90,6 +91,7 @@ class ImagePipeline:
         progress: bool = True,
     ) -> EncodedImages:
         """The features of images; see :meth:`pyg_graphadapter.Encoder.encode_images`."""
+        images = image_list(images)
         batches = self._batches(images, views, seed, digests)
         store = self._store(cache, batches)
         x = torch.zeros(len(images), views, self.model.num_channels)
@@ -136,7 +138,7 @@ class ImagePipeline:
         progress: bool = True,
     ) -> tuple[int, dict[int, str]]:
         """Encodes images into the cache; see :meth:`pyg_graphadapter.Encoder.fill_cache`."""
-        batches = self._batches(images, views, seed, digests)
+        batches = self._batches(image_list(images), views, seed, digests)
         store = self._store(cache, batches)
         index, count = part
         shards = in_shards(batches.digests, self.shard_images)[index::count]

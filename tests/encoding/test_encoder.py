@@ -109,6 +109,17 @@ def test_gradients_reach_token_embeddings_and_nothing_else(family, encoders):
     torch.testing.assert_close(encoder.encode_prompts(texts), x.detach(), atol=1e-5, rtol=0)
 
 
+def test_what_an_image_is(clip):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 8, 3), dtype=np.uint8)
+    x = clip.encode_images(pixels, progress=False).x
+    assert len(x) == 2
+    for one in (pixels[0], Image.fromarray(pixels[0])):
+        torch.testing.assert_close(clip.encode_images(one, progress=False).x, x[:1])
+    for none in (np.zeros((3, 32)), pixels / 255, pixels[0, :, :, 0], [pixels[0] / 255], 5):
+        with pytest.raises(ValueError, match=r"Images are uint8 arrays .*PIL images, or paths"):
+            clip.encode_images(none, progress=False)
+
+
 def test_class_texts_are_means_over_templates(clip):
     templates = ("a photo of a {}.", "{}")
     found = clip.encode_text(["red_panda", "dog"], templates)
