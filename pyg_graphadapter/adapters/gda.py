@@ -127,11 +127,12 @@ def _precision(x: Tensor, centre: Tensor, number: Tensor, num_classes: int) -> T
     each counts ``number`` ``[N, 1]`` times."""
     num, channels = float(number.sum()), x.size(1)
     residual, freedom = x - centre, num - num_classes
-    if not residual.square().sum() > 1e-12 * x.square().sum():
+    rounding = 1e-12 * float((number * x.square()).sum())
+    if not (number * residual.square()).sum() > rounding:
         residual, freedom = x - (number * x).sum(dim=0) / num, num - 1
     scatter = residual.t() @ (number * residual)
-    trace = scatter.trace() / max(1, num - 1)
-    if not trace > 0:  # all samples are equal
+    if not scatter.trace() > rounding:  # all samples are equal
         return torch.eye(channels, dtype=x.dtype)
+    trace = scatter.trace() / max(1, num - 1)
     precision: Tensor = torch.linalg.inv(scatter + trace * torch.eye(channels, dtype=x.dtype))
     return max(1, freedom) * precision
