@@ -20,6 +20,7 @@ from pyg_graphadapter.data.columns import (
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
+from pyg_graphadapter.data.listed import folders_beside, is_file, portable, root_of
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.display import visible
@@ -29,6 +30,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".txt")
 DELIMITERS = (",", ";", "\t")
 LABEL_SIGNS = ("|", ";", ",")
 MAX_SHOWN = 5
+ROWS_TO_TRY = 100
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ def _image_column(
     # Of several, the first whose cells are files:
     existing = [
         header for header in matches
-        if any(_file(path, cell).is_file() for cell in columns[header][:100] if cell)
+        if any(is_file(_file(path.parent, cell)) for cell in columns[header][:100] if cell)
     ]  # fmt: skip
     chosen = (existing or matches)[0]
     others = [repr(header) for header in matches if header != chosen]
@@ -344,12 +346,26 @@ def _splits(
     return list(cells)
 
 
-def _file(path: Path, cell: str) -> Path:
+def _file(folder: Path, cell: str) -> Path:
     """The file that a cell names; backslashes are those of Windows where there is no such file."""
-    file = path.parent / cell
-    if "\\" in cell and not file.is_file():
-        return path.parent / cell.replace("\\", "/")
+    file = folder / cell
+    if "\\" in cell and not is_file(file):
+        return folder / cell.replace("\\", "/")
     return file
+
+
+def _folder_of(path: Path, images: Sequence[str], reading: Reading) -> Path:
+    """The folder to which the cells are relative: that of the list or, if none of a few images is
+    there, one in it or beside it."""
+    cells = [cell for cell in images if cell]
+    if not cells or any(is_file(_file(path.parent, cell)) for cell in cells[:ROWS_TO_TRY]):
+        return path.parent
+    try:
+        folder = root_of(path, [portable(cell) for cell in cells], folders_beside(path))
+    except FileNotFoundError:
+        return path.parent
+    reading.notes.append(f"The paths are relative to {folder}.")
+    return folder
 
 
 def _rows(
@@ -363,6 +379,7 @@ def _rows(
     """The rows that are complete and whose image exists; the others are counted."""
     rows: list[ImageRow] = []
     absent: dict[str, Path] = {}
+    folder = _folder_of(path, images, reading)
     with_labels = {split for label, split in zip(labels, splits, strict=True) if label}
     for row, image, label, split in zip(table.rows, images, labels, splits, strict=True):
         place = f"{table.unit} {row.number}"
@@ -373,12 +390,13 @@ def _rows(
             reading.leave_out(f"rows without {' and '.join(empty)}", place)
         elif split is not None and not split:
             reading.leave_out("rows without a split", place)
-        elif not (file := _file(path, image)).is_file():
+        elif not is_file(file := _file(folder, image)):
             absent.setdefault(label, file)
             reading.leave_out("rows whose image does not exist", f"{place}: {file}")
         else:
             rows.append(ImageRow(str(file), label or None, split))
-    for label in absent.keys() - {row.label for row in rows}:
+    present = {row.label for row in rows}
+    for label in [label for label in absent if label not in present][:1]:
         raise FileNotFoundError(
             f"{path} lists the image {absent[label]}, which does not exist: no image of the class "
             f"{label!r} is there. Paths are relative to the folder of the list."

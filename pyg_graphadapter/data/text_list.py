@@ -128,6 +128,7 @@ def read_text_list(path: Path, options: ReadOptions, reading: Reading) -> list[I
     names = None if options.class_names is not None else _names(listings, reading)
     labels = _single_labels(lines, reading)
     if names is not None:
+        names = _counted_from_one(names, labels, reading)
         labels = _named(labels, names, lines[0].listing)
     elif all(label.isdecimal() for label in labels):
         reading.notes.append("The labels are numbers: --class-names gives them names.")
@@ -237,6 +238,17 @@ def _numbered(texts: Sequence[str]) -> dict[int, str]:
     ):  # fmt: skip
         return {int(match[1]): match[2] for match in matches if match is not None}
     return dict(enumerate(texts))
+
+
+def _counted_from_one(
+    names: dict[int, str], labels: Sequence[str], reading: Reading
+) -> dict[int, str]:
+    """Names by line from 1, where the labels are as many numbers as there are names, from 1."""
+    numbers = [int(label) for label in labels if label.isdecimal()]
+    if min(names) == 0 and numbers and min(numbers) == 1 and max(numbers) == len(names):
+        reading.notes.append("The first name is that of label 1.")
+        return {number + 1: name for number, name in names.items()}
+    return names
 
 
 def _named(labels: Sequence[str], names: dict[int, str], listing: Path) -> list[str]:

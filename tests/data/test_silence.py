@@ -1,5 +1,7 @@
 """What is left out of people's own images, or could be read in two ways, is always said."""
 
+from pathlib import Path
+
 import pandas
 import pytest
 
@@ -93,3 +95,27 @@ def test_a_flat_folder_with_one_list(tmp_path):
     (tmp_path / "other.csv").write_text("file_name,label\n1.png,a\n2.png,b\n")
     with pytest.raises(ValueError, match=r"Or give the list of images, if .*metadata\.csv is one"):
         read_images(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "text"), [
+    ("train.txt", "1.png a\n2.png b\n"), ("train.csv", "file,label\n1.png,a\n2.png,b\n"),
+    ("split_x.json", '{"train": [["1.png", 0, "a"], ["2.png", 1, "b"]]}'),
+    ("labels.txt", "1.png a\n2.png b\n"), ("labels.csv", "file,label\n1.png,a\n2.png,b\n"),
+])  # fmt: skip
+def test_images_of_one_name_in_several_folders(tmp_path, file, text):
+    save_pictures(tmp_path, [f"{split}/{i}.png" for split in ("test", "train") for i in (1, 2)])
+    (tmp_path / file).write_text(text)
+    if file.startswith("train"):
+        images = read_images(tmp_path / file)
+        folders = {Path(cell["path"]).parent.name for cell in images.splits["train"]["image"]}
+        assert folders == {"train"}
+    else:
+        with pytest.raises(ValueError, match=r"in \S*/test and in \S*/train: write the folder"):
+            read_images(tmp_path / file)
+
+
+def test_a_folder_of_images_is_preferred(tmp_path):
+    save_pictures(tmp_path, [f"{top}/{i}.png" for top in ("depth", "images") for i in (1, 2)])
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,a\n2.png,b\n")
+    images = read_images(tmp_path / "labels.csv")
+    assert images.reading.notes == [f"The paths are relative to {tmp_path / 'images'}."]
