@@ -204,6 +204,7 @@ def _by_column(
     texts = [
         column for column, feature in rows.features.items()
         if getattr(feature, "dtype", "") in (*TEXTS, "bool")
+        or str(getattr(feature, "dtype", "")).startswith(("int", "uint"))
         or isinstance(feature, datasets.ClassLabel)
     ]  # fmt: skip
     columns = {column: _cells(rows, column) for column in texts if column not in used}

@@ -165,10 +165,12 @@ def frame_columns(
     if image is None:
         raise no_column(names, "image", None, where)
     others = [name for name in names if name != image]
+    named = [name for name in others if name == options.label_column]
+    used = [image, *(named or usual_columns(others, "label"))]
     split = (
         named_column(others, "split", options.split_column, where)
         if options.split_column is not None
-        else split_column(texts, SplitNames(options.split), [image], where)
+        else split_column(texts, SplitNames(options.split), used, where)
     )
     others = [name for name in others if name != split]
     if options.label_column is not None:
