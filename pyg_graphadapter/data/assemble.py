@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 
+from pyg_graphadapter.data.class_names import composed, without_minus_one
 from pyg_graphadapter.data.duplicates import tell_duplicates
 from pyg_graphadapter.data.image_dataset import class_label, image_column
 from pyg_graphadapter.data.names_file import names_of_labels
@@ -30,10 +31,17 @@ class Part:
     labels: list[str | None]
 
 
-def parts_of_rows(rows: Sequence[ImageRow]) -> dict[str, Part]:
-    """The images of rows by the split that they name."""
+def parts_of_rows(rows: Sequence[ImageRow], reading: Reading) -> dict[str, Part]:
+    """The images of rows by the split that they name. A path that comes again with one label and
+    split is counted and left out."""
     by_split: dict[str, list[ImageRow]] = {}
+    listed: set[ImageRow] = set()
     for row in rows:
+        if isinstance(row.image, str):
+            if row in listed:
+                reading.leave_out("rows that name an image again", row.image)
+                continue
+            listed.add(row)
         by_split.setdefault(TRAIN if row.split is None else row.split, []).append(row)
     return {
         split: Part(image_column([row.image for row in part]), [row.label for row in part])
@@ -58,6 +66,7 @@ def assemble(
     """
     if not any(len(part.labels) for part in parts.values()):
         raise ValueError(f"{where} has no image with a label: give every image a label.")
+    parts = _with_plain_labels(parts)
     labelled: dict[str, Part] = {}
     unlabelled: dict[str, datasets.Dataset] = {}
     for split, names in _by_split(parts, options, reading, where).items():
@@ -69,7 +78,7 @@ def assemble(
             unlabelled[split] = joined.images.select_columns(["image"])
     if not labelled:
         raise ValueError(f"{where} has no image with a label: give every image a label.")
-    order = reading.order or sorted(
+    order = list(dict.fromkeys(map(composed, reading.order or ()))) or sorted(
         {label for part in labelled.values() for label in part.labels if label is not None},
         key=by_number,
     )
@@ -82,6 +91,14 @@ def assemble(
         splits[split] = _numbered(part.images, numbers, class_label(names))
     tell_duplicates(splits, reading)
     return ImageSet(splits, reading, unlabelled)
+
+
+def _with_plain_labels(parts: Mapping[str, Part]) -> dict[str, Part]:
+    """Parts whose labels have composed letters, and none where it is -1 among numbers."""
+    labels = without_minus_one([label for part in parts.values() for label in part.labels])
+    texts = iter(None if label is None else composed(label) for label in labels)
+    return {name: Part(part.images, [next(texts) for _ in part.labels]) for name, part in
+            parts.items()}  # fmt: skip
 
 
 def _by_split(

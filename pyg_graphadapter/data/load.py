@@ -186,10 +186,10 @@ def _read(
     for is_form, read_rows in READERS:
         if is_form(source):
             rows = read_rows(source, options, reading)
-            return assemble(parts_of_rows(rows), options, reading, where)
+            return assemble(parts_of_rows(rows, reading), options, reading, where)
     if not isinstance(source, str | Path):
         rows = rows_of(source, options, reading)
-        return assemble(parts_of_rows(rows), options, reading, where)
+        return assemble(parts_of_rows(rows, reading), options, reading, where)
     if Path(source).exists():
         raise ValueError(
             f"{where} is not a list of images: give a folder, or a "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pyg_graphadapter.data.class_names import normalize_class_name
+from pyg_graphadapter.data.class_names import composed, normalize_class_name
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.reading import Reading
 from pyg_graphadapter.storage import FileKind, read
@@ -157,6 +157,8 @@ def names_of_labels(
         if isinstance(option, Mapping)
         else read(option, FILE)
     )
+    by_label = {composed(label): name for label, name in content.by_label.items()}
+    content = ClassNames(by_label, content.in_order)
     where = "class_names" if is_table else str(option)
     table = _table_of(content, labels, where, reading)
     unnamed = [label for label in labels if label not in table]

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from pyg_graphadapter.storage import FileKind, read
 TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".txt")
 DELIMITERS = (",", ";", "\t")
 LABEL_SIGNS = ("|", ";", ",")
+LIST = re.compile(r"[\[({](.*)[\])}]", re.DOTALL)  # as Python and JSON write one
 MAX_SHOWN = 5
 ROWS_TO_TRY = 100
 
@@ -285,8 +287,7 @@ def _labels(
     for row in table.rows:
         if isinstance(row.cells.get(label), list | dict) and _text(row.cells[label])[:1] in "[{":
             raise _several_labels(path, f"{table.unit} {row.number}", _text(row.cells[label]))
-    _check_one_label(columns[label], table, path)
-    return label, columns[label]
+    return label, _single_labels(columns[label], table, path)
 
 
 def one_hot(
@@ -309,9 +310,20 @@ def one_hot(
     return labels
 
 
-def _check_one_label(labels: Sequence[str], table: Table, path: Path) -> None:
-    """Refuses labels that are several labels, joined by a sign."""
+def _single_labels(labels: list[str], table: Table, path: Path) -> list[str]:
+    """Labels as they are, or, where all are lists of one, as ``['cat']``, without brackets.
+
+    Raises:
+        ValueError: If a label is several, as a list or joined by a sign.
+    """
     whole = set(labels)
+    lists = {label: match[1] for label in whole if (match := LIST.fullmatch(label))}
+    if lists and len(lists) == len(whole - {""}):
+        for label, inner in lists.items():
+            if "," in inner:
+                row = table.rows[labels.index(label)]
+                raise _several_labels(path, f"{table.unit} {row.number}", label)
+        return [lists.get(label, label).strip(" '\"") for label in labels]
     for sign in LABEL_SIGNS:
         parts = {label: [p.strip() for p in label.split(sign)] for label in whole if sign in label}
         counts = Counter(part for several in parts.values() for part in several)
@@ -319,6 +331,7 @@ def _check_one_label(labels: Sequence[str], table: Table, path: Path) -> None:
             if all(part in whole or (sign == "|" and counts[part] > 1) for part in several):
                 row = table.rows[labels.index(label)]
                 raise _several_labels(path, f"{table.unit} {row.number}", label)
+    return labels
 
 
 def _several_labels(path: Path, place: str, label: str) -> ValueError:

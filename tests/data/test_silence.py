@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+import torch
 
 from pyg_graphadapter.data import read_images
 from tests.data.pictures import save_pictures
@@ -119,3 +120,79 @@ def test_a_folder_of_images_is_preferred(tmp_path):
     (tmp_path / "labels.csv").write_text("file,label\n1.png,a\n2.png,b\n")
     images = read_images(tmp_path / "labels.csv")
     assert images.reading.notes == [f"The paths are relative to {tmp_path / 'images'}."]
+
+
+def labels_in(images):
+    names = images.class_names
+    return [names[label] for label in images.splits["train"]["label"]]
+
+
+@pytest.mark.parametrize(("labels", "read"), [
+    (["0", "1", "-1"], ["0", "1"]),
+    (["-1", "1", "1"], ["-1", "1", "1"]),
+    (["cat", "-1", "dog"], ["cat", "-1", "dog"]),
+    (["['cat']", "['dog']", "['dog']"], ["cat", "dog", "dog"]),
+    (["caf\u00e9", "cafe\u0301", "bar"], ["caf\u00e9", "caf\u00e9", "bar"]),
+    ([" cat", "cat ", "dog"], ["cat", "cat", "dog"]),
+])  # fmt: skip
+def test_labels_of_lists_and_data_frames(tmp_path, photos, labels, read):
+    table = pandas.DataFrame({"path": map(str, photos[:3]), "label": labels})
+    table.to_csv(tmp_path / "l.csv", index=False)
+    images = read_images(tmp_path / "l.csv")
+    assert labels_in(images) == read
+    if "[" not in labels[0]:
+        assert labels_in(read_images(table)) == read
+    if len(read) < 3:
+        assert list(images.reading.left_out) == ["images without a label"]
+
+
+def test_minus_one_beside_named_numbers(tmp_path, photos):
+    rows = [f"{path} {label}" for path, label in zip(photos, "01-", strict=False)]
+    (tmp_path / "l.txt").write_text("\n".join(rows) + "1\n")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    assert labels_in(read_images(tmp_path / "l.txt")) == ["cat", "dog"]
+
+
+def test_lists_of_labels_are_refused(tmp_path, photos):
+    table = pandas.DataFrame({"path": map(str, photos[:2]), "label": ['["a", "b"]', '["a"]']})
+    table.to_csv(tmp_path / "l.csv", index=False)
+    with pytest.raises(ValueError, match="several labels for the image in line 2"):
+        read_images(tmp_path / "l.csv")
+
+
+def test_images_that_are_listed_twice(tmp_path, photos):
+    paths, labels = [*map(str, photos[:2]), str(photos[0])], ["a", "b", "a"]
+    table = pandas.DataFrame({"path": paths, "label": labels})
+    table.to_csv(tmp_path / "l.csv", index=False)
+    for source in (tmp_path / "l.csv", table, list(zip(paths, labels, strict=True))):
+        images = read_images(source)
+        assert sizes(images) == {"train": 2}
+        assert images.reading.left_out == {"rows that name an image again": [str(photos[0])]}
+
+
+def test_two_columns_of_one_name(photos):
+    table = pandas.DataFrame([[str(photos[0]), "a", "b"]], columns=["path", "label", "label"])
+    with pytest.raises(ValueError, match="two columns 'label'"):
+        read_images(table)
+
+
+class Pictures(torch.utils.data.Dataset):
+    def __init__(self, paths, classes):
+        self.paths, self.classes = paths, classes
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, i):
+        return self.paths[i], i % len(self.classes)
+
+
+def test_joined_data_sets_of_torch_keep_the_names_of_each(photos):
+    joined = torch.utils.data.ConcatDataset(
+        [Pictures(photos[:2], ["cat", "dog"]), Pictures(photos[2:4], ["dog", "owl"])]
+    )
+    assert labels_in(read_images(joined)) == ["cat", "dog", "dog", "owl"]
+    with pytest.raises(ValueError, match="have different classes"):
+        read_images(torch.utils.data.Subset(joined, [0, 2]))
+    joined = torch.utils.data.ConcatDataset([Pictures(photos[i : i + 2], [*"ab"]) for i in (0, 2)])
+    assert labels_in(read_images(torch.utils.data.Subset(joined, [0, 3]))) == ["a", "b"]
