@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.folder import Links
+from pyg_graphadapter.data.folder_list import list_of_splits
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames, differ_in_split, plain, split_meant
 from pyg_graphadapter.data.tree import Parts, Tree, read_tree
@@ -47,17 +48,36 @@ def read_folder(source: str | Path, options: ReadOptions, reading: Reading) -> l
     links.report(reading)
     if not tree.images and not tree.folders(1):
         raise _no_classes(root)
-    meant: dict[str, str] = {}
+    whole, meant = tree, dict[str, str]()
     if options.layout is None and not names.choices:
         tree = _without_wrapping(tree, names, reading)
         meant = _meant_by_words(tree, names, reading)
         names = SplitNames({split: [n for n in meant if meant[n] == split] for split in
                             meant.values()}) if meant else names  # fmt: skip
     layout = options.layout or _layout_of(tree, names)
+    if layout == "classes" and options.layout is None:
+        _check_lists(whole)
     rows = LAYOUTS[layout](tree, names, reading)
     if not rows:
         raise _no_classes(root)
     return [row._replace(split=meant[row.split]) if row.split in meant else row for row in rows]
+
+
+def _check_lists(tree: Tree) -> None:
+    """Refuses class folders beside a list that tells splits.
+
+    Raises:
+        ValueError: If there is such a list, with the option that takes all images.
+    """
+    file = list_of_splits(tree)
+    if file is not None:
+        raise _two_readings(
+            tree,
+            f"{file} tells splits of images in class folders",
+            {"classes": "every folder is a class with all images in it"},
+            f"Or give {tree.root / file}, if it has paths and labels, or make folders of the "
+            f"splits.",
+        )
 
 
 def _no_classes(root: Path) -> ValueError:

@@ -6,7 +6,8 @@ import pandas
 import pytest
 import torch
 
-from pyg_graphadapter.data import read_images
+from pyg_graphadapter.data import decode_image, read_images
+from pyg_graphadapter.data.reading import ReadOptions
 from tests.data.pictures import save_pictures
 from tests.data.test_archives import write_tar
 
@@ -196,3 +197,76 @@ def test_joined_data_sets_of_torch_keep_the_names_of_each(photos):
         read_images(torch.utils.data.Subset(joined, [0, 2]))
     joined = torch.utils.data.ConcatDataset([Pictures(photos[i : i + 2], [*"ab"]) for i in (0, 2)])
     assert labels_in(read_images(torch.utils.data.Subset(joined, [0, 3]))) == ["a", "b"]
+
+
+NAMES = ["a/1.png", "a/2.png", "b/3.png", "b/4.png"]
+
+
+@pytest.mark.parametrize(("file", "text"), [
+    ("trainlist01.txt", "a/1.png\nb/3.png\n"),
+    ("meta/test.txt", "a/1\nb/3\n"),
+    ("train_test_split.txt", "1 0\n2 1\n"),
+    ("train.csv", "path,label\na/1.png,a\nb/3.png,b\n"),
+    ("splits.csv", "path,label,split\na/1.png,a,train\nb/3.png,b,train\na/2.png,a,test\n"),
+    ("partition.json", '{"train": ["a/1.png", "b/3.png"], "test": ["a/2.png"]}'),
+])  # fmt: skip
+def test_class_folders_beside_a_list_of_splits_are_refused(tmp_path, file, text):
+    save_pictures(tmp_path / "images", NAMES)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=rf"{file} tells splits of images in class folders"):
+        read_images(tmp_path)
+    images = read_images(tmp_path, ReadOptions(layout="domains"))
+    assert sizes(images) == {"train": 4}
+
+
+def test_class_folders_beside_other_texts(tmp_path):
+    save_pictures(tmp_path, NAMES)
+    (tmp_path / "readme.txt").write_text("a/1.png and a/2.png are for you to train on.")
+    (tmp_path / "testimony.txt").write_text("These are images.")
+    assert sizes(read_images(tmp_path)) == {"train": 4}
+
+
+def test_a_list_for_every_split(tmp_path):
+    for folder in ("", "images/"):
+        save_pictures(tmp_path / f"set{folder}", [f"{folder}{name}" for name in NAMES])
+        for split, i in (("train", 0), ("test", 1)):
+            rows = f"{NAMES[i]},a\n{NAMES[i + 2]},b\n"
+            (tmp_path / f"set{folder}" / f"{split}_labels.csv").write_text(f"path,label\n{rows}")
+        images = read_images(tmp_path / f"set{folder}")
+        assert sizes(images) == {"train": 2, "test": 2}
+        assert not images.reading.left_out
+
+
+@pytest.mark.parametrize("text", [
+    "file_name,label\n1.png,a\n2.png,b\n", "filename, a, b\n1.png, 1, 0\n2.png, 0, 1\n"
+])  # fmt: skip
+def test_a_list_in_the_folder_of_every_split(tmp_path, text):
+    for split in ("train", "valid"):
+        save_pictures(tmp_path, [f"{split}/1.png", f"{split}/2.png"])
+        (tmp_path / split / "_classes.csv").write_text(text)
+    images = read_images(tmp_path)
+    assert sizes(images) == {"train": 2, "val": 2}
+    paths = [cell["path"] for cell in images.splits["val"]["image"]]
+    assert paths == [str(tmp_path / f"valid/{i}.png") for i in (1, 2)]
+
+
+@pytest.mark.parametrize("sign", ["-", "_"])
+def test_splits_inside_the_names_of_archives(tmp_path, photos, sign):
+    for i, split in enumerate(("train", "val")):
+        name = f"imagenet{sign}{split}{sign}000000.tar"
+        write_tar(tmp_path / "set" / name, photos[2 * i : 2 * i + 2], ["x", "y"])
+    assert sizes(read_images(tmp_path / "set")) == {"train": 2, "val": 2}
+
+
+def test_a_copy_of_a_repository_with_parquet_files(tmp_path, photos):
+    folder = tmp_path / "repository"
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text("A data set.")
+    for i, split in enumerate(("train", "test")):
+        paths = [f"../../photos/{path.name}" for path in photos[2 * i : 2 * i + 2]]
+        table = pandas.DataFrame({"path": paths, "label": ["a", "b"]})
+        table.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
+    images = read_images(folder)
+    assert sizes(images) == {"train": 2, "test": 2}
+    assert decode_image(images.splits["test"][0]["image"]).size == (8, 6)
