@@ -14,6 +14,7 @@ from pyg_graphadapter.data.names_file import names_of_labels
 from pyg_graphadapter.data.reading import SPLITS, ImageRow, ImageSet, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.display import visible
+from pyg_graphadapter.features import counted
 
 TRAIN = "train"  # where a source has no splits
 
@@ -133,8 +134,9 @@ def _with_labels(part: Part, names: Sequence[str], reading: Reading) -> Part:
     name = visible(" and ".join(names))
     if not index:
         reading.notes.append(
-            f"The split {name!r} has no labels (-1 or nothing): its {len(missing)} images can be "
-            f"classified, but nothing is trained or measured on them."
+            f"The split {name!r} has no labels (-1 or nothing): its "
+            f"{counted(len(missing), 'image')} can be classified, but nothing is trained or "
+            f"measured on them."
         )
         return Part(part.images.select([]), [])
     for i in missing:
@@ -167,8 +169,9 @@ def _check_classes(parts: Mapping[str, Part], order: Sequence[str], where: str) 
             hint = f" (which has {alike[0]!r})" if alike else ""
             others = f" and {len(strange) - 1} others" if len(strange) > 1 else ""
             raise ValueError(
-                f"The class {label!r}{others} of the {split} split of {where} ({count} images) is "
-                f"not in the training split{hint}: add training images of it, or remove it."
+                f"The class {label!r}{others} of the {split} split of {where} "
+                f"({counted(count, 'image')}) is not in the training split{hint}: add training "
+                f"images of it, or remove it."
             )
 
 

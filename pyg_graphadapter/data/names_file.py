@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 from pyg_graphadapter.data.class_names import composed, normalize_class_name
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.reading import Reading
+from pyg_graphadapter.data.table import decoded
 from pyg_graphadapter.storage import FileKind, read
-from pyg_graphadapter.storage.read import parse_json, parse_text
+from pyg_graphadapter.storage.read import parse_json
 
 WNID = re.compile(r"n\d{8}")
 MAX_SHOWN = 3
@@ -31,7 +32,7 @@ def _parse(stream: BinaryIO, path: Path) -> dict[str, Any]:
     suffix = path.suffix.lower()
     if suffix == ".json":
         return _of_json(parse_json(stream, path))
-    text = parse_text(stream, path)
+    text = decoded(stream.read())[0]
     if suffix in (".csv", ".tsv"):
         return _of_table(text)
     lines = [line.strip() for line in text.splitlines()]

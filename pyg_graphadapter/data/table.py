@@ -25,6 +25,7 @@ from pyg_graphadapter.data.listed import folders_beside, is_file, portable, root
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.display import visible
+from pyg_graphadapter.features import counted
 from pyg_graphadapter.storage import FileKind, read
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".txt")
@@ -101,7 +102,7 @@ def _of_entries(entries: Sequence[tuple[int, Any]], unit: str) -> dict[str, Any]
 
 
 def _of_text(content: bytes, suffix: str) -> dict[str, Any]:
-    text, encoding = _decoded(content)
+    text, encoding = decoded(content)
     line = text.partition("\n")[0].strip()
     is_declared = line.startswith("sep=") and len(line) == 5  # by Excel, in a line of its own
     start = 2 if is_declared else 1
@@ -130,7 +131,7 @@ def _of_text(content: bytes, suffix: str) -> dict[str, Any]:
     ], "form": ", ".join(forms)}  # fmt: skip
 
 
-def _decoded(content: bytes) -> tuple[str, str]:
+def decoded(content: bytes) -> tuple[str, str]:
     """The text of a file, and its encoding where that is not UTF-8."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16"), "UTF-16"
@@ -349,7 +350,7 @@ def _splits(
     cells = split_cells(header, columns[header])
     unknown = Counter(cell for cell in cells if cell and names.meant(cell) is None)
     if unknown and not names.choices:
-        counts = ", ".join(f"{visible(name)!r} ({count} rows)" for name, count in
+        counts = ", ".join(f"{visible(name)!r} ({counted(count, 'row')})" for name, count in
                            unknown.most_common(MAX_SHOWN))  # fmt: skip
         raise ValueError(
             f"{path} has names in the column {header!r} that are no split train, val or test: "

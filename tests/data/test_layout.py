@@ -30,7 +30,7 @@ def test_splits_in_any_case_beside_another_folder(tmp_path):
 
 def test_a_flat_test_folder_has_no_labels(tmp_path):
     make(tmp_path, "train/a/1.png", "train/b/2.png", "test/3.png")
-    with pytest.warns(UserWarning, match="split 'test' has no labels .* 1 images"):
+    with pytest.warns(UserWarning, match="split 'test' has no labels .* 1 image "):
         assert sizes(load_images(tmp_path)) == {"train": 2}
     images = read_images(tmp_path)
     assert [Path(row["path"]).name for row in images.unlabelled["test"]["image"]] == ["3.png"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pyg_graphadapter.data import decode_image, read_images
-from pyg_graphadapter.data.reading import ReadOptions
+from pyg_graphadapter.data.reading import ReadOptions, counted_reason
 from tests.data.pictures import save_pictures
 from tests.data.test_archives import write_tar
 
@@ -270,3 +270,24 @@ def test_a_copy_of_a_repository_with_parquet_files(tmp_path, photos):
     images = read_images(folder)
     assert sizes(images) == {"train": 2, "test": 2}
     assert decode_image(images.splits["test"][0]["image"]).size == (8, 6)
+
+
+@pytest.mark.parametrize(("reason", "one"), [
+    ("files that are no images by their names", "1 file that is no image by its name"),
+    ("hidden files and folders", "1 hidden file or folder"),
+    ("images in folders that are no split", "1 image in folders that are no split"),
+    ("rows that name an image again", "1 row that names an image again"),
+    ("empty boxes", "1 empty box"),
+])  # fmt: skip
+def test_counts_agree_in_number(reason, one):
+    assert counted_reason(1, reason) == one
+    assert counted_reason(2, reason) == f"2 {reason}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16"])
+def test_names_of_classes_from_a_spreadsheet(tmp_path, encoding):
+    save_pictures(tmp_path / "photos", ["a/1.png", "b/2.png"])
+    names = tmp_path / "names.csv"
+    names.write_bytes("folder;name\na;K\u00e4tzchen\nb;H\u00fcndin\n".encode(encoding))
+    images = read_images(tmp_path / "photos", ReadOptions(class_names=names))
+    assert images.class_names == ("K\u00e4tzchen", "H\u00fcndin")

@@ -48,7 +48,7 @@ def test_paths_with_backslashes_and_windows_1252(tmp_path):
 
 def test_unknown_splits_are_refused_with_their_count(tmp_path):
     path = write(tmp_path, "path,label,split\nx/1.png,a,train\nx/2.png,b,later\n")
-    with pytest.raises(ValueError, match=r"'later' \(1 rows\)"):
+    with pytest.raises(ValueError, match=r"'later' \(1 row\)"):
         load_images(path)
 
 
