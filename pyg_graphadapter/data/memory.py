@@ -68,7 +68,8 @@ def rows_of(source: Any, options: ReadOptions, reading: Reading) -> list[ImageRo
 
 
 def _is_frame(source: Any) -> bool:
-    return hasattr(source, "columns") and hasattr(source, "iloc")
+    """Whether a source is a data frame of pandas or, with ``get_column``, of polars."""
+    return hasattr(source, "columns") and (hasattr(source, "iloc") or hasattr(source, "get_column"))
 
 
 # Pairs ################################################################################
@@ -131,7 +132,10 @@ def _rows_of_frame(frame: Any, options: ReadOptions, reading: Reading) -> Iterat
     twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
     if twice is not None:
         raise ValueError(f"The data frame has two columns {twice!r}: rename one of them.")
-    table = {name: list(frame.iloc[:, i]) for i, name in enumerate(columns)}
+    table = {
+        name: list(frame.iloc[:, i] if hasattr(frame, "iloc") else frame.get_column(name))
+        for i, name in enumerate(columns)
+    }
     image, labels, split = frame_columns(table, options)
     chosen = {"image": (image, options.image_column), "label": (labels[0], options.label_column)}
     guessed = [kind for kind, (name, option) in chosen.items()

@@ -119,8 +119,11 @@ def _of_text(content: bytes, suffix: str) -> dict[str, Any]:
         raise ValueError("it is empty")
     header = rows[0][1]
     forms = [encoding] if encoding else []
-    if len(header) in (2, 3) and Path(header[0].replace("\\", "/")).suffix.lower() in SUFFIXES:
+    if len(header) in (2, 3) and _is_image(header[0]):
         header = ["path", "label", "split"][: len(header)]
+        forms.append("without a header")
+    elif len(header) == 2 and _is_image(header[1]):
+        header = ["label", "path"]
         forms.append("without a header")
     else:
         rows = rows[1:]
@@ -129,6 +132,10 @@ def _of_text(content: bytes, suffix: str) -> dict[str, Any]:
     return {"headers": _headers(header), "rows": [
         {"number": number, "cells": _cells(header, cells, number)} for number, cells in rows
     ], "form": ", ".join(forms)}  # fmt: skip
+
+
+def _is_image(cell: str) -> bool:
+    return Path(portable(cell)).suffix.lower() in SUFFIXES
 
 
 def decoded(content: bytes) -> tuple[str, str]:
@@ -244,6 +251,13 @@ def _image_column(
         return named_column(list(columns), "image", name, str(path))
     matches = usual_columns(list(columns), "image")
     if not matches:
+        of_images = [
+            header for header, cells in columns.items()
+            if any(cells) and all(_is_image(cell) for cell in cells[:ROWS_TO_TRY] if cell)
+        ]  # fmt: skip
+        if len(of_images) == 1:
+            reading.notes.append(f"Images are taken from the column {of_images[0]!r}.")
+            return of_images[0]
         raise no_column(list(columns), "image", None, str(path))
     if len(matches) == 1:
         return matches[0]

@@ -161,7 +161,7 @@ def test_whole_numbers_as_labels_are_sorted_as_numbers(tmp_path):
     [
         ("path,label\n1.png,a\ngone.png,b\n", FileNotFoundError, r"lists the image .*gone\.png"),
         ("path,kind\n1.png,a\n", ValueError, r"no column for the labels \(it has path, kind\)"),
-        ("name,label\n1.png,a\n", ValueError, "no column for the images"),
+        ("name,label\nfirst,a\n", ValueError, "no column for the images"),
         ("path,label\n1.png,a\n2.png\n", ValueError, "line 3 has 1 cells"),
         ("path,label,label\n1.png,a,b\n", ValueError, "columns have the same name"),
         ("path,label\n1.png,a\n2.png,a\n", ValueError, "one class"),

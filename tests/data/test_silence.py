@@ -291,3 +291,32 @@ def test_names_of_classes_from_a_spreadsheet(tmp_path, encoding):
     names.write_bytes("folder;name\na;K\u00e4tzchen\nb;H\u00fcndin\n".encode(encoding))
     images = read_images(tmp_path / "photos", ReadOptions(class_names=names))
     assert images.class_names == ("K\u00e4tzchen", "H\u00fcndin")
+
+
+@pytest.mark.parametrize("text", ["name,label\n0.png,a\n1.png,b\n", "a,0.png\nb,1.png\n"])
+def test_columns_of_images_of_any_name_and_place(tmp_path, photos, text):
+    (tmp_path / "photos" / "l.csv").write_text(text)
+    images = read_images(tmp_path / "photos" / "l.csv")
+    assert labels_in(images) == ["a", "b"]
+
+
+class Frame:
+    """What is used of a data frame of polars."""
+
+    def __init__(self, table):
+        self.table = table
+        self.columns = list(table)
+
+    def get_column(self, name):
+        return self.table[name]
+
+
+def test_data_frames_of_polars(photos):
+    table = {
+        "path": [*map(str, photos)],
+        "label": [*"ababab"],
+        "split": ["train"] * 4 + ["test"] * 2,
+    }
+    images = read_images(Frame(table))
+    assert sizes(images) == {"train": 4, "test": 2}
+    assert images.reading.layout == "data frame"
