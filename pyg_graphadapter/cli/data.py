@@ -144,10 +144,11 @@ def _print_checks(checks: "list[Check]") -> None:
 
 def _print_look(seen: "Look") -> None:
     from pyg_graphadapter.data.look import look_lines
+    from pyg_graphadapter.features import counted
 
     names = [visible(c.name) for c in seen.classes]
-    echo(f"{len(names)} classes. " + ", ".join(
-        f"{split}: {count} images" for split, count in seen.splits.items()) + ".")  # fmt: skip
+    splits = [f"{split}: {counted(count, 'image')}" for split, count in seen.splits.items()]
+    echo(f"{len(names)} classes. {', '.join(splits)}.")
     width = max(len("class"), *map(len, names))
     echo(" ".join([f"{'class':{width}}", *(f"{split:>7}" for split in seen.splits), " file"]))
     for name, c in zip(names, seen.classes, strict=True):

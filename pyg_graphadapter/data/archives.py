@@ -11,7 +11,7 @@ from pyg_graphadapter.data.benchmarks import CLASS_NAMES
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.folder import Links
 from pyg_graphadapter.data.reading import Reading
-from pyg_graphadapter.data.splits import SplitNames
+from pyg_graphadapter.data.splits import SplitNames, split_and_words
 from pyg_graphadapter.data.tar_files import LABEL_SUFFIXES, TarError, load_tar
 from pyg_graphadapter.outputs import OutputError
 from pyg_graphadapter.storage import FileKind, Length, read
@@ -53,6 +53,9 @@ def archives_of(
     splits = [path for path in folders if names.meant(path.name) is not None]
     candidates = [path for folder in (source, *splits) for path in folder.iterdir()]
     archives = sorted(path for path in candidates if path.suffix in KINDS and path.is_file())
+    visible_folders = [path for path in folders if not path.name.startswith(".")]
+    if not archives and len(visible_folders) == 1:  # as data, in a copy of a repository of the hub
+        return archives_of(visible_folders[0], reading, names, follow_links=follow_links)
     if archives:
         _check_beside(source, archives, folders)
         for path in sorted(source.iterdir()):
@@ -155,10 +158,11 @@ def load_archives(
 
 
 def _split_of(path: Path, source: Path, names: SplitNames) -> str | None:
-    """The name of a split that an archive's folder has, or its own name, or the beginning of it."""
+    """The name of a split that an archive's folder has, or its own name, or its beginning, or the
+    only word in it that means a split."""
     folder = "" if path.parent == source or path == source else path.parent.name
-    words = SPLIT_IN_NAME.split(path.stem, maxsplit=1)
-    for name in (folder, path.stem, words[0]):
+    first = SPLIT_IN_NAME.split(path.stem, maxsplit=1)[0]
+    for name in (folder, path.stem, first, split_and_words(path.stem)[0] or ""):
         if names.meant(name) is not None:
             return name
     return None

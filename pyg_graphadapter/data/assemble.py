@@ -7,12 +7,14 @@ from pathlib import Path
 
 import datasets
 
+from pyg_graphadapter.data.class_names import composed, without_minus_one
 from pyg_graphadapter.data.duplicates import tell_duplicates
 from pyg_graphadapter.data.image_dataset import class_label, image_column
 from pyg_graphadapter.data.names_file import names_of_labels
 from pyg_graphadapter.data.reading import SPLITS, ImageRow, ImageSet, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.display import visible
+from pyg_graphadapter.features import counted
 
 TRAIN = "train"  # where a source has no splits
 
@@ -30,10 +32,17 @@ class Part:
     labels: list[str | None]
 
 
-def parts_of_rows(rows: Sequence[ImageRow]) -> dict[str, Part]:
-    """The images of rows by the split that they name."""
+def parts_of_rows(rows: Sequence[ImageRow], reading: Reading) -> dict[str, Part]:
+    """The images of rows by the split that they name. A path that comes again with one label and
+    split is counted and left out."""
     by_split: dict[str, list[ImageRow]] = {}
+    listed: set[ImageRow] = set()
     for row in rows:
+        if isinstance(row.image, str):
+            if row in listed:
+                reading.leave_out("rows that name an image again", row.image)
+                continue
+            listed.add(row)
         by_split.setdefault(TRAIN if row.split is None else row.split, []).append(row)
     return {
         split: Part(image_column([row.image for row in part]), [row.label for row in part])
@@ -58,6 +67,7 @@ def assemble(
     """
     if not any(len(part.labels) for part in parts.values()):
         raise ValueError(f"{where} has no image with a label: give every image a label.")
+    parts = _with_plain_labels(parts)
     labelled: dict[str, Part] = {}
     unlabelled: dict[str, datasets.Dataset] = {}
     for split, names in _by_split(parts, options, reading, where).items():
@@ -69,7 +79,7 @@ def assemble(
             unlabelled[split] = joined.images.select_columns(["image"])
     if not labelled:
         raise ValueError(f"{where} has no image with a label: give every image a label.")
-    order = reading.order or sorted(
+    order = list(dict.fromkeys(map(composed, reading.order or ()))) or sorted(
         {label for part in labelled.values() for label in part.labels if label is not None},
         key=by_number,
     )
@@ -82,6 +92,14 @@ def assemble(
         splits[split] = _numbered(part.images, numbers, class_label(names))
     tell_duplicates(splits, reading)
     return ImageSet(splits, reading, unlabelled)
+
+
+def _with_plain_labels(parts: Mapping[str, Part]) -> dict[str, Part]:
+    """Parts whose labels have composed letters, and none where it is -1 among numbers."""
+    labels = without_minus_one([label for part in parts.values() for label in part.labels])
+    texts = iter(None if label is None else composed(label) for label in labels)
+    return {name: Part(part.images, [next(texts) for _ in part.labels]) for name, part in
+            parts.items()}  # fmt: skip
 
 
 def _by_split(
@@ -116,8 +134,9 @@ def _with_labels(part: Part, names: Sequence[str], reading: Reading) -> Part:
     name = visible(" and ".join(names))
     if not index:
         reading.notes.append(
-            f"The split {name!r} has no labels (-1 or nothing): its {len(missing)} images can be "
-            f"classified, but nothing is trained or measured on them."
+            f"The split {name!r} has no labels (-1 or nothing): its "
+            f"{counted(len(missing), 'image')} can be classified, but nothing is trained or "
+            f"measured on them."
         )
         return Part(part.images.select([]), [])
     for i in missing:
@@ -150,8 +169,9 @@ def _check_classes(parts: Mapping[str, Part], order: Sequence[str], where: str) 
             hint = f" (which has {alike[0]!r})" if alike else ""
             others = f" and {len(strange) - 1} others" if len(strange) > 1 else ""
             raise ValueError(
-                f"The class {label!r}{others} of the {split} split of {where} ({count} images) is "
-                f"not in the training split{hint}: add training images of it, or remove it."
+                f"The class {label!r}{others} of the {split} split of {where} "
+                f"({counted(count, 'image')}) is not in the training split{hint}: add training "
+                f"images of it, or remove it."
             )
 
 

@@ -13,13 +13,14 @@ NAMES = {
         "bild", "bilddatei", "bildpfad", "pfad", "dateipfad", "datei", "dateiname", "foto",
         "chemin", "fichier", "nomdufichier", "nomfichier", "imagen", "ruta", "archivo", "fichero",
         "nombredearchivo", "nombrearchivo",
+        "imagem", "arquivo", "caminho", "immagine", "percorso", "afbeelding", "bestand",
     ),
     "label": (
         "label", "labels", "class", "classname", "classlabel", "labelname", "category",
         "categoryname", "species", "target",
         "klasse", "klassenname", "kategorie", "etikett", "art",
         "classe", "etiquette", "categorie", "espece", "libelle",
-        "clase", "etiqueta", "categoria", "especie",
+        "clase", "etiqueta", "categoria", "especie", "rotulo", "etichetta", "specie", "soort",
     ),
     "split": (
         "split", "datasetsplit", "partition", "subset", "set", "dataset", "usage", "phase",
@@ -27,17 +28,13 @@ NAMES = {
         "subconjunto", "division",
     ),
 }  # fmt: skip
-# A column of yes and no, and the splits of yes and of no:
-YES_OR_NO = {
-    "istrain": ("train", "test"),
-    "istraining": ("train", "test"),
-    "istrainingimage": ("train", "test"),
-    "isvalid": ("val", "train"),
-    "isval": ("val", "train"),
-    "isvalidation": ("val", "train"),
-    "istest": ("test", "train"),
+# Columns of yes and no are named for a split, with or without "is", or so:
+YES_OR_NO = {"istrainingimage": "train", "isval": "val", "isvalid": "val"}
+WORDS = {
+    **dict.fromkeys(("true", "1", "1.0", "yes", "y", "ja", "oui", "si", "x"), True),
+    **dict.fromkeys(("false", "0", "0.0", "no", "n", "nein", "non"), False),
 }
-WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+MAX_SPLITS = 12  # different cells of a column that may tell splits
 SIGNS = re.compile(r"[\W_]+")
 MAX_SHOWN = 12
 
@@ -113,7 +110,8 @@ def split_column(
     Args:
         columns (dict): The cells of each column as text.
         names (SplitNames): Which names mean splits.
-        used (sequence of str): The columns of images and labels.
+        used (sequence of str): The column of images, and that of labels where it is known. Without
+            labels, a column of yes and no that is called ``train`` may be a class.
         where (str): What the error calls the table.
 
     Raises:
@@ -128,11 +126,12 @@ def split_column(
     if not matches:
         matches = [header for header in headers if _are_splits(columns[header], names, every=True)]
     if not matches:
-        matches = [header for header in headers if _is_yes_or_no(header, columns[header])]
+        matches = [
+            header for header in headers if _is_yes_or_no(header, columns[header])
+            and (len(used) > 1 or split_meant(header_key(header)) is None)
+        ]  # fmt: skip
     for other in matches[1:]:
-        if [split_meant(cell) for cell in columns[other]] != [
-            split_meant(cell) for cell in columns[matches[0]]
-        ]:
+        if _splits_in(other, columns[other]) != _splits_in(matches[0], columns[matches[0]]):
             raise several_columns([matches[0], other], "split", where)
     return matches[0] if matches else None
 
@@ -140,7 +139,8 @@ def split_column(
 def unused_splits(
     columns: Mapping[str, Sequence[str]], names: SplitNames, used: Sequence[str]
 ) -> list[str]:
-    """A sentence on every column that has names of splits and is not used."""
+    """A sentence on every column that has names of splits, or is named for them, and is not
+    used."""
     sentences = []
     for header, cells in columns.items():
         meant = [cell for cell in dict.fromkeys(cells) if cell and names.meant(cell) is not None]
@@ -149,6 +149,12 @@ def unused_splits(
                 f"The column {header!r} has names of splits ({', '.join(meant[:3])}), but is not "
                 f"used: choose it with --split-column {header} (split_column={header!r})."
             )
+        elif header not in used and _is_named_for_splits(header, cells):
+            some = ", ".join(sorted(set(cells))[:3])
+            sentences.append(
+                f"The column {header!r} ({some}) is not used: if it tells splits, choose it with "
+                f"--split-column {header} and --split train=NAME,test=NAME."
+            )
     return sentences
 
 
@@ -156,8 +162,23 @@ def split_cells(header: str, cells: Sequence[str]) -> list[str]:
     """The names of splits in a column; yes and no in ``is_test`` are test and train."""
     if not _is_yes_or_no(header, cells):
         return list(cells)
-    yes, no = YES_OR_NO[header_key(header)]
+    yes = str(_split_of_yes(header))
+    no = "test" if yes == "train" else "train"
     return ["" if not cell else yes if WORDS[cell.casefold()] else no for cell in cells]
+
+
+def _splits_in(header: str, cells: Sequence[str]) -> list[str | None]:
+    return [split_meant(cell) for cell in split_cells(header, cells)]
+
+
+def _is_named_for_splits(header: str, cells: Sequence[str]) -> bool:
+    return header_key(header) in (*NAMES["split"], "fold") and 1 < len(set(cells)) <= MAX_SPLITS
+
+
+def _split_of_yes(header: str) -> str | None:
+    """The split that yes means in a column of a name: ``test`` in ``is_test``."""
+    key = header_key(header)
+    return YES_OR_NO.get(key) or split_meant(key.removeprefix("is"))
 
 
 def _are_splits(cells: Sequence[str], names: SplitNames, *, every: bool) -> bool:
@@ -168,4 +189,4 @@ def _are_splits(cells: Sequence[str], names: SplitNames, *, every: bool) -> bool
 
 def _is_yes_or_no(header: str, cells: Sequence[str]) -> bool:
     values = {cell.casefold() for cell in cells if cell.strip()}
-    return header_key(header) in YES_OR_NO and bool(values) and values <= set(WORDS)
+    return _split_of_yes(header) is not None and bool(values) and values <= set(WORDS)

@@ -18,6 +18,8 @@ from pyg_graphadapter.data.columns import (
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
+from pyg_graphadapter.data.image_dataset import image_column
+from pyg_graphadapter.data.listed import portable
 from pyg_graphadapter.data.memory import ROWS_TO_TRY, image_of, label_of
 from pyg_graphadapter.data.reading import Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
@@ -31,9 +33,10 @@ def parts_of_dataset(
     options: ReadOptions,
     reading: Reading,
     where: str,
+    folder: Path | None = None,
 ) -> dict[str, Part]:
-    """The images and labels of the splits of a data set. A single split may have a column that
-    tells the splits of its rows.
+    """The images and labels of the splits of a data set, whose paths of images may be relative to a
+    folder. A single split may have a column that tells the splits of its rows.
 
     Raises:
         ValueError: If it lacks a column, has two that could be meant, or labels that are neither
@@ -63,7 +66,9 @@ def parts_of_dataset(
         if isinstance(feature, datasets.ClassLabel):
             is_numbered = True
             classes += [class_name for class_name in feature.names if class_name not in classes]
-        encoded = _with_pixels_encoded(rows, image, reading)
+        encoded = _with_pixels_encoded(rows, image, label, reading)
+        if folder is not None:
+            encoded = _with_paths_from(encoded, image, label, folder)
         parts[name] = Part(_images(encoded, image, label), _labels(rows, label, where))
     if is_numbered:
         reading.order = classes
@@ -141,7 +146,9 @@ def _are_pixels(feature: Any) -> bool:
     return depth in (2, 3) and str(getattr(feature, "dtype", "")) == "uint8"
 
 
-def _with_pixels_encoded(rows: datasets.Dataset, image: str, reading: Reading) -> datasets.Dataset:
+def _with_pixels_encoded(
+    rows: datasets.Dataset, image: str, label: str, reading: Reading
+) -> datasets.Dataset:
     """Rows whose images are encoded, where they are arrays of pixels."""
     if not _are_pixels(rows.features[image]):
         return rows
@@ -149,9 +156,27 @@ def _with_pixels_encoded(rows: datasets.Dataset, image: str, reading: Reading) -
         image_of(np.asarray(row[image], dtype=np.uint8), i, reading)
         for i, row in enumerate(rows.with_format(None))
     ]
-    return rows.remove_columns([image]).add_column(
-        image, cells, feature=datasets.Image(decode=False)
-    )
+    return _with_cells(rows, image, label, cells)
+
+
+def _with_paths_from(
+    rows: datasets.Dataset, image: str, label: str, folder: Path
+) -> datasets.Dataset:
+    """Rows whose images have paths from a folder, where they are paths."""
+    if getattr(rows.features[image], "dtype", "") not in TEXTS:
+        return rows
+    paths = [str(folder / portable(cell)) if cell else "" for cell in rows.with_format(None)[image]]
+    return _with_cells(rows, image, label, paths)
+
+
+def _with_cells(
+    rows: datasets.Dataset, image: str, label: str, cells: list[Any]
+) -> datasets.Dataset:
+    """Rows of images that are given, and of the labels."""
+    images = image_column(cells)
+    if image != "image":
+        images = images.rename_column("image", image)
+    return images.add_column(label, list(rows[label]), feature=rows.features[label])
 
 
 def _images(rows: datasets.Dataset, image: str, label: str) -> datasets.Dataset:
@@ -204,6 +229,7 @@ def _by_column(
     texts = [
         column for column, feature in rows.features.items()
         if getattr(feature, "dtype", "") in (*TEXTS, "bool")
+        or str(getattr(feature, "dtype", "")).startswith(("int", "uint"))
         or isinstance(feature, datasets.ClassLabel)
     ]  # fmt: skip
     columns = {column: _cells(rows, column) for column in texts if column not in used}

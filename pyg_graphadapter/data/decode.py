@@ -76,11 +76,15 @@ def decode_image(image: Any, *, max_pixels: int = MAX_PIXELS, turn: bool = True)
         OSError, ValueError, TypeError, SyntaxError, OverflowError, MemoryError, RuntimeError,
         MissingPackageError,
     ) as error:  # fmt: skip
-        reason = "not an image of a known format" if isinstance(error, UnidentifiedImageError) \
-            else str(error).rstrip(".") or type(error).__name__  # fmt: skip
         raise UnreadableImageError(
-            f"The image {name} cannot be decoded ({reason}): replace or remove it."
+            f"The image {name} cannot be decoded ({_reason(error)}): replace or remove it."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def size_and_mode(image: Any) -> tuple[int, int, str]:
@@ -102,7 +106,9 @@ def size_and_mode(image: Any) -> tuple[int, int, str]:
     except UnreadableImageError:
         raise
     except Exception as error:  # as many kinds as there are damages
-        raise UnreadableImageError(f"The image {name} cannot be opened ({error}).") from error
+        raise UnreadableImageError(
+            f"The image {name} cannot be opened ({_reason(error)})."
+        ) from error
     width, height = reversed(opened.size) if is_turned else opened.size
     return width, height, opened.mode
 

@@ -123,7 +123,9 @@ def _rows_of_table(
 def _splits(path: Path, columns: Columns, image: str, options: ReadOptions) -> str | None:
     if options.split_column is not None:
         return named_column(list(columns), "split", options.split_column, str(path))
-    return split_column(columns, SplitNames(options.split), [image], str(path))
+    named = [name for name in columns if name == options.label_column]
+    used = [image, *(named or usual_columns(list(columns), "label"))]
+    return split_column(columns, SplitNames(options.split), used, str(path))
 
 
 def _labels(

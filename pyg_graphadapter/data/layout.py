@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.folder import Links
+from pyg_graphadapter.data.folder_list import list_of_splits
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
-from pyg_graphadapter.data.splits import SplitNames
+from pyg_graphadapter.data.splits import SplitNames, differ_in_split, plain, split_meant
 from pyg_graphadapter.data.tree import Parts, Tree, read_tree
 
 UNLABELLED = "images without a class folder"
@@ -18,6 +19,11 @@ TEXT_SUFFIXES = ("", ".md", ".rst", ".txt", ".csv", ".tsv", ".json", ".jsonl", "
                  ".yml", ".html", ".pdf", ".py", ".pyc", ".ipynb", ".log")  # fmt: skip
 LIST_SUFFIXES = (".csv", ".tsv", ".jsonl")
 MAX_SHOWN = 3
+HOW_TO_CHOOSE = (
+    "Or make splits of them with --split train=NAME,test=NAME (split='train=NAME,test=NAME')."
+)
+# Folders around class folders, beside those that are called as the folder around them:
+WRAPPINGS = ("images", "imgs", "img", "data")
 
 
 def is_folder(source: Any) -> bool:
@@ -42,13 +48,36 @@ def read_folder(source: str | Path, options: ReadOptions, reading: Reading) -> l
     links.report(reading)
     if not tree.images and not tree.folders(1):
         raise _no_classes(root)
+    whole, meant = tree, dict[str, str]()
     if options.layout is None and not names.choices:
         tree = _without_wrapping(tree, names, reading)
+        meant = _meant_by_words(tree, names, reading)
+        names = SplitNames({split: [n for n in meant if meant[n] == split] for split in
+                            meant.values()}) if meant else names  # fmt: skip
     layout = options.layout or _layout_of(tree, names)
+    if layout == "classes" and options.layout is None:
+        _check_lists(whole)
     rows = LAYOUTS[layout](tree, names, reading)
     if not rows:
         raise _no_classes(root)
-    return rows
+    return [row._replace(split=meant[row.split]) if row.split in meant else row for row in rows]
+
+
+def _check_lists(tree: Tree) -> None:
+    """Refuses class folders beside a list that tells splits.
+
+    Raises:
+        ValueError: If there is such a list, with the option that takes all images.
+    """
+    file = list_of_splits(tree)
+    if file is not None:
+        raise _two_readings(
+            tree,
+            f"{file} tells splits of images in class folders",
+            {"classes": "every folder is a class with all images in it"},
+            f"Or give {tree.root / file}, if it has paths and labels, or make folders of the "
+            f"splits.",
+        )
 
 
 def _no_classes(root: Path) -> ValueError:
@@ -75,6 +104,30 @@ def _without_wrapping(tree: Tree, names: SplitNames, reading: Reading) -> Tree:
     return tree
 
 
+def _meant_by_words(tree: Tree, names: SplitNames, reading: Reading) -> dict[str, str]:
+    """The splits that folders mean which differ in a word for a split alone.
+
+    Raises:
+        ValueError: If several groups of folders do.
+    """
+    tops = tree.with_images()
+    if any(names.meant(top) is not None for top in tops):
+        return {}
+    groups = differ_in_split(tops)
+    if len(groups) > 1:
+        raise _two_readings(
+            tree,
+            f"{_shown([name for group in groups for name in group])} have words for splits in "
+            f"their names",
+            {"classes": f"the classes are {_shown(tops)}"},
+            HOW_TO_CHOOSE,
+        )
+    for group in groups:
+        as_splits = ", ".join(f"{name!r} as {split}" for name, split in group.items())
+        reading.notes.append(f"Folders are read as splits by a word in their names: {as_splits}.")
+    return groups[0] if groups else {}
+
+
 # The layout ###########################################################################
 
 
@@ -98,6 +151,7 @@ def _layout_of(tree: Tree, names: SplitNames) -> str:
     with_splits = [t for t in tops if any(names.meant(name) is not None for name in inner[t])]
     if with_splits:
         if len(with_splits) == len(tops):
+            _check_sets(tree, names)
             return "class-splits"
         raise _two_readings(
             tree,
@@ -132,8 +186,47 @@ def _layout_of_splits(tree: Tree, names: SplitNames, split_tops: Sequence[str]) 
         )
     for top in labelled:
         if names.meant(top) == "train":
-            _check_domains(tree, (top,))
+            _check_domains(tree, _around_classes(tree, top))
     return "splits"
+
+
+def _around_classes(tree: Tree, top: str) -> Parts:
+    """The folder that holds the class folders of a split: itself, or one in it that is called so,
+    as a split, or as images, and is the only one."""
+    above: Parts = (top,)
+    while (
+        len(inner := tree.with_images(*above)) == 1
+        and not tree.has_images_right_in(*above)
+        and (
+            plain(inner[0]) == plain(top)
+            or split_meant(inner[0]) is not None
+            or plain(inner[0]) in WRAPPINGS
+        )
+    ):
+        above = (*above, inner[0])
+    return above
+
+
+def _check_sets(tree: Tree, names: SplitNames) -> None:
+    """Refuses folders with splits in them that hold the same class folders: each is a data set.
+
+    Raises:
+        ValueError: If it is so.
+    """
+    tops = tree.with_images()
+    inner = [
+        {name for split in tree.with_images(top) if names.meant(split) is not None
+         for name in tree.with_images(top, split)}
+        for top in tops
+    ]  # fmt: skip
+    common = set.intersection(*inner)
+    if len(tops) > 1 and len(common) > 1:
+        raise ValueError(
+            f"{tree.root}: {_shown(tops)} all hold splits with the folders "
+            f"{_shown(sorted(common))}, and are data sets of their own: give one of them, as "
+            f"{tree.root / tops[0]}, or say that they are the classes with --layout class-splits "
+            f"(layout='class-splits')."
+        )
 
 
 def _check_domains(tree: Tree, above: Parts) -> None:
@@ -150,8 +243,7 @@ def _check_domains(tree: Tree, above: Parts) -> None:
         f"{_shown(tops)} all hold the folders {_shown(sorted(common))}",
         {"classes": f"the classes are {_shown(tops)}",
          "domains": f"the classes are {_shown(sorted(common))}, each from several places"},
-        "" if above else f"Or make splits of them, as in --split train={tops[0]},test={tops[1]} "
-        f"(split='train={tops[0]},test={tops[1]}').",
+        "" if above else HOW_TO_CHOOSE,
     )  # fmt: skip
 
 
@@ -174,6 +266,7 @@ def _shown(names: Sequence[str]) -> str:
 def _read_classes(tree: Tree, names: SplitNames, reading: Reading) -> list[ImageRow]:
     reading.layout = "class folders"
     _check_empty(tree, (), reading, is_complete=True)
+    _tell_inner_folders(tree, (), reading)
     return _labelled(tree, tree.images, 0, None, reading)
 
 
@@ -225,11 +318,14 @@ def _by_split(tree: Tree, names: SplitNames, reading: Reading, *, class_at: int)
             for parts in images:
                 reading.leave_out(NO_SPLIT, "/".join(parts))
             continue
-        _check_empty(tree, (top,), reading, is_complete=class_at == 1 and splits[top] == "train")
-        if images and all(len(parts) == 2 for parts in images):  # a flat folder
+        above = _around_classes(tree, top) if class_at == 1 else (top,)
+        _check_empty(tree, above, reading, is_complete=class_at == 1 and splits[top] == "train")
+        if class_at == 1 and splits[top] == "train":
+            _tell_inner_folders(tree, above, reading)
+        if images and all(len(parts) == len(above) + 1 for parts in images):  # a flat folder
             rows += [ImageRow(str(tree.root.joinpath(*parts)), None, top) for parts in images]
         else:
-            rows += _labelled(tree, images, class_at, top, reading)
+            rows += _labelled(tree, images, len(above) + class_at - 1, top, reading)
     for parts in tree.images:
         if len(parts) == 1:
             reading.leave_out(UNLABELLED, parts[0])
@@ -247,6 +343,18 @@ def _labelled(
         else:
             reading.leave_out(UNLABELLED, "/".join(parts))
     return rows
+
+
+def _tell_inner_folders(tree: Tree, above: Parts, reading: Reading) -> None:
+    """Notes that all class folders hold several folders, which might be meant as the classes."""
+    tops = tree.with_images(*above)
+    inner = [tree.with_images(*above, top) for top in tops]
+    have_images = any(tree.has_images_right_in(*above, top) for top in tops)
+    if tops and not have_images and all(len(folders) > 1 for folders in inner):
+        reading.notes.append(
+            f"{tops[0]!r} holds {_shown(inner[0])}, and the other classes hold folders, too: if "
+            f"those are the classes, choose --layout domains (layout='domains')."
+        )
 
 
 def _check_empty(tree: Tree, above: Parts, reading: Reading, *, is_complete: bool = False) -> None:

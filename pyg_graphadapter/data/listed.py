@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.folder import LINKS, Links
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
-from pyg_graphadapter.data.splits import split_meant
+from pyg_graphadapter.data.splits import plain, split_meant
 from pyg_graphadapter.data.tree import read_tree
 
 NOT_THERE = "images that are listed, but not there"
 UNLISTED = "images that are not in the list"
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "jpegimages")
 
 
 def split_in_name(name: str) -> str | None:
@@ -37,7 +38,8 @@ def leads_out(path: str) -> bool:
 
 
 def root_of(listing: Path, paths: Sequence[str], folders: Iterable[Path]) -> Path:
-    """The folder to which listed paths are relative: the first in which one of them exists.
+    """The folder to which listed paths are relative: the one in which most of a few exist. Of
+    several, the one that is named for the split of the list, then one that is called images.
 
     Args:
         listing (Path): The file that lists them.
@@ -46,17 +48,35 @@ def root_of(listing: Path, paths: Sequence[str], folders: Iterable[Path]) -> Pat
 
     Raises:
         FileNotFoundError: If there is none of them in any.
+        ValueError: If they are in several folders side by side.
     """
     tried = list(dict.fromkeys(folders))
     some = list(dict.fromkeys([*paths[:20], *paths[:: max(1, len(paths) // 20)]]))
-    for folder in tried:
-        if any(is_file(folder / path) for path in some):
-            return folder
-    where = ", ".join(str(folder) for folder in tried[:4])
-    raise FileNotFoundError(
-        f"{listing} lists {len(paths)} images, as {paths[0]!r}, of which none is in {where}: put "
-        f"the images there."
-    )
+    counts = {folder: sum(is_file(folder / path) for path in some) for folder in tried}
+    most = max(counts.values(), default=0)
+    if not most:
+        where = ", ".join(str(folder) for folder in tried[:4])
+        raise FileNotFoundError(
+            f"{listing} lists {len(paths)} images, as {paths[0]!r}, of which none is in {where}: "
+            f"put the images there."
+        )
+    first, *others = [folder for folder in tried if counts[folder] == most]
+    others = [folder for folder in others if folder.parent == first.parent]
+    split = split_in_name(listing.stem)
+    for is_meant in (lambda f: split and split_in_name(f.name) == split, _is_called_images):
+        for folder in (first, *others):
+            if is_meant(folder):
+                return folder
+    if others and first != listing.parent:
+        raise ValueError(
+            f"{listing} lists images, as {paths[0]!r}, that are in {first} and in {others[0]}: "
+            f"write the folder into the paths, as {first.name}/{paths[0]}."
+        )
+    return first
+
+
+def _is_called_images(folder: Path) -> bool:
+    return plain(folder.name) in IMAGE_FOLDERS
 
 
 def is_file(path: Path) -> bool:

@@ -18,7 +18,7 @@ from pyg_graphadapter.data.dataset_parts import parts_of_dataset
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.draw_file import is_draw, load_draw
 from pyg_graphadapter.data.folder import Links, check_regular
-from pyg_graphadapter.data.folder_list import has_one_list, read_list_in
+from pyg_graphadapter.data.folder_list import has_lists, read_lists_in
 from pyg_graphadapter.data.kaggle import is_kaggle, read_kaggle
 from pyg_graphadapter.data.layout import is_folder, read_folder
 from pyg_graphadapter.data.listed import count_unlisted
@@ -62,7 +62,7 @@ READERS: tuple[tuple[IsForm, Reader], ...] = (
     (on_path(is_text_list), of_listed(read_text_list)),
     (on_path(is_kaggle), of_listed(read_kaggle)),
     (is_list, read_list),
-    (on_path(has_one_list), of_listed(read_list_in)),
+    (on_path(has_lists), of_listed(read_lists_in)),
     (is_folder, read_folder),
 )
 
@@ -186,10 +186,10 @@ def _read(
     for is_form, read_rows in READERS:
         if is_form(source):
             rows = read_rows(source, options, reading)
-            return assemble(parts_of_rows(rows), options, reading, where)
+            return assemble(parts_of_rows(rows, reading), options, reading, where)
     if not isinstance(source, str | Path):
         rows = rows_of(source, options, reading)
-        return assemble(parts_of_rows(rows), options, reading, where)
+        return assemble(parts_of_rows(rows, reading), options, reading, where)
     if Path(source).exists():
         raise ValueError(
             f"{where} is not a list of images: give a folder, or a "
@@ -256,8 +256,10 @@ def _of_dataset(
     options: ReadOptions,
     reading: Reading,
     where: str,
+    folder: Path | None = None,
 ) -> ImageSet:
-    return assemble(parts_of_dataset(loaded, options, reading, where), options, reading, where)
+    parts = parts_of_dataset(loaded, options, reading, where, folder)
+    return assemble(parts, options, reading, where)
 
 
 def _of_archives(
@@ -270,7 +272,7 @@ def _of_archives(
     reading.layout = "WebDataset tars" if is_tar else "Parquet files"
     if is_tar:  # load_archives named the columns
         options = replace(options, image_column=None, label_column=None)
-    return _of_dataset(loaded, options, reading, str(source))
+    return _of_dataset(loaded, options, reading, str(source), archives[0].parent)
 
 
 def _load_from_hub(name: str, revision: str | None, token: str | bool | None) -> Any:

@@ -9,8 +9,9 @@ from typing import Any
 import datasets
 
 from pyg_graphadapter.data.decode import UnreadableImageError, image_name, size_and_mode
-from pyg_graphadapter.data.reading import SPLITS, ImageSet
+from pyg_graphadapter.data.reading import SPLITS, ImageSet, counted_reason
 from pyg_graphadapter.data.summary import unbalanced
+from pyg_graphadapter.features import counted
 
 SAMPLE = 100  # images whose sizes are looked at
 TINY = 4  # training images of a class, of which the draws of papers take up to 16
@@ -185,9 +186,10 @@ def _asked_next(images: ImageSet, tiny: Mapping[str, int], names: Sequence[str])
     if all(name.isascii() and name.isdecimal() for name in names):
         asked.append("The classes are numbers: give them names with --class-names FILE.")
     if tiny:
+        have = "has" if len(tiny) == 1 else "have"
         asked.append(
-            f"{len(tiny)} classes have fewer than {TINY} training images: fit --at-most N takes "
-            f"what there is, --shots N needs N of every class."
+            f"{counted(len(tiny), 'class')} {have} fewer than {TINY} training images: fit "
+            f"--at-most N takes what there is, --shots N needs N of every class."
         )
     return asked
 
@@ -195,7 +197,7 @@ def _asked_next(images: ImageSet, tiny: Mapping[str, int], names: Sequence[str])
 def look_lines(look: Look) -> list[str]:
     """What :func:`look_at` sees as sentences, without the table of classes."""
     lines = [f"Read as {look.layout}."] if look.layout else []
-    lines += [f"Without labels: {count} images ({split})." for split, count in
+    lines += [f"Without labels: {counted(count, 'image')} ({split})." for split, count in
               look.unlabelled.items()]  # fmt: skip
     lines += [look.unbalanced] if look.unbalanced else []
     if look.tiny:
@@ -208,8 +210,10 @@ def look_lines(look: Look) -> list[str]:
         ("with two labels", look.with_two_labels),
     ):
         lines.append(f"Equal images {what}: {len(equal)}{f' ({_listed(equal)})' if equal else ''}.")
-    lines += [f"Left out: {len(names)} {reason} ({_listed(names)})." for reason, names in
-              look.left_out.items()] or ["Left out: nothing."]  # fmt: skip
+    lines += [
+        f"Left out: {counted_reason(len(names), reason)} ({_listed(names)})."
+        for reason, names in look.left_out.items()
+    ] or ["Left out: nothing."]
     lines += [f"Note: {note}" for note in look.notes if not note.startswith("Equal images ")]
     lines += [f"Next: {sentence}" for sentence in look.asked_next]
     return lines
@@ -221,8 +225,8 @@ def _size_lines(sizes: SizeLook) -> list[str]:
         width, height = sizes.median
         modes = ", ".join(f"{count} {mode}" for mode, count in sizes.modes.items())
         lines.append(
-            f"Sizes of {sizes.sampled} images: {_by(sizes.smallest)} to {_by(sizes.largest)}, "
-            f"median {width} x {height}; modes: {modes}."
+            f"Sizes of {counted(sizes.sampled, 'image')}: {_by(sizes.smallest)} to "
+            f"{_by(sizes.largest)}, median {width} x {height}; modes: {modes}."
         )
     if sizes.most_cut >= CUT:
         lines.append(
@@ -231,7 +235,7 @@ def _size_lines(sizes: SizeLook) -> list[str]:
         )
     if sizes.unreadable:
         lines.append(
-            f"Cannot be read: {len(sizes.unreadable)} of {sizes.sampled} images "
+            f"Cannot be read: {len(sizes.unreadable)} of {counted(sizes.sampled, 'image')} "
             f"({_listed(list(sizes.unreadable))})."
         )
     return lines

@@ -68,13 +68,18 @@ def rows_of(source: Any, options: ReadOptions, reading: Reading) -> list[ImageRo
 
 
 def _is_frame(source: Any) -> bool:
-    return hasattr(source, "columns") and hasattr(source, "iloc")
+    """Whether a source is a data frame of pandas or, with ``get_column``, of polars."""
+    return hasattr(source, "columns") and (hasattr(source, "iloc") or hasattr(source, "get_column"))
 
 
 # Pairs ################################################################################
 
 
 def _rows_of_pairs(source: Any, reading: Reading) -> Iterator[ImageRow]:
+    if hasattr(source, "datasets"):  # a ConcatDataset, whose parts may number their classes anew
+        for part in source.datasets:
+            yield from _rows_of_pairs(part, reading)
+        return
     names = _class_names(source, reading)
     for i, pair in enumerate(_items(source)):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -104,6 +109,14 @@ def _class_names(source: Any, reading: Reading) -> dict[int, str] | None:
     """The names of a data set of torch or of the one that it is a part of."""
     while not hasattr(source, "classes") and hasattr(source, "dataset"):
         source = source.dataset
+    if hasattr(source, "datasets"):
+        several = [_class_names(part, Reading()) for part in source.datasets]
+        if any(names != several[0] for names in several):
+            raise ValueError(
+                "The parts of the ConcatDataset have different classes, so that their numbers mean "
+                "different ones: give the ConcatDataset itself, or pairs of image and name."
+            )
+        return several[0] if several else None
     classes = getattr(source, "classes", None)
     if not isinstance(classes, list | tuple):
         return None
@@ -116,7 +129,13 @@ def _class_names(source: Any, reading: Reading) -> dict[int, str] | None:
 
 def _rows_of_frame(frame: Any, options: ReadOptions, reading: Reading) -> Iterator[ImageRow]:
     columns = [str(name) for name in frame.columns]
-    table = {name: list(frame.iloc[:, i]) for i, name in enumerate(columns)}
+    twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
+    if twice is not None:
+        raise ValueError(f"The data frame has two columns {twice!r}: rename one of them.")
+    table = {
+        name: list(frame.iloc[:, i] if hasattr(frame, "iloc") else frame.get_column(name))
+        for i, name in enumerate(columns)
+    }
     image, labels, split = frame_columns(table, options)
     chosen = {"image": (image, options.image_column), "label": (labels[0], options.label_column)}
     guessed = [kind for kind, (name, option) in chosen.items()
@@ -165,10 +184,12 @@ def frame_columns(
     if image is None:
         raise no_column(names, "image", None, where)
     others = [name for name in names if name != image]
+    named = [name for name in others if name == options.label_column]
+    used = [image, *(named or usual_columns(others, "label"))]
     split = (
         named_column(others, "split", options.split_column, where)
         if options.split_column is not None
-        else split_column(texts, SplitNames(options.split), [image], where)
+        else split_column(texts, SplitNames(options.split), used, where)
     )
     others = [name for name in others if name != split]
     if options.label_column is not None:
@@ -282,7 +303,7 @@ def label_of(value: Any, row: int, names: Mapping[int, str] | None = None) -> st
         ValueError: If it is another number, or a row with several ones.
     """
     if isinstance(value, str):
-        return value if value.strip() else None
+        return value.strip() or None
     if is_missing(value):
         return None
     array = np.asarray(value)
@@ -293,7 +314,7 @@ def label_of(value: Any, row: int, names: Mapping[int, str] | None = None) -> st
         if array.dtype.kind == "b" and names is None:
             return str(bool(number))
     elif array.size == 1 and array.dtype.kind == "U":
-        return str(array.item())
+        return str(array.item()).strip() or None
     else:
         raise ValueError(
             f"The label in row {row} must be a name or a whole number (got {str(value)[:60]})."

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pyg_graphadapter.data.class_names import normalize_class_name
+from pyg_graphadapter.data.class_names import composed, normalize_class_name
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.reading import Reading
+from pyg_graphadapter.data.table import decoded
 from pyg_graphadapter.storage import FileKind, read
-from pyg_graphadapter.storage.read import parse_json, parse_text
+from pyg_graphadapter.storage.read import parse_json
 
 WNID = re.compile(r"n\d{8}")
 IMAGENET_NAMES = Path(__file__).with_name("imagenet_names.txt")
@@ -33,7 +34,7 @@ def _parse(stream: BinaryIO, path: Path) -> dict[str, Any]:
     suffix = path.suffix.lower()
     if suffix == ".json":
         return _of_json(parse_json(stream, path))
-    text = parse_text(stream, path)
+    text = decoded(stream.read())[0]
     if suffix in (".csv", ".tsv"):
         return _of_table(text)
     lines = [line.strip() for line in text.splitlines()]
@@ -155,6 +156,8 @@ def names_of_labels(
         if isinstance(option, Mapping)
         else read(option, FILE)
     )
+    by_label = {composed(label): name for label, name in content.by_label.items()}
+    content = ClassNames(by_label, content.in_order)
     where = "class_names" if is_table else str(option)
     table = _table_of(content, labels, where, reading)
     unnamed = [label for label in labels if label not in table]

@@ -1,5 +1,6 @@
 """How images are read from a source, and what was read: settings and results alone."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     import datasets
 
 __all__ = ["LAYOUTS", "SPLITS", "ImageRow", "ImageSet", "ReadOptions", "Reading"]
+PLURAL = re.compile(
+    r"(hidden |empty )?(files and folders|images|rows|files|folders|lines|links|boxes|archives)\b"
+    r"( that are| that name| that lead)?"
+)
+SINGULAR = {"files and folders": "file or folder", "boxes": "box"}
+VERBS = {" that are": " that is", " that name": " that names", " that lead": " that leads"}
 LAYOUTS = ("classes", "splits", "class-splits", "domains")
 
 
@@ -106,7 +113,8 @@ class Reading:
     def sentences(self) -> list[str]:
         """What was left out, counted by reason with an example, and the notes."""
         parts = [
-            f"{len(names)} {reason} ({visible(names[0])}{', …' if len(names) > 1 else ''})"
+            f"{counted_reason(len(names), reason)} "
+            f"({visible(names[0])}{', …' if len(names) > 1 else ''})"
             for reason, names in self.left_out.items()
         ]
         return ([f"Left out: {', '.join(parts)}."] if parts else []) + list(self.notes)
@@ -115,6 +123,19 @@ class Reading:
         """Warns in one line of what was left out, and of what else should be known."""
         if sentences := self.sentences():
             warn(f"{visible(name)}: {' '.join(sentences)}")
+
+
+def counted_reason(number: int, reason: str) -> str:
+    """A number with the reason why so many were left out: ``1 row that names an image again``."""
+    if number != 1:
+        return f"{number} {reason}"
+    match = PLURAL.match(reason)
+    if match is None:
+        return f"1 {reason}"
+    noun = SINGULAR.get(match[2], match[2].removesuffix("s"))
+    verb = VERBS.get(match[3] or "", match[3] or "")
+    further = reason[match.end() :].replace("no images by their names", "no image by its name")
+    return f"1 {match[1] or ''}{noun}{verb}{further}"
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,18 @@ SPLIT_NAMES = {
     **dict.fromkeys(("eval", "evaluation", "evalset", "evaluationset"), "test"),
     "entrainement": "train", "apprentissage": "train", "entrenamiento": "train",
     "validierung": "val", "validacion": "val", "prueba": "test", "pruebas": "test",
+    "trainingsdaten": "train", "trainingsbilder": "train", "validierungsdaten": "val",
+    "validierungsbilder": "val", "testdaten": "test", "testbilder": "test",
+    "treino": "train", "treinamento": "train", "validacao": "val", "teste": "test",
+    "addestramento": "train", "convalida": "val", "validazione": "val", "prova": "test",
+    "训练": "train", "训练集": "train", "验证": "val", "验证集": "val", "测试": "test",
+    "测试集": "test", "訓練": "train", "学習": "train", "検証": "val", "テスト": "test",
+    "обучение": "train", "валидация": "val", "тест": "test",
 }  # fmt: skip
 # They mean the test split, or validation where there is another test split:
 EITHER = ("eval", "evaluation", "evalset", "evaluationset")
+CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
+WORD = re.compile(r"[^\W\d_]+")
 FURTHER_WORDS = re.compile(r"[_\-\s.](data|dataset|images|imgs|set|split|folder)$")
 
 
@@ -32,6 +41,26 @@ def plain(name: str) -> str:
 def split_meant(name: str) -> str | None:
     """The split that a name means: ``val`` of ``Validation``, ``test`` of ``test_images``."""
     return SPLIT_NAMES.get(FURTHER_WORDS.sub("", plain(name)))
+
+
+def split_and_words(name: str) -> tuple[str | None, tuple[str, ...]]:
+    """The only split that a word in a name means, and the words around it: ``train`` and ``seg`` of
+    ``seg_train`` and ``SegTrain2``."""
+    words = [plain(word) for word in WORD.findall(CAMEL_CASE.sub(" ", name))]
+    splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    around = tuple(word for word in words if word not in SPLIT_NAMES)
+    return (splits.pop() if len(splits) == 1 else None), around
+
+
+def differ_in_split(names: Iterable[str]) -> list[dict[str, str]]:
+    """Groups of names that differ in a word for a split alone, as ``seg_train`` and ``seg_test``,
+    each with the splits that they mean."""
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in names:
+        split, around = split_and_words(name)
+        if split is not None:
+            groups.setdefault(around, {})[name] = split
+    return [group for group in groups.values() if len(set(group.values())) > 1]
 
 
 def split_choices(option: SplitOption | None) -> dict[str, str]:

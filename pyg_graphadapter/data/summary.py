@@ -4,6 +4,7 @@ from collections import Counter
 
 from pyg_graphadapter.data.reading import ImageSet
 from pyg_graphadapter.display import visible
+from pyg_graphadapter.features import counted
 
 MAX_NAMES = 5
 UNBALANCED = 5  # times as many images of one class as of another
@@ -20,7 +21,7 @@ def summary_lines(images: ImageSet, name: str = "images") -> list[str]:
     names = images.class_names
     listed = ", ".join(map(visible, names[:MAX_NAMES])) + (", …" if len(names) > MAX_NAMES else "")
     splits = "; ".join(
-        f"{split} {counts.total()} images ({_per_class(counts)})"
+        f"{split} {counted(counts.total(), 'image')} ({_per_class(counts)})"
         for split, counts in images.counts().items()
     )
     reading = images.reading

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +21,19 @@ from pyg_graphadapter.data.columns import (
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
+from pyg_graphadapter.data.listed import folders_beside, is_file, portable, root_of
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.display import visible
+from pyg_graphadapter.features import counted
 from pyg_graphadapter.storage import FileKind, read
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".txt")
 DELIMITERS = (",", ";", "\t")
 LABEL_SIGNS = ("|", ";", ",")
+LIST = re.compile(r"[\[({](.*)[\])}]", re.DOTALL)  # as Python and JSON write one
 MAX_SHOWN = 5
+ROWS_TO_TRY = 100
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def _of_entries(entries: Sequence[tuple[int, Any]], unit: str) -> dict[str, Any]
 
 
 def _of_text(content: bytes, suffix: str) -> dict[str, Any]:
-    text, encoding = _decoded(content)
+    text, encoding = decoded(content)
     line = text.partition("\n")[0].strip()
     is_declared = line.startswith("sep=") and len(line) == 5  # by Excel, in a line of its own
     start = 2 if is_declared else 1
@@ -114,8 +119,11 @@ def _of_text(content: bytes, suffix: str) -> dict[str, Any]:
         raise ValueError("it is empty")
     header = rows[0][1]
     forms = [encoding] if encoding else []
-    if len(header) in (2, 3) and Path(header[0].replace("\\", "/")).suffix.lower() in SUFFIXES:
+    if len(header) in (2, 3) and _is_image(header[0]):
         header = ["path", "label", "split"][: len(header)]
+        forms.append("without a header")
+    elif len(header) == 2 and _is_image(header[1]):
+        header = ["label", "path"]
         forms.append("without a header")
     else:
         rows = rows[1:]
@@ -126,7 +134,11 @@ def _of_text(content: bytes, suffix: str) -> dict[str, Any]:
     ], "form": ", ".join(forms)}  # fmt: skip
 
 
-def _decoded(content: bytes) -> tuple[str, str]:
+def _is_image(cell: str) -> bool:
+    return Path(portable(cell)).suffix.lower() in SUFFIXES
+
+
+def decoded(content: bytes) -> tuple[str, str]:
     """The text of a file, and its encoding where that is not UTF-8."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16"), "UTF-16"
@@ -239,13 +251,20 @@ def _image_column(
         return named_column(list(columns), "image", name, str(path))
     matches = usual_columns(list(columns), "image")
     if not matches:
+        of_images = [
+            header for header, cells in columns.items()
+            if any(cells) and all(_is_image(cell) for cell in cells[:ROWS_TO_TRY] if cell)
+        ]  # fmt: skip
+        if len(of_images) == 1:
+            reading.notes.append(f"Images are taken from the column {of_images[0]!r}.")
+            return of_images[0]
         raise no_column(list(columns), "image", None, str(path))
     if len(matches) == 1:
         return matches[0]
     # Of several, the first whose cells are files:
     existing = [
         header for header in matches
-        if any(_file(path, cell).is_file() for cell in columns[header][:100] if cell)
+        if any(is_file(_file(path.parent, cell)) for cell in columns[header][:100] if cell)
     ]  # fmt: skip
     chosen = (existing or matches)[0]
     others = [repr(header) for header in matches if header != chosen]
@@ -283,8 +302,7 @@ def _labels(
     for row in table.rows:
         if isinstance(row.cells.get(label), list | dict) and _text(row.cells[label])[:1] in "[{":
             raise _several_labels(path, f"{table.unit} {row.number}", _text(row.cells[label]))
-    _check_one_label(columns[label], table, path)
-    return label, columns[label]
+    return label, _single_labels(columns[label], table, path)
 
 
 def one_hot(
@@ -307,9 +325,20 @@ def one_hot(
     return labels
 
 
-def _check_one_label(labels: Sequence[str], table: Table, path: Path) -> None:
-    """Refuses labels that are several labels, joined by a sign."""
+def _single_labels(labels: list[str], table: Table, path: Path) -> list[str]:
+    """Labels as they are, or, where all are lists of one, as ``['cat']``, without brackets.
+
+    Raises:
+        ValueError: If a label is several, as a list or joined by a sign.
+    """
     whole = set(labels)
+    lists = {label: match[1] for label in whole if (match := LIST.fullmatch(label))}
+    if lists and len(lists) == len(whole - {""}):
+        for label, inner in lists.items():
+            if "," in inner:
+                row = table.rows[labels.index(label)]
+                raise _several_labels(path, f"{table.unit} {row.number}", label)
+        return [lists.get(label, label).strip(" '\"") for label in labels]
     for sign in LABEL_SIGNS:
         parts = {label: [p.strip() for p in label.split(sign)] for label in whole if sign in label}
         counts = Counter(part for several in parts.values() for part in several)
@@ -317,6 +346,7 @@ def _check_one_label(labels: Sequence[str], table: Table, path: Path) -> None:
             if all(part in whole or (sign == "|" and counts[part] > 1) for part in several):
                 row = table.rows[labels.index(label)]
                 raise _several_labels(path, f"{table.unit} {row.number}", label)
+    return labels
 
 
 def _several_labels(path: Path, place: str, label: str) -> ValueError:
@@ -334,7 +364,7 @@ def _splits(
     cells = split_cells(header, columns[header])
     unknown = Counter(cell for cell in cells if cell and names.meant(cell) is None)
     if unknown and not names.choices:
-        counts = ", ".join(f"{visible(name)!r} ({count} rows)" for name, count in
+        counts = ", ".join(f"{visible(name)!r} ({counted(count, 'row')})" for name, count in
                            unknown.most_common(MAX_SHOWN))  # fmt: skip
         raise ValueError(
             f"{path} has names in the column {header!r} that are no split train, val or test: "
@@ -344,12 +374,26 @@ def _splits(
     return list(cells)
 
 
-def _file(path: Path, cell: str) -> Path:
+def _file(folder: Path, cell: str) -> Path:
     """The file that a cell names; backslashes are those of Windows where there is no such file."""
-    file = path.parent / cell
-    if "\\" in cell and not file.is_file():
-        return path.parent / cell.replace("\\", "/")
+    file = folder / cell
+    if "\\" in cell and not is_file(file):
+        return folder / cell.replace("\\", "/")
     return file
+
+
+def _folder_of(path: Path, images: Sequence[str], reading: Reading) -> Path:
+    """The folder to which the cells are relative: that of the list or, if none of a few images is
+    there, one in it or beside it."""
+    cells = [cell for cell in images if cell]
+    if not cells or any(is_file(_file(path.parent, cell)) for cell in cells[:ROWS_TO_TRY]):
+        return path.parent
+    try:
+        folder = root_of(path, [portable(cell) for cell in cells], folders_beside(path))
+    except FileNotFoundError:
+        return path.parent
+    reading.notes.append(f"The paths are relative to {folder}.")
+    return folder
 
 
 def _rows(
@@ -363,6 +407,7 @@ def _rows(
     """The rows that are complete and whose image exists; the others are counted."""
     rows: list[ImageRow] = []
     absent: dict[str, Path] = {}
+    folder = _folder_of(path, images, reading)
     with_labels = {split for label, split in zip(labels, splits, strict=True) if label}
     for row, image, label, split in zip(table.rows, images, labels, splits, strict=True):
         place = f"{table.unit} {row.number}"
@@ -373,12 +418,13 @@ def _rows(
             reading.leave_out(f"rows without {' and '.join(empty)}", place)
         elif split is not None and not split:
             reading.leave_out("rows without a split", place)
-        elif not (file := _file(path, image)).is_file():
+        elif not is_file(file := _file(folder, image)):
             absent.setdefault(label, file)
             reading.leave_out("rows whose image does not exist", f"{place}: {file}")
         else:
             rows.append(ImageRow(str(file), label or None, split))
-    for label in absent.keys() - {row.label for row in rows}:
+    present = {row.label for row in rows}
+    for label in [label for label in absent if label not in present][:1]:
         raise FileNotFoundError(
             f"{path} lists the image {absent[label]}, which does not exist: no image of the class "
             f"{label!r} is there. Paths are relative to the folder of the list."

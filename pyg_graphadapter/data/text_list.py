@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pyg_graphadapter.data.class_names import without_minus_one
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.listed import (
     existing,
@@ -126,10 +127,11 @@ def read_text_list(path: Path, options: ReadOptions, reading: Reading) -> list[I
     if not lines:
         raise ValueError(f"{path} lists no image: add lines with a path and a label.")
     names = None if options.class_names is not None else _names(listings, reading)
-    labels = _single_labels(lines, reading)
+    labels = without_minus_one(_single_labels(lines, reading))
     if names is not None:
+        names = _counted_from_one(names, labels, reading)
         labels = _named(labels, names, lines[0].listing)
-    elif all(label.isdecimal() for label in labels):
+    elif all(label is None or label.isdecimal() for label in labels):
         reading.notes.append("The labels are numbers: --class-names gives them names.")
     options.refuse(
         f"the list {path}, which is text", "image_column", "label_column", "split_column", "layout",
@@ -147,7 +149,7 @@ def read_text_list(path: Path, options: ReadOptions, reading: Reading) -> list[I
         if of_listing:
             root = root_of(listing, [row.image for row in of_listing], folders_beside(listing))
             rows += existing(of_listing, root, options, reading)
-    present = {row.label for row in rows}
+    present = {row.label for row in rows if row.label is not None}
     if names is not None and present <= set(names.values()):
         reading.order = [names[number] for number in sorted(names) if names[number] in present]
     return rows
@@ -239,14 +241,26 @@ def _numbered(texts: Sequence[str]) -> dict[int, str]:
     return dict(enumerate(texts))
 
 
-def _named(labels: Sequence[str], names: dict[int, str], listing: Path) -> list[str]:
+def _counted_from_one(
+    names: dict[int, str], labels: Sequence[str | None], reading: Reading
+) -> dict[int, str]:
+    """Names by line from 1, where the labels are as many numbers as there are names, from 1."""
+    numbers = [int(label) for label in labels if label and label.isdecimal()]
+    if min(names) == 0 and numbers and min(numbers) == 1 and max(numbers) == len(names):
+        reading.notes.append("The first name is that of label 1.")
+        return {number + 1: name for number, name in names.items()}
+    return names
+
+
+def _named(labels: Sequence[str | None], names: dict[int, str], listing: Path) -> list[str | None]:
     """Labels by name, where they are numbers; where they are names, as they are."""
-    if not all(label.isdecimal() for label in labels):
+    present = [label for label in labels if label is not None]
+    if not all(label.isdecimal() for label in present):
         return list(labels)
-    unknown = [label for label in labels if int(label) not in names or not names[int(label)]]
+    unknown = [label for label in present if int(label) not in names or not names[int(label)]]
     if unknown:
         raise ValueError(
             f"{listing} has the label {unknown[0]}, and the names beside it are numbered from "
             f"{min(names)} to {max(names)}: add its name, or give --class-names."
         )
-    return [names[int(label)] for label in labels]
+    return [None if label is None else names[int(label)] for label in labels]

@@ -5,7 +5,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pyg_graphadapter.data.benchmarks import SPLIT_FILE, SplitRow
-from pyg_graphadapter.data.listed import existing, folders_beside, leads_out, root_of
+from pyg_graphadapter.data.listed import (
+    existing,
+    folders_beside,
+    leads_out,
+    portable,
+    root_of,
+)
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.storage import FileKind, read
 
@@ -73,7 +79,7 @@ def read_zhou(path: Path, options: ReadOptions, reading: Reading) -> list[ImageR
     for name, _, _ in rows:
         if leads_out(name):
             raise ValueError(f"{listing} has the path {name!r}, which leads out of its folder.")
-    root = root_of(listing, [row[0] for row in rows], folders_beside(listing))
+    root = root_of(listing, [portable(row[0]) for row in rows], folders_beside(listing))
     options.refuse(
         f"the split file {listing}", "image_column", "label_column", "split_column", "layout",
         "crops",
@@ -81,7 +87,7 @@ def read_zhou(path: Path, options: ReadOptions, reading: Reading) -> list[ImageR
     reading.layout = "split file (split_zhou_….json)"
     reading.notes.append(f"{listing.name} gives the splits and the names of the classes.")
     images = [
-        ImageRow(name, names[label], split)
+        ImageRow(portable(name), names[label], split)
         for split, split_rows in splits.items()
         for name, label, _ in split_rows
     ]

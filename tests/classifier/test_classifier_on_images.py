@@ -138,7 +138,7 @@ def test_shots_among_the_images_are_told(classifier, images, tmp_path):
 def test_files_of_a_folder_have_names_and_others_are_told(classifier, tmp_path):
     folder = fake_images(tmp_path / "images", num_classes=1, per_class=2)
     (folder / "notes.txt").write_text("x")
-    with pytest.warns(UserWarning, match=r"1 files that are no images .*notes\.txt"):
+    with pytest.warns(UserWarning, match=r"1 file that is no image .*notes\.txt"):
         rows = classifier.predict_rows(folder)
     assert [r.file for r in rows] == sorted(map(str, folder.rglob("*.*g")))
 

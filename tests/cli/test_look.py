@@ -61,7 +61,7 @@ def test_in_words(photos):
         "Equal images in two splits: 1 (",
         "Equal images with two labels: 1 (",
         "Cannot be read: 1 of 17 images",
-        "Left out: 1 images in folders that are no split (docs/figure.png).",
+        "Left out: 1 image in folders that are no split (docs/figure.png).",
     ):
         assert words in said
     assert "Encoding" not in said
@@ -79,7 +79,7 @@ def test_a_split_without_labels(tmp_path):
     save_pictures(tmp_path, ["train/a/1.png", "train/b/2.png", "test/3.png"])
     assert look(tmp_path)["unlabelled"] == {"test": 1}
     said = run("data", "look", tmp_path, "--model", "none").stdout
-    assert "Without labels: 1 images (test)." in said
+    assert "Without labels: 1 image (test)." in said
 
 
 def test_the_options_of_reading(tmp_path):

@@ -111,7 +111,7 @@ def test_labels_without_a_name(tmp_path, photos):
 def test_an_archive_among_class_folders_is_none_of_theirs(tmp_path, photos):
     folder = photos[0].parents[1]
     shutil.copy(photos[0], folder / photos[0].parent.name / "extra.tar")
-    with pytest.warns(UserWarning, match=r"1 files that are no images by their names .*extra\.tar"):
+    with pytest.warns(UserWarning, match=r"1 file that is no image by its name .*extra\.tar"):
         images = load_images(folder)
     assert len(images["train"].features["label"].names) == 4
 

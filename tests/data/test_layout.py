@@ -6,6 +6,7 @@ from datasets import Image as ImageColumn
 from PIL import Image
 
 from pyg_graphadapter.data import load_images, read_images
+from pyg_graphadapter.data.reading import ReadOptions
 
 
 def make(folder, *paths):
@@ -29,7 +30,7 @@ def test_splits_in_any_case_beside_another_folder(tmp_path):
 
 def test_a_flat_test_folder_has_no_labels(tmp_path):
     make(tmp_path, "train/a/1.png", "train/b/2.png", "test/3.png")
-    with pytest.warns(UserWarning, match="split 'test' has no labels .* 1 images"):
+    with pytest.warns(UserWarning, match="split 'test' has no labels .* 1 image "):
         assert sizes(load_images(tmp_path)) == {"train": 2}
     images = read_images(tmp_path)
     assert [Path(row["path"]).name for row in images.unlabelled["test"]["image"]] == ["3.png"]
@@ -64,6 +65,55 @@ def test_folders_of_domains_are_refused_with_the_option(tmp_path):
 def test_splits_in_class_folders(tmp_path):
     make(tmp_path, *(f"{c}/{s}/{c}{s}.png" for c in ("a", "b") for s in ("train", "test")))
     assert sizes(load_images(tmp_path)) == {"train": 2, "test": 2}
+
+
+@pytest.mark.parametrize(("train", "test"), [
+    ("seg_train", "seg_test"), ("asl_alphabet_train", "asl_alphabet_test"), ("01_train", "02_test"),
+    ("TrainPhotos", "TestPhotos"), ("train_224", "test_224"), ("train1", "test1"),
+    ("Trainingsdaten", "Testdaten"), ("treino", "teste"), ("训练集", "测试集"),
+])  # fmt: skip
+@pytest.mark.parametrize("inner", ["", "images/", None])
+def test_folders_that_differ_in_a_word_for_a_split(tmp_path, train, test, inner):
+    names = [f"{s}/{f'{s}/' if inner is None else inner}{c}/{s}.png"
+             for s in (train, test) for c in ("a", "b")]  # fmt: skip
+    make(tmp_path, *names, "seg_pred/seg_pred/1.png")
+    images = read_images(tmp_path)
+    assert sizes(images.splits) == {"train": 2, "test": 2}
+    assert images.class_names == ("a", "b")
+    assert images.reading.left_out == {
+        "images in folders that are no split": ["seg_pred/seg_pred/1.png"]
+    }
+
+
+def test_classes_with_a_word_for_a_split_in_their_names(tmp_path):
+    make(tmp_path, "train_station/1.png", "bus_station/2.png", "test_tube/3.png")
+    assert read_images(tmp_path).class_names == ("bus_station", "test_tube", "train_station")
+
+
+def test_two_groups_of_folders_with_words_for_splits_are_refused(tmp_path):
+    make(tmp_path, *(f"{s}{d}/{s}{d}.png" for s in ("train", "test") for d in "AB"))
+    with pytest.raises(ValueError, match=r"'trainA', .* words for splits .* --split train=NAME"):
+        read_images(tmp_path)
+    assert len(load_images(tmp_path, layout="classes")["train"].features["label"].names) == 4
+
+
+def test_data_sets_side_by_side_are_no_classes(tmp_path):
+    make(tmp_path, *(f"{d}/{s}/{c}/{d}{s}{c}.png" for d in ("amazon", "dslr")
+                     for s in ("train", "test") for c in "ab"))  # fmt: skip
+    with pytest.raises(ValueError, match=r"data sets of their own: give one of them, as .*amazon"):
+        read_images(tmp_path)
+    assert sizes(read_images(tmp_path / "amazon").splits) == {"train": 2, "test": 2}
+
+
+def test_classes_in_classes_are_told(tmp_path):
+    make(tmp_path, *(f"{name}/{name}.png" for name in
+                     ("animals/cat", "animals/dog", "plants/oak", "plants/elm")))  # fmt: skip
+    images = read_images(tmp_path)
+    assert images.class_names == ("animals", "plants")
+    [note] = images.reading.notes
+    assert note.startswith("'animals' holds 'cat', 'dog'")
+    assert "--layout domains" in note
+    assert len(read_images(tmp_path, ReadOptions(layout="domains")).class_names) == 4
 
 
 def test_equal_images_are_named(tmp_path):

@@ -59,7 +59,7 @@ def test_images_lie_at_any_depth_and_other_files_are_named(tmp_path):
     add_image(tmp_path / "__MACOSX" / "3.png")
     add_image(tmp_path / ".hidden" / "4.png")
     (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
-    with pytest.warns(UserWarning, match=r"1 files that are no images .*a/notes\.txt"):
+    with pytest.warns(UserWarning, match=r"1 file that is no image .*a/notes\.txt"):
         images = load_images(tmp_path)
     check(images, train=2)
 
@@ -161,7 +161,7 @@ def test_whole_numbers_as_labels_are_sorted_as_numbers(tmp_path):
     [
         ("path,label\n1.png,a\ngone.png,b\n", FileNotFoundError, r"lists the image .*gone\.png"),
         ("path,kind\n1.png,a\n", ValueError, r"no column for the labels \(it has path, kind\)"),
-        ("name,label\n1.png,a\n", ValueError, "no column for the images"),
+        ("name,label\nfirst,a\n", ValueError, "no column for the images"),
         ("path,label\n1.png,a\n2.png\n", ValueError, "line 3 has 1 cells"),
         ("path,label,label\n1.png,a,b\n", ValueError, "columns have the same name"),
         ("path,label\n1.png,a\n2.png,a\n", ValueError, "one class"),
@@ -176,7 +176,7 @@ def test_lists_that_cannot_be(tmp_path, text, error, message):
 
 def test_empty_cells_are_counted_by_the_lines_of_a_spreadsheet(tmp_path):
     path = write_list(tmp_path, "path,label\n1.png,a\n2.png,\n2.png,b\n,b\n")
-    with pytest.warns(UserWarning, match=r"rows without label \(line 3\).*image \(line 5\)"):
+    with pytest.warns(UserWarning, match=r"row without label \(line 3\).*image \(line 5\)"):
         check(load_images(path), train=2)
 
 

@@ -72,8 +72,12 @@ def test_names_that_are_numbered_from_one(tmp_path):
     (tmp_path / "classes.txt").write_text("1 cat\n2 dog\n")
     assert labels(path)[0] == ["cat", "dog"]
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    read_labels, reading = labels(path)
+    assert read_labels == ["cat", "dog"]
+    assert "The first name is that of label 1." in reading.notes
+    (tmp_path / "classes.txt").write_text("cat\n")
     with pytest.raises(
-        ValueError, match="the label 2, and the names beside it are numbered from 0"
+        ValueError, match="the label 1, and the names beside it are numbered from 0"
     ):
         labels(path)
 

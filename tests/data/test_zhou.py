@@ -44,6 +44,12 @@ def test_what_is_not_there_is_counted(tmp_path):
     assert [len(names) for names in reading.left_out.values()] == [1]
 
 
+def test_paths_of_windows(tmp_path):
+    path = written(tmp_path, {"train": [["cat\\1.png", 0, "cat"], ["dog\\1.png", 1, "dog"]]})
+    rows = read_zhou(path, ReadOptions(), Reading())
+    assert rows[0].image == str(tmp_path / "photos/cat/1.png")
+
+
 def test_splits_may_be_missing(tmp_path):
     path = written(tmp_path, {"train": SPLITS["train"]})
     assert len(read_zhou(path, ReadOptions(), Reading())) == 2

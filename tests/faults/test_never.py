@@ -643,7 +643,7 @@ def test_links_to_archives(tmp_path, png):
     folder.mkdir()
     tar_of(tmp_path / "outside.tar", samples)
     (folder / "a.tar").symlink_to(tmp_path / "outside.tar")
-    with pytest.raises(ValueError, match=r"tars has no .* Left out: 1 links that lead out of"):
+    with pytest.raises(ValueError, match=r"tars has no .* Left out: 1 link that leads out of"):
         load_images(folder)
     assert len(load_images(folder, follow_links=True)["train"]) == 2
 
