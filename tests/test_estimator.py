@@ -45,8 +45,9 @@ SETTINGS = {
 
 
 def tolerance_of(method):
-    """The rounding of probabilities; the solver of the linear probe stops at a tolerance."""
-    return {"linear_probe": 1e-3, "lp_pp": 1e-4}.get(method, 1e-5)
+    """The rounding of probabilities in single precision; the solver of the linear probe stops at a
+    tolerance."""
+    return {"linear_probe": 1e-3, "lp_pp": 1e-4, "clap": 1e-4}.get(method, 1e-5)
 
 
 def estimator_of(method, **parameters):
@@ -293,10 +294,26 @@ def test_neither_scale_nor_type_nor_order_nor_names_of_labels_matter(data, metho
             tests=pd.DataFrame(X_test, columns=columns),
         ),
     ):
-        # The solver of the linear probe stops at a tolerance:
-        np.testing.assert_allclose(
-            result, expected, atol=1e-3 if method == "linear_probe" else 1e-5
-        )
+        np.testing.assert_allclose(result, expected, atol=tolerance_of(method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_the_type_of_the_features_is_that_of_the_fit(data, method, is_weighted):
+    X, y, text, X_test, _ = data
+    weight = np.random.default_rng(0).random(len(X)) + 0.5 if is_weighted else None
+    types = (np.float64, np.float32, np.float16)
+    fits = [
+        estimator_of(method, device="cpu").fit(X.astype(dtype), y, text, weight) for dtype in types
+    ]
+    if method in LINEAR:
+        double, single = torch.float64, torch.float32
+        assert [fit.adapter_.text.dtype for fit in fits] == [double, single, double]
+    probability = [fit.predict_proba(X_test) for fit in fits]
+    assert {rows.dtype for rows in probability} == {np.dtype(np.float64)}
+    np.testing.assert_allclose(probability[0], probability[1], atol=tolerance_of(method))
+    assert (probability[0] != probability[1]).any() or method == "zero_shot"
+    np.testing.assert_allclose(probability[0], probability[2], atol=0.1)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -419,6 +436,7 @@ def test_a_method_of_another_package(data, monkeypatch):
 
 
 def logits(method, X, y, X_test, text=None, weight=None, **parameters):  # noqa: N803
+    X = X.astype(np.float64)
     # L-BFGS stops at a tolerance:
     settings = {"settings": {"strength": 1.0}} if method == "linear_probe" else {}
     classifier = estimator_of(method, **settings, **parameters)
