@@ -323,7 +323,7 @@ def test_what_seems_to_say_the_split_is_not_left_unread(tmp_path):
             "x": x,
             "y": y,
             "mode": np.array(["train"] * 4),
-            "file": np.array(["a", "b", "c", "test"]),
+            "path": np.array(["a", "b", "c", "test"]),
         },
     ):
         np.savez(path, **arrays)
