@@ -65,7 +65,8 @@ def check_same_order(x: Any, labels: Any) -> None:
     Raises:
         ValueError: If both have the same names of rows in another order.
     """
-    index, other = (getattr(values, "index", None) for values in (x, labels))
+    index: Any = getattr(x, "index", None)
+    other: Any = getattr(labels, "index", None)
     if not all(hasattr(names, "equals") for names in (index, other)) or index.equals(other):
         return
     if len(index) == len(other) and index.sort_values().equals(other.sort_values()):
@@ -82,7 +83,7 @@ def check_order_of_texts(text: Any, names: tuple[str, ...]) -> None:
     Raises:
         ValueError: If they are not.
     """
-    index = getattr(text, "index", None)
+    index: Any = getattr(text, "index", None)
     rows = list(map(str, index)) if hasattr(index, "equals") else list(names)
     if tuple(rows) != names and sorted(rows) == sorted(names):
         raise ValueError(
