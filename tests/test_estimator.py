@@ -546,3 +546,29 @@ def test_methods_are_as_good_as_scikit_learn_asks(method):
     X, y = make_blobs(n_samples=300, random_state=0)
     X = StandardScaler().fit_transform(X)
     assert estimator_of(method).fit(X, y).score(X, y) > 0.83
+
+
+def test_class_weights_of_names_under_encoded_labels(data):
+    X, y, text, X_test, _ = data
+    names = np.array(["e", "a", "d", "b", "c"])
+    texts = dict(zip(names, text, strict=True))
+    encoded = np.unique(names[y], return_inverse=True)[1]
+    for class_weight in ({"e": 5.0}, dict(zip(names, [5.0, 1.0, 0.5, 2.0, 1.0], strict=True))):
+        classifier = GraphAdapterClassifier(random_state=0, class_weight=class_weight)
+        expected = clone(classifier).fit(X, names[y], texts).predict_proba(X_test)
+        result = clone(classifier).fit(X, encoded, texts).predict_proba(X_test)
+        np.testing.assert_array_equal(result, expected)
+    expected = clone(classifier).fit(X, names[y]).predict_proba(X_test)  # all names, no texts
+    voting = VotingClassifier([("a", classifier)], voting="soft").fit(X, names[y])
+    np.testing.assert_array_equal(voting.predict_proba(X_test), expected)
+
+
+def test_numbers_as_text_have_an_order_of_their_own():
+    """'10' comes before '2', so that the texts of numbers would be those of other classes."""
+    x = np.eye(12)
+    keys = list(map(str, range(12)))
+    with pytest.raises(ValueError, match=r"numbers as text, .* \('10' before '2'\)"):
+        GraphAdapterClassifier().fit(x, np.arange(12), dict(zip(keys, x, strict=True)))
+    same = {f"{int(key):02d}": row for key, row in zip(keys, x, strict=True)}
+    classifier = GraphAdapterClassifier(random_state=0).fit(x, np.arange(12), same)
+    assert classifier.predict(x).tolist() == list(range(12))
