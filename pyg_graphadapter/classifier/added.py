@@ -150,7 +150,8 @@ def _source(
         )
     needs_encoder = not isinstance(data, Source | FeatureFile) and not is_feature_file(data)
     model = classifier.encoder if needs_encoder else None
-    return source_of(data, model, encoding, "auto", ReadOptions(), progress=progress)
+    how = encoding if needs_encoder else None
+    return source_of(data, model, how, "auto", ReadOptions(), progress=progress)
 
 
 def _with_labels(
