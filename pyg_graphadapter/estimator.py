@@ -110,10 +110,13 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     class_weight : dict or "balanced", default=None
         Weights of the classes, from label to weight; they are multiplied with `sample_weight`.
         "balanced" gives every class the same sum of weights. If None, all weights are one.
+        Where scikit-learn encodes text labels, the labels of a dictionary are understood as
+        those of `text_features`, or if it has all of them.
 
     device : str, default="auto"
         Where to train: "cpu", "cuda", … "auto" takes a GPU if there is one. On a CPU, the method
-        is fitted in double precision.
+        is fitted in single precision if `X` is of float32, which takes half the time, and in
+        double precision otherwise; on a GPU, in single precision. It predicts in double precision.
 
     random_state : int, RandomState instance or None, default=None
         Seeds the order of the training images.
@@ -133,7 +136,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         method is linear.
 
     adapter_ : Adapter
-        The fitted method. It is in double precision unless the method is linear.
+        The fitted method. It is in double precision unless the method is linear; then it is in the
+        precision of its fit.
 
     n_features_in_ : int
         Number of features seen during :term:`fit`.
@@ -299,16 +303,17 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         scale = _plain(self.logit_scale)
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < np.inf:
             raise ValueError(f"'logit_scale' must be a positive number (got {self.logit_scale!r}).")
-        samples, y = validate_data(self, X, y, dtype=np.float64)
+        samples, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        # On a GPU, double precision is slow or missing:
+        is_single = samples.dtype == np.float32 or resolve_device(self.device).type != "cpu"
+        dtype = torch.float32 if is_single else torch.float64
+        samples = samples.astype(np.float64)
         target: NDArray[Any] = column_or_1d(y, warn=True)
         check_classification_targets(target)
-        weight = self._weights(samples, target, sample_weight)
+        weight = self._weights(samples, target, sample_weight, text_features)
         if weight is not None:  # a sample of weight zero is as if it were not there
             samples, target, weight = samples[weight > 0], target[weight > 0], weight[weight > 0]
         self.classes_, encoded = np.unique(target, return_inverse=True)
-        # On a GPU, double precision is slow or missing:
-        is_on_cpu = resolve_device(self.device).type == "cpu"
-        dtype = torch.float64 if is_on_cpu else torch.float32
         images = torch.from_numpy(_unit_rows(samples)).to(dtype)
         labels = torch.from_numpy(encoded)
         weights = None if weight is None else torch.from_numpy(weight)
@@ -335,6 +340,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         samples: NDArray[np.float64],
         y: NDArray[Any],
         sample_weight: ArrayLike | None,
+        text_features: Any,
     ) -> NDArray[np.float64] | None:
         """The products of the weights of samples and of their classes ``[N]``; :obj:`None` where
         all are one.
@@ -356,7 +362,14 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             present = totals > 0  # so that samples of weight zero are as if left out
             factors = weight.sum() / (present.sum() * np.where(present, totals, 1))
         else:
-            factors = compute_class_weight(self.class_weight, classes=classes, y=y)
+            class_weight = self.class_weight
+            if isinstance(class_weight, Mapping):
+                has_names = isinstance(text_features, Mapping)
+                names = _encoded_names(classes, text_features if has_names else class_weight)
+                if names is not None:
+                    number = {name: c for c, name in enumerate(names)}
+                    class_weight = {number.get(key, key): w for key, w in class_weight.items()}
+            factors = compute_class_weight(class_weight, classes=classes, y=y)
         product: NDArray[np.float64] = weight * factors[index]
         if (product < 0).any() or not np.isfinite(product).all():
             raise ValueError("'class_weight' must hold finite weights, none of them negative.")
@@ -383,9 +396,13 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     def _text_of(self, text_features: Any) -> NDArray[np.float64]:
         if isinstance(text_features, Mapping):
             text_features = self._by_own_labels(text_features)
-            missing = [label for label in self.classes_ if label not in text_features]
+            missing = [label for label in self.classes_.tolist() if label not in text_features]
             if missing:
-                raise ValueError(f"'text_features' has no entry for the labels {missing[:5]}.")
+                raise ValueError(
+                    f"'text_features' has no entry for the labels {missing[:5]}. If scikit-learn "
+                    f"has encoded text labels as 0, 1, …, every fit must have samples of all "
+                    f"labels of the dictionary."
+                )
             text_features = [text_features[label] for label in self.classes_]
         if hasattr(text_features, "columns"):
             _check_order(text_features, "columns", getattr(self, "feature_names_in_", ()))
@@ -403,19 +420,9 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         return text
 
     def _by_own_labels(self, texts: Mapping[Any, Any]) -> Mapping[Any, Any]:
-        """Texts by the labels of the fit, also where scikit-learn has encoded text labels.
-
-        Some of its tools (`cross_val_predict` with probabilities, `VotingClassifier`) replace
-        labels by 0, 1, …, in the order of the sorted labels, before they fit. Whole numbers are
-        taken for that only if they are the numbers of all entries of a dictionary whose keys are
-        all text; anything else is refused.
-        """
-        are_encoded = self.classes_.dtype.kind in "iu" and all(
-            isinstance(key, str) for key in texts
-        )
-        if not are_encoded or self.classes_.tolist() != list(range(len(texts))):
-            return texts
-        return dict(enumerate(texts[key] for key in sorted(texts)))
+        """Texts by the labels of the fit, also where scikit-learn has encoded text labels."""
+        names = _encoded_names(self.classes_, texts)
+        return texts if names is None else {c: texts[name] for c, name in enumerate(names)}
 
     def __sklearn_tags__(self) -> Any:
         """The tags of scikit-learn. On noise around the origin, which it checks classifiers with,
@@ -485,6 +492,31 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         index = self._logits(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[index]
         return labels
+
+
+def _encoded_names(classes: NDArray[Any], names: Iterable[Any]) -> list[str] | None:
+    """The text labels that scikit-learn has encoded, in the order of their numbers.
+
+    Some of its tools (`cross_val_predict` with probabilities, `VotingClassifier`) replace
+    labels by 0, 1, …, in the order of the sorted labels, before they fit. Whole numbers are
+    taken for that only if they are the numbers of all names, which are all text; anything else is
+    refused.
+
+    Raises:
+        ValueError: If the names are such numbers as text, and are sorted in another order.
+    """
+    names = list(names)
+    are_encoded = classes.dtype.kind in "iu" and all(isinstance(name, str) for name in names)
+    if not are_encoded or classes.tolist() != list(range(len(names))):
+        return None
+    names.sort()
+    numbers = list(map(str, range(len(names))))
+    if names != numbers and names == sorted(numbers):
+        raise ValueError(
+            "The labels are numbers, and the keys are numbers as text, which are sorted in another "
+            "order ('10' before '2'): give both as numbers, or both as text of one length ('02')."
+        )
+    return names
 
 
 def _unit_rows(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -26,7 +26,14 @@ from pyg_graphadapter.features import (
     rows_of,
 )
 from pyg_graphadapter.labels import check_unique, class_names_of, names_of_labels, read_labels
-from pyg_graphadapter.orientation import as_rows, as_texts, tensor_or_names
+from pyg_graphadapter.orientation import (
+    as_rows,
+    as_texts,
+    check_order_of_texts,
+    check_same_order,
+    list_of_names,
+    tensor_or_names,
+)
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.storage import (
@@ -298,16 +305,19 @@ class FeatureFile:
             if values is not None
         }
         for split in SPLITS:
+            check_same_order(stored[f"{split}_features"], stored[f"{split}_labels"])
             x, labels = (arrays.get(f"{split}_{kind}") for kind in ("features", "labels"))
             if isinstance(x, Tensor) and labels is not None:
                 arrays[f"{split}_features"] = as_rows(x, len(labels), f"{split}_features")
         if isinstance(arrays.get("text_features"), Tensor):
             width = arrays["train_features"].shape[-1]
             arrays["text_features"] = as_texts(arrays["text_features"], width)
-        names = None if class_names is None else list(map(str, class_names))
+        names = None if class_names is None else list_of_names(class_names)
         check_unique(names or ())
         scale = torch.tensor(logit_scale)
-        return cls._of(Content(**arrays, class_names=names, logit_scale=scale))
+        file = cls._of(Content(**arrays, class_names=names, logit_scale=scale))
+        check_order_of_texts(text_features, file.class_names)
+        return file
 
     def save(self, path: str | Path) -> None:
         """Writes the file in the format of its suffix.

@@ -11,6 +11,7 @@ from pyg_graphadapter.features import rows_of
 from pyg_graphadapter.settings import warn
 
 SHOWN = 5  # names in a sentence
+MAX_NUMBERED = 1_000_000  # classes that have no names
 
 
 def names_of_labels(labels: Iterable[Any]) -> tuple[str, ...]:
@@ -35,11 +36,24 @@ def class_names_of(
 
     Raises:
         ValueError: If labels are numbers in one split and names in another, and nothing says
-            which number is which name.
+            which number is which name; or a name is empty or there twice.
     """
     by_name = {key: values for key, values in labels.items() if isinstance(values, list)}
     by_number = [key for key, values in labels.items() if isinstance(values, Tensor)]
+    for key, values in by_name.items():
+        empty = torch.tensor([not value.strip() for value in values], dtype=torch.bool)
+        if empty.any():
+            raise ValueError(f"{key!r} holds no name in {rows_of(empty)}: remove these images.")
     if names is not None:
+        empty = torch.tensor([not name.strip() for name in names], dtype=torch.bool)
+        if empty.any():
+            raise ValueError(f"'class_names' holds no name in {rows_of(empty)}: name the class.")
+        if any(
+            len(values) == len(names) > _num_classes(values, key)
+            for key, values in labels.items()
+            if values is not None
+        ):
+            check_unique(names)  # of one name per image, some are equal
         return names
     texts = list(by_name.values())
     if texts and by_number:
@@ -58,12 +72,26 @@ def class_names_of(
         return names
     if text is not None:
         return tuple(map(str, range(len(text))))
-    counts = [0]
-    for values in labels.values():
-        if isinstance(values, Tensor) and values.numel():
-            is_one_hot = values.dim() == 2 and values.size(1) > 1
-            counts.append(values.size(1) if is_one_hot else int(values.max()) + 1)
-    return tuple(map(str, range(max(counts))))
+    counts = {key: _num_classes(values, key) for key, values in labels.items()}
+    key = max(counts, key=counts.__getitem__)
+    if counts[key] > MAX_NUMBERED:
+        raise ValueError(
+            f"{key!r} holds {counts[key] - 1}: numbers count the classes from 0, up to "
+            f"{MAX_NUMBERED:,}. If these are numbers of another kind, give them as text."
+        )
+    return tuple(map(str, range(counts[key])))
+
+
+def _num_classes(values: Tensor | list[str] | None, name: str) -> int:
+    """The number of classes that labels need, by the highest number or the width of one-hot rows,
+    or the number of different names."""
+    if values is None or not len(values):
+        return 0
+    if isinstance(values, list):
+        return len(set(values))
+    if values.dim() == 2 and values.size(1) > 1:
+        return values.size(1)
+    return int(read_labels(values, name, None, None)[0].max()) + 1
 
 
 def check_unique(names: Sequence[str]) -> None:
@@ -80,6 +108,15 @@ def check_unique(names: Sequence[str]) -> None:
             f"{', …' if count > SHOWN else ''}): give each class a name of its own. If it has one "
             f"name per image, these are labels."
         )
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names of which no two are equal: equal ones are followed by the numbers of their
+    classes, as ``crane (134)`` and ``crane (517)``."""
+    counts = Counter(names)
+    apart = tuple(f"{name} ({c})" if counts[name] > 1 else name for c, name in enumerate(names))
+    check_unique(apart)
+    return apart
 
 
 def read_labels(

@@ -1,5 +1,6 @@
 """Arrays in the forms that people have: of numpy, torch or pandas, and transposed ones."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,7 +22,7 @@ def tensor_or_names(values: Any, name: str) -> Tensor | list[str]:
     """
     if isinstance(values, Tensor):
         return values.detach().cpu()
-    array = np.asarray(values)
+    array = _stacked(np.asarray(values))
     if array.dtype.kind in "OUST" and all(isinstance(text, str) for text in array.flat):
         return [str(text) for text in array.flat] if array.ndim == 1 else _refused(name, array)
     if array.dtype == object and all(_is_whole(number) for number in array.flat):
@@ -31,6 +32,64 @@ def tensor_or_names(values: Any, name: str) -> Tensor | list[str]:
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def _stacked(array: Any) -> Any:
+    """An array of arrays of one length, as a column of vectors has them, as one array."""
+    is_column = array.dtype == object and array.ndim == 1 and len(array) > 0
+    if not is_column or not all(isinstance(row, np.ndarray | Tensor | list) for row in array):
+        return array
+    rows = [np.asarray(row) for row in array]
+    return np.stack(rows) if len({row.shape for row in rows}) == 1 else array
+
+
+def list_of_names(names: Any) -> list[str]:
+    """Class names in the order of the classes.
+
+    Raises:
+        ValueError: If they have no order, or are a single text.
+    """
+    if isinstance(names, str | Mapping | set | frozenset) or not isinstance(names, Iterable):
+        raise ValueError(
+            f"'class_names' must be a list of names in the order of the labels (got a "
+            f"{type(names).__name__}): of a table from number to name, give "
+            f"[names[c] for c in range(len(names))]."
+        )
+    return list(map(str, names))
+
+
+def check_same_order(x: Any, labels: Any) -> None:
+    """Checks that rows of a data frame and of labels, which pandas names, are not in different
+    orders.
+
+    Raises:
+        ValueError: If both have the same names of rows in another order.
+    """
+    index: Any = getattr(x, "index", None)
+    other: Any = getattr(labels, "index", None)
+    if not all(hasattr(names, "equals") for names in (index, other)) or index.equals(other):
+        return
+    if len(index) == len(other) and index.sort_values().equals(other.sort_values()):
+        raise ValueError(
+            "The features and their labels have the same rows in another order (by their index): "
+            "sort them alike, as by labels.loc[features.index]."
+        )
+
+
+def check_order_of_texts(text: Any, names: tuple[str, ...]) -> None:
+    """Checks that the rows of texts in a data frame, if they have the names of the classes, are in
+    the order of the classes.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    index: Any = getattr(text, "index", None)
+    rows = list(map(str, index)) if hasattr(index, "equals") else list(names)
+    if tuple(rows) != names and sorted(rows) == sorted(names):
+        raise ValueError(
+            f"The rows of 'text_features' must be in the order of the classes, {', '.join(names)} "
+            f"(got {', '.join(rows)}): sort them, or give 'class_names' in their order."
+        )
 
 
 def _is_whole(number: Any) -> bool:

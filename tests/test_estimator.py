@@ -45,8 +45,9 @@ SETTINGS = {
 
 
 def tolerance_of(method):
-    """The rounding of probabilities; the solver of the linear probe stops at a tolerance."""
-    return {"linear_probe": 1e-3, "lp_pp": 1e-4}.get(method, 1e-5)
+    """The rounding of probabilities in single precision; the solver of the linear probe stops at a
+    tolerance."""
+    return {"linear_probe": 1e-3, "lp_pp": 1e-4, "clap": 1e-4}.get(method, 1e-5)
 
 
 def estimator_of(method, **parameters):
@@ -293,10 +294,26 @@ def test_neither_scale_nor_type_nor_order_nor_names_of_labels_matter(data, metho
             tests=pd.DataFrame(X_test, columns=columns),
         ),
     ):
-        # The solver of the linear probe stops at a tolerance:
-        np.testing.assert_allclose(
-            result, expected, atol=1e-3 if method == "linear_probe" else 1e-5
-        )
+        np.testing.assert_allclose(result, expected, atol=tolerance_of(method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_the_type_of_the_features_is_that_of_the_fit(data, method, is_weighted):
+    X, y, text, X_test, _ = data
+    weight = np.random.default_rng(0).random(len(X)) + 0.5 if is_weighted else None
+    types = (np.float64, np.float32, np.float16)
+    fits = [
+        estimator_of(method, device="cpu").fit(X.astype(dtype), y, text, weight) for dtype in types
+    ]
+    if method in LINEAR:
+        double, single = torch.float64, torch.float32
+        assert [fit.adapter_.text.dtype for fit in fits] == [double, single, double]
+    probability = [fit.predict_proba(X_test) for fit in fits]
+    assert {rows.dtype for rows in probability} == {np.dtype(np.float64)}
+    np.testing.assert_allclose(probability[0], probability[1], atol=tolerance_of(method))
+    assert (probability[0] != probability[1]).any() or method == "zero_shot"
+    np.testing.assert_allclose(probability[0], probability[2], atol=0.1)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -419,6 +436,7 @@ def test_a_method_of_another_package(data, monkeypatch):
 
 
 def logits(method, X, y, X_test, text=None, weight=None, **parameters):  # noqa: N803
+    X = X.astype(np.float64)
     # L-BFGS stops at a tolerance:
     settings = {"settings": {"strength": 1.0}} if method == "linear_probe" else {}
     classifier = estimator_of(method, **settings, **parameters)
@@ -528,3 +546,29 @@ def test_methods_are_as_good_as_scikit_learn_asks(method):
     X, y = make_blobs(n_samples=300, random_state=0)
     X = StandardScaler().fit_transform(X)
     assert estimator_of(method).fit(X, y).score(X, y) > 0.83
+
+
+def test_class_weights_of_names_under_encoded_labels(data):
+    X, y, text, X_test, _ = data
+    names = np.array(["e", "a", "d", "b", "c"])
+    texts = dict(zip(names, text, strict=True))
+    encoded = np.unique(names[y], return_inverse=True)[1]
+    for class_weight in ({"e": 5.0}, dict(zip(names, [5.0, 1.0, 0.5, 2.0, 1.0], strict=True))):
+        classifier = GraphAdapterClassifier(random_state=0, class_weight=class_weight)
+        expected = clone(classifier).fit(X, names[y], texts).predict_proba(X_test)
+        result = clone(classifier).fit(X, encoded, texts).predict_proba(X_test)
+        np.testing.assert_array_equal(result, expected)
+    expected = clone(classifier).fit(X, names[y]).predict_proba(X_test)  # all names, no texts
+    voting = VotingClassifier([("a", classifier)], voting="soft").fit(X, names[y])
+    np.testing.assert_array_equal(voting.predict_proba(X_test), expected)
+
+
+def test_numbers_as_text_have_an_order_of_their_own():
+    """'10' comes before '2', so that the texts of numbers would be those of other classes."""
+    x = np.eye(12)
+    keys = list(map(str, range(12)))
+    with pytest.raises(ValueError, match=r"numbers as text, .* \('10' before '2'\)"):
+        GraphAdapterClassifier().fit(x, np.arange(12), dict(zip(keys, x, strict=True)))
+    same = {f"{int(key):02d}": row for key, row in zip(keys, x, strict=True)}
+    classifier = GraphAdapterClassifier(random_state=0).fit(x, np.arange(12), same)
+    assert classifier.predict(x).tolist() == list(range(12))

@@ -387,3 +387,62 @@ def test_texts_that_are_all_the_same(file, tmp_path):
     np.savez(tmp_path / "f.npz", **arrays_of(file, text_features=np.ones((4, 8), "f4")))
     with pytest.raises(ValueError, match="same direction in all 4 rows"):
         FeatureFile.load(tmp_path / "f.npz")
+
+
+def test_class_names_that_cannot_be_right(tmp_path):
+    file = fake_features(num_classes=3, channels=8, shots=4)
+    x, y = file.train.x[:, 0].numpy(), file.train.y.numpy()
+    path = tmp_path / "f.npz"
+    per_image = np.array(["ant", "bee", "cow"])[y]
+    np.savez(path, train_features=x, train_labels=y, class_names=per_image)
+    with pytest.raises(ValueError, match="If it has one name per image, these are labels"):
+        FeatureFile.load(path)  # otherwise the first three names would be those of the classes
+    np.savez(path, train_features=x, train_labels=y, class_names=["ant", " ", "cow"])
+    with pytest.raises(ValueError, match="'class_names' holds no name in rows 1"):
+        FeatureFile.load(path)
+    np.savez(path, train_features=x[[0, 4, 8]], train_labels=[0, 1, 2], class_names=["a", "b", "a"])
+    assert FeatureFile.load(path).class_names == ("a", "b", "a")  # one image per class
+    for names in ({0: "a", 2: "b", 1: "c"}, {"a", "b", "c"}, "abc"):  # which have no order
+        with pytest.raises(ValueError, match="'class_names' must be a list of names in the order"):
+            FeatureFile.from_arrays(x, y, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (np.nan, r"must be whole numbers \(got nan in rows 3"),
+        (2**40, "holds 1099511627776: numbers count the classes from 0, up to 1,000,000"),
+    ],
+)
+def test_numbers_that_are_no_labels(label, message):
+    y = np.array([0, 1, 2, label])
+    with pytest.raises(ValueError, match=f"'train_labels' {message}"):
+        FeatureFile.from_arrays(np.eye(4, 5), y)
+
+
+def test_an_empty_label_is_no_class():
+    with pytest.raises(ValueError, match="'train_labels' holds no name in rows 2"):
+        FeatureFile.from_arrays(np.eye(4, 5), ["ant", "bee", "", "nan"])
+
+
+def test_data_frames_whose_rows_have_names():
+    pd = pytest.importorskip("pandas")
+    file = fake_features(num_classes=3, channels=8, shots=4)
+    names = np.array(["cow", "ant", "bee"])
+    x = pd.DataFrame(file.train.x[:, 0].numpy())
+    labels = pd.Series(names[file.train.y])
+    text = pd.DataFrame(file.text.numpy(), index=names)
+    shuffled = labels.sample(frac=1, random_state=0)
+    with pytest.raises(ValueError, match="the same rows in another order"):
+        FeatureFile.from_arrays(x, shuffled)
+    loaded = FeatureFile.from_arrays(x.loc[shuffled.index], shuffled)
+    assert [loaded.class_names[c] for c in loaded.train.y] == shuffled.tolist()
+    with (
+        pytest.warns(UserWarning, match="in the order of the sorted names"),
+        pytest.raises(ValueError, match=r"in the order of the classes, ant, bee, cow \(got cow,"),
+    ):
+        FeatureFile.from_arrays(x, labels, text_features=text)
+    loaded = FeatureFile.from_arrays(x, labels, text_features=text, class_names=names)
+    assert torch.equal(loaded.text, file.text)
+    column = pd.Series(list(x.to_numpy()))
+    assert torch.equal(FeatureFile.from_arrays(column, labels).train.x, loaded.train.x)

@@ -18,6 +18,8 @@ from pyg_graphadapter.encoding.image_list import as_array
 from pyg_graphadapter.encoding.sources import FileSource, Source
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import ALL, Features, Shots
+from pyg_graphadapter.labels import told_apart
+from pyg_graphadapter.orientation import check_same_order
 
 if TYPE_CHECKING:
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
@@ -111,8 +113,8 @@ def read_added(
     text = task.text if task.has_text else None
     if "descriptions" in classifier.encoding and source.text_encoder is not None:
         text = None  # it is by the templates alone, as new classes' are (encode_names)
-    more = LabelledFeatures(task.support, task.class_names, text, shot_hashes(task))
     names = classifier.class_names
+    more = LabelledFeatures(task.support, told_apart(task.class_names), text, shot_hashes(task))
     if (
         file is not None
         and has_numbers
@@ -148,7 +150,8 @@ def _source(
         )
     needs_encoder = not isinstance(data, Source | FeatureFile) and not is_feature_file(data)
     model = classifier.encoder if needs_encoder else None
-    return source_of(data, model, encoding, "auto", ReadOptions(), progress=progress)
+    how = encoding if needs_encoder else None
+    return source_of(data, model, how, "auto", ReadOptions(), progress=progress)
 
 
 def _with_labels(
@@ -159,6 +162,7 @@ def _with_labels(
 ) -> LabelledFeatures:
     """Features, or images that are encoded, with labels that were given apart from them. Images
     that cannot be decoded are left out, with a warning."""
+    check_same_order(data, labels)
     given = classifier._input(data)
     names, y = _names_and_labels(labels, classifier.class_names, len(given.files))
     if isinstance(given, FeatureInput):

@@ -15,6 +15,8 @@ from pyg_graphadapter.classifier.shots import image_hashes
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import Features
+from pyg_graphadapter.labels import told_apart
+from pyg_graphadapter.orientation import check_same_order
 from pyg_graphadapter.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class EvaluationMixin(EncoderMixin):
 
     def _labelled_by(self, x: Any, y: Any) -> Labelled:
         """Features or images with labels that were given apart from them."""
+        check_same_order(x, y)
         given = self._input(x)
         labels = labels_of(y, self.class_names, len(given.files))
         if isinstance(given, FeatureInput):
@@ -93,16 +96,19 @@ class EvaluationMixin(EncoderMixin):
         Names are matched as names, also where they are digits, as ``"0"``, ``"1"``, ``"10"``,
         ``"2"``. Without names, the labels are numbers and count the classes of the classifier
         already; so they do if the names are only the numbers 0, 1, …, one per class, and not all of
-        them are names of the classifier.
+        them are names of the classifier. Equal names are told apart by the numbers of their
+        classes.
 
         Raises:
             ValueError: If a class is not among those that it was fitted on.
         """
-        number = {name: c for c, name in enumerate(self.class_names)}
+        own_names = told_apart(self.class_names)
+        class_names = None if class_names is None else told_apart(class_names)
+        number = {name: c for c, name in enumerate(own_names)}
         unknown_names = [name for name in class_names or () if name not in number]
         are_numbers = list(class_names or ()) == [str(c) for c in range(len(self.class_names))]
         if class_names is None or (unknown_names and are_numbers):
-            class_names = self.class_names
+            class_names = own_names
         elif unknown_names:
             raise ValueError(
                 f"The classifier does not know the class {unknown_names[0]!r}: it was fitted on "

@@ -22,7 +22,8 @@ from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import Source, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import ALL, Features, Shots, check_shots, counted
-from pyg_graphadapter.settings import check_whole_number
+from pyg_graphadapter.labels import told_apart
+from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.fitting import fit_method, recipe
@@ -178,7 +179,11 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
                 method, settings = method_without_shots(method, settings), {}
         fitted = fit_method(method, task, config, settings, select=select, progress=progress)
         training = recipe(method, task, config, fitted.history, None if source is None else seed)
-        classifier = cls(fitted.adapter, task.class_names, method, training)
+        names = told_apart(task.class_names)
+        if names != task.class_names:
+            first = next(name for name in names if name not in task.class_names)
+            warn(f"Classes of one name are told apart by their numbers, as {first!r}.")
+        classifier = cls(fitted.adapter, names, method, training)
         classifier.selected = fitted.selected
         classifier.shot_hashes = shot_hashes(task)
         classifier.shots = task.support if keep_shots else None

@@ -96,6 +96,11 @@ class _Reader:
     def read(self, value: Any) -> Input:
         if is_feature_file(value):
             return self.features(read_images(Path(value)).x)
+        if isinstance(value, str | Path) and Path(value).suffix.lower() == ".npy":
+            raise ValueError(
+                f"{value} is an array that says not what it holds: give the array itself "
+                f"(numpy.load), or a feature file (numpy.savez('features.npz', features=x))."
+            )
         if isinstance(value, str | Path):
             return _image_input(self.files_at(value))
         if isinstance(value, FeatureFile):

@@ -46,7 +46,7 @@ class Drawn:
     allow_fewer: bool
 
 
-def wilson_interval(right: int, total: int) -> tuple[float, float]:
+def wilson_interval(right: float, total: int) -> tuple[float, float]:
     """The 95 % interval of a share by `Wilson's score
     <https://doi.org/10.1080/01621459.1927.10502953>`_, in percent."""
     share, z2 = right / total, NORMAL_95**2
@@ -85,7 +85,8 @@ def measure(
         return {}
     predicted, zero_shot = _predicted(adapter, test), _zero_shot(task, test)
     skipped = source.origin().skipped - skipped
-    return _measured(kind, predicted, zero_shot, test.y, skipped)
+    num_different = _num_different(test)
+    return _measured(kind, predicted, zero_shot, test.y, skipped, num_different)
 
 
 def cross_validated(
@@ -139,13 +140,19 @@ def cross_validated(
     predicted, y = torch.cat([part[0] for part in parts]), torch.cat([part[2] for part in parts])
     by_texts = [part[1] for part in parts if part[1] is not None]
     zero_shot = torch.cat(by_texts) if by_texts else None
-    measured = _measured(kind, predicted, zero_shot, y, 0)
+    num_different = _num_different(support.select(torch.cat([part for _, part in folds])))
+    measured = _measured(kind, predicted, zero_shot, y, 0, num_different)
     return {**measured, "folds": len(parts)} if kind == CROSS_VALIDATED else measured
 
 
 def _without_shots(test: Features, support: Features) -> Features:
     """The images that are no copies of a shot."""
     return test.select(~are_copies(test.x[:, 0], support.x[:, 0]))
+
+
+def _num_different(images: Features) -> int:
+    """The number of images, copies of one counted once."""
+    return len(torch.unique(groups_of_copies(images.x[:, 0])))
 
 
 def _predicted(adapter: Adapter, test: Features) -> Tensor:
@@ -158,10 +165,16 @@ def _zero_shot(task: FewShotTask, test: Features) -> Tensor | None:
 
 
 def _measured(
-    kind: str, predicted: Tensor, zero_shot: Tensor | None, y: Tensor, skipped: int
+    kind: str,
+    predicted: Tensor,
+    zero_shot: Tensor | None,
+    y: Tensor,
+    skipped: int,
+    num_different: int,
 ) -> dict[str, Any]:
     is_right = predicted == y
-    low, high = wilson_interval(int(is_right.sum()), len(y))
+    # Copies of an image say nothing new, so the interval is that of the different ones:
+    low, high = wilson_interval(float(is_right.double().mean()) * num_different, num_different)
     recalls = [float(is_right[y == c].double().mean()) for c in torch.unique(y)]
     by_texts = {}
     if zero_shot is not None:

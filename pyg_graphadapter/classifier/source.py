@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
-from pyg_graphadapter.encoding.sources import FileSource, Source, load_encoder, refuse_descriptions
+from pyg_graphadapter.encoding.sources import (
+    FileSource,
+    Source,
+    load_encoder,
+    refuse_descriptions,
+    with_missing_texts,
+)
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 
 if TYPE_CHECKING:
@@ -24,15 +30,14 @@ def source_of(
     """The source that data is, or a source of the features or images that it holds."""
     if isinstance(data, Source | FeatureFile) or is_feature_file(data):
         options.refuse("features and sources that are open already")
-    source: Source | None = data if isinstance(data, Source) else None
-    if is_feature_file(data):
-        source = FileSource(FeatureFile.load(data), Path(data).name)
-    if isinstance(data, FeatureFile):
-        source = FileSource(data, "features")
-    if source is not None:
-        if encoding is not None and source.encoding is None:
-            refuse_descriptions(encoding, source.name)
-        return source
+    if isinstance(data, Source):
+        if encoding is not None and data.encoding is None:
+            refuse_descriptions(encoding, data.name)
+        return data
+    if isinstance(data, FeatureFile) or is_feature_file(data):
+        name = "the feature file" if isinstance(data, FeatureFile) else Path(data).name
+        file = data if isinstance(data, FeatureFile) else FeatureFile.load(data)
+        return FileSource(with_missing_texts(file, name, model, encoding, device), name)
     from pyg_graphadapter.data.load import read_images  # loads datasets
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 

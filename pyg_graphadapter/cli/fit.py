@@ -179,13 +179,12 @@ def fit(
             reading.refuse(f"the class names {data}")
             silence_libraries()
         else:
+            of_data = encoding if start is None else replace(encoding, descriptions=None)
             of_start = start is not None and not is_feature_file(data)
             source = open_data(
                 data,
                 start.encoder if start is not None and of_start else model,
-                encoding
-                if start is None
-                else encoding_of(start, replace(encoding, descriptions=None)),
+                encoding_of(start, of_data) if start is not None and of_start else of_data,
                 reading,
                 device=training.device,
                 logit_scale=logit_scale,

@@ -11,7 +11,7 @@ from pyg_graphadapter.data.reading import ImageSet, ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import Features, Shots
-from pyg_graphadapter.settings import check_whole_number
+from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import (
     DrawKey,
     EvaluationTask,
@@ -223,11 +223,8 @@ def open_source(
             options.refuse(f"the feature file {data}")
         file = FeatureFile.load(data)
         file = file if logit_scale is None else replace(file, logit_scale=logit_scale)
-        if config is not None and (file.text is not None or model is None):
-            refuse_descriptions(config, Path(data).name)
-        if file.text is None and model is not None:
-            file = with_texts_of(file, model, config or EncodingConfig(), device)
-        return FileSource(file, Path(data).name)
+        return FileSource(with_missing_texts(file, Path(data).name, model, config, device),
+                          Path(data).name)  # fmt: skip
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 
     config = config or EncodingConfig()
@@ -243,6 +240,37 @@ def open_source(
     encoder = load_encoder(model, config, device)
     name = Path(data).name
     return ImageSource(images, encoder, config, logit_scale=logit_scale, name=name, options=options)
+
+
+def with_missing_texts(
+    file: FeatureFile,
+    name: str,
+    model: "str | Path | EncoderModel | None",
+    config: EncodingConfig | None,
+    device: str,
+) -> FeatureFile:
+    """A feature file with texts of its class names, if it has none and a model is given. What has
+    no effect on it is said in a warning.
+
+    Raises:
+        ValueError: As for :func:`with_texts_of`, or if there are descriptions and no text is made.
+    """
+    config, usual = config or EncodingConfig(), EncodingConfig()
+    is_made = file.text is None and model is not None
+    if not is_made:
+        refuse_descriptions(config, name)
+    unused = {
+        "the model": model is not None and not is_made,
+        "templates": config.templates != usual.templates and not is_made,
+        "views": config.views != usual.views,
+    }
+    if any(unused.values()):
+        listing = ", ".join(word for word, is_unused in unused.items() if is_unused)
+        holds = "features" if file.text is None else "features and texts"
+        warn(f"{name} holds {holds} already, on which this has no effect: {listing}.")
+    if file.text is None and model is not None:
+        return with_texts_of(file, model, config, device)
+    return file
 
 
 def refuse_descriptions(config: EncodingConfig, name: str) -> None:

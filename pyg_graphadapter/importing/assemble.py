@@ -83,6 +83,7 @@ def import_features(
     if "text_features" in roles.others:
         entry = only(roles.others["text_features"], "text_features")
         arrays["text_features"] = entry.load("features")
+        _check_per_class(entry, arrays)
     if "class_names" in roles.others:
         arrays["class_names"] = _class_names(roles, arrays)
     if "logit_scale" in roles.others:
@@ -245,7 +246,26 @@ def _joined(parts: Sequence[Part], key: str) -> Any:
     return [name for part in names for name in part.labels]
 
 
-# Class names ##########################################################################
+# Class names and texts ################################################################
+
+
+def _image_counts(arrays: Mapping[str, Any]) -> set[int]:
+    """The numbers of images of the splits, and of all of them."""
+    counts = [len(arrays[f"{split}_labels"]) for split in SPLITS if f"{split}_labels" in arrays]
+    return {*counts, sum(counts)}
+
+
+def _check_per_class(entry: Entry, arrays: Mapping[str, Any]) -> None:
+    """Refuses texts of images, as the captions of clip-retrieval are, in the place of texts of
+    classes."""
+    labels, count = arrays["train_labels"], entry.array.shape[0]
+    num_classes = len(set(labels)) if isinstance(labels, list) else _num_classes(labels)
+    if count in _image_counts(arrays) and count != num_classes:
+        raise ValueError(
+            f"{entry} has {count} rows, one per image and not one per class: leave it out if these "
+            f"are captions. Texts of classes can come from a file (--text-features FILE), or be "
+            f"made of the class names (--model)."
+        )
 
 
 def _class_names(roles: Roles, arrays: Mapping[str, Any]) -> list[str]:
@@ -257,11 +277,11 @@ def _class_names(roles: Roles, arrays: Mapping[str, Any]) -> list[str]:
     entry = only(roles.others["class_names"], "class_names")
     values = entry.load("names")
     names = _texts(values)
-    counts = {len(arrays[f"{split}_labels"]) for split in SPLITS if f"{split}_labels" in arrays}
-    counts.add(sum(counts))
     labels = arrays["train_labels"]
     highest = 0 if isinstance(labels, list) else _num_classes(labels)
-    if len(names) in counts and (len(names) != highest or len(set(names)) < len(names)):
+    if len(names) in _image_counts(arrays) and (
+        len(names) != highest or len(set(names)) < len(names)
+    ):
         raise ValueError(
             f"{entry} holds {len(names)} names, one per image and not one per class: if they are "
             f"the classes of the images, give them as labels (--train-labels {entry.name}); class "

@@ -9,6 +9,11 @@ from pyg_graphadapter.importing.names import SPLIT_OF, words_of
 
 SPLITS = tuple(SPLIT_WORDS)
 BY_ROW = "by row"  # the split of arrays whose rows a column splits
+# Beside the word of a split, they say which rows are of it (train_mask, test_idx):
+ROW_WORDS = frozenset(
+    ("is", "in", "mask", "masks", "idx", "idxs", "ids", "index", "indexes", "indices", "inds",
+     "rows", "flag", "flags")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,6 @@ def roles_of(entries: Sequence[Entry], names: Mapping[str, str]) -> Roles:
     roles.columns.extend(columns)
     for column in roles.columns:
         _check_column(column)
-    _check_flags(entries, roles)
     for entry in open_entries:
         assert entry.kind is not None
         if entry.kind == "split":
@@ -83,6 +87,7 @@ def roles_of(entries: Sequence[Entry], names: Mapping[str, str]) -> Roles:
             key = f"{split or (BY_ROW if roles.columns else 'train')}_{key}"
         if key not in names:
             _add(roles, key, entry)
+    _check_unread(entries, roles)
     return roles
 
 
@@ -154,16 +159,42 @@ def _check_column(column: Entry) -> None:
         )
 
 
-def _check_flags(entries: Sequence[Entry], roles: Roles) -> None:
-    """Refuses columns as ``is_train``, which say the split in another way."""
+def _check_unread(entries: Sequence[Entry], roles: Roles) -> None:
+    """Refuses features of which no name says the split, beside an array that seems to say it:
+    flags or numbers of rows, as ``is_train`` and ``test_mask``, or a column of another name."""
+    is_open = any(not (entry.split or entry.splits) for entry in roles.features.get("train", ()))
+    if roles.columns or len(roles.features) > 1 or not is_open:
+        return
     for entry in entries:
-        words = words_of(entry.key)
-        is_flag = len(words) == 2 and words[0] == "is" and words[1] in SPLIT_OF
-        if is_flag and entry not in roles:
+        if entry in roles or len(entry.array.shape) != 1:
+            continue
+        if _names_rows(entry):
             raise ValueError(
                 f"{entry} seems to say which rows are of a split: write a column 'split' with "
                 f"train, val or test in each row."
             )
+        if _holds_splits(entry):
+            raise ValueError(
+                f"{entry} seems to say the split of each row: read it as that (--split-column "
+                f"{entry.name}), or remove it if it says something else."
+            )
+
+
+def _names_rows(entry: Entry) -> bool:
+    words = [word for word in words_of(entry.name) if word not in SPLIT_OF]
+    return len(words) < len(words_of(entry.name)) and set(words) <= ROW_WORDS
+
+
+def _holds_splits(entry: Entry) -> bool:
+    """Whether texts are the names of splits, and not all of train."""
+    if entry.array.kind not in "US":
+        return False
+    try:
+        texts = set(entry.load("texts"))
+    except ValueError:  # it cannot be read, and does not need to be
+        return False
+    splits = {SPLIT_OF.get(text.strip().lower()) for text in texts}
+    return None not in splits and bool(splits - {"train"})
 
 
 def check_needed(roles: Roles, entries: Sequence[Entry]) -> None:

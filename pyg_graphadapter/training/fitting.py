@@ -12,6 +12,7 @@ from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
+from pyg_graphadapter.settings import check_setting_names
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train
@@ -61,6 +62,7 @@ def fit_method(
     Raises:
         ValueError: If a setting is unknown or out of bounds, or a class that needs shots has none.
     """
+    check_setting_names(method, adapter_class(method).Config, settings)
     if may_lack and task.has_text and method != "zero_shot":
         task = with_text_shots(task)
     selected = select_defaults(method, task, config, settings, progress=progress) if select else {}

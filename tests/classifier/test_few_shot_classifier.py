@@ -285,3 +285,25 @@ def test_repr(classifier):
         assert repr(classifier) == f"{expected}, encoder 'some/model')"
     finally:
         classifier.encoding = {}
+
+
+def test_classes_of_one_name_are_told_apart():
+    data = fake_features(num_classes=4, shots=4)
+    twice = replace(data, class_names=("ant", "crane", "bee", "crane"))
+    expected = FewShotClassifier.fit(data, keep_shots=True, progress=False)
+    with pytest.warns(UserWarning, match=r"told apart by their numbers, as 'crane \(1\)'"):
+        classifier = FewShotClassifier.fit(twice, keep_shots=True, progress=False)
+    assert classifier.class_names == ("ant", "crane (1)", "bee", "crane (3)")
+    accuracy = expected.evaluate(data.test).accuracy
+    assert classifier.evaluate(twice).accuracy == accuracy
+    assert classifier.evaluate(data.test).accuracy == accuracy
+    with pytest.warns(UserWarning, match="shots already"):
+        grown = classifier.add_shots(twice, progress=False)
+    assert grown.shots.y.bincount().tolist() == [4] * 4
+    old = replace(classifier, class_names=twice.class_names)  # of an earlier version
+    assert old.evaluate(twice).accuracy == accuracy
+    x, y = data.test.mean_views(), data.test.y
+    pd = pytest.importorskip("pandas")
+    labels = pd.Series(y.numpy()).sample(frac=1, random_state=0)
+    with pytest.raises(ValueError, match="the same rows in another order"):
+        classifier.evaluate(pd.DataFrame(x.numpy()), labels)

@@ -134,3 +134,10 @@ def test_every_way_in_follows_the_rule():
         classifier.predict(PIXELS)
     with pytest.warns(UserWarning, match="8 of 64 images"):
         assert classifier.evaluate(data, split="train").num_shots == 8
+
+
+def test_the_path_of_an_array_is_told_what_to_give(tmp_path):
+    classifier = FewShotClassifier.fit(fake_features(), shots=2, progress=False)
+    np.save(tmp_path / "x.npy", np.ones((2, 32)))
+    with pytest.raises(ValueError, match=r"x.npy is an array .* give the array itself"):
+        classifier.predict(tmp_path / "x.npy")

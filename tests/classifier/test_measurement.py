@@ -10,6 +10,7 @@ from pyg_graphadapter.classifier.measurement import measured_in_words, wilson_in
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.task import draw_task, not_drawn
 from pyg_graphadapter.testing import fake_features
+from pyg_graphadapter.training.copies import are_copies
 from pyg_graphadapter.training.selection import _validation_splits
 
 QUICK = TrainConfig(epochs=2)
@@ -166,3 +167,28 @@ def test_the_estimate_is_honest_about_noise():
     predicted = fitted.predict_proba(file.train.mean_views()).argmax(dim=1)
     assert torch.equal(predicted, file.train.y)
     assert fitted.measured["accuracy (%)"] < 45
+
+
+@pytest.mark.parametrize("shots", [4, "all"])
+def test_copies_make_no_interval_narrower(shots):
+    data = fake_features(num_classes=4, shots=8, text_noise=0.9)
+    x, y = data.train.x, data.train.y
+    repeated = replace(data, test=None, train=Features(x.repeat(4, 1, 1), y.repeat(4)))
+    how = {"shots": shots, "measure": True, "select": False, "progress": False}
+    measured = FewShotClassifier.fit(repeated, **how).measured
+    copies_per_image = measured["images"] / len(x)
+    assert copies_per_image > 1.5
+    share, total = measured["accuracy (%)"] / 100, len(x)
+    if shots != "all":  # the shots and their copies are not measured
+        drawn = FewShotClassifier.fit(repeated, shots=shots, keep_shots=True, progress=False).shots
+        total -= int(are_copies(x[:, 0], drawn.x[:, 0]).sum())
+    low, high = wilson_interval(share * total, total)
+    assert measured["interval from (%)"] == pytest.approx(low, abs=0.02)
+    assert measured["interval to (%)"] == pytest.approx(high, abs=0.02)
+
+
+def test_a_setting_that_a_method_does_not_have():
+    with pytest.raises(
+        ValueError, match=r"graph_adapter has no setting 'alpah'. Choose from alpha"
+    ):
+        FewShotClassifier.fit(fake_features(), shots=2, alpah=0.5, progress=False)

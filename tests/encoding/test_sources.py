@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pyg_graphadapter import Encoder, EncodingConfig
+from pyg_graphadapter import Encoder, EncodingConfig, FewShotClassifier
 from pyg_graphadapter.data import load_images
 from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.sources import (
@@ -168,3 +168,25 @@ def test_the_origin_counts_what_was_skipped(folder, encoder):
     source = image_source(folder, encoder)
     assert len(source.test()) == 4
     assert source.origin().skipped == 2
+
+
+def test_what_has_no_effect_on_a_feature_file_is_said(tmp_path):
+    width = open_source("builtin", "builtin").text().size(1)
+    data = fake_features(num_classes=3, channels=width, shots=2)
+    named = replace(data, class_names=("cat", "dog", "bird"))
+    config = EncodingConfig(views=3, templates=("a {}.",))
+    without = replace(named, text=None)
+    for file, model, listing in (
+        (named, None, "templates, views"),
+        (named, "builtin", "the model, templates, views"),
+        (without, None, "templates, views"),
+        (without, "builtin", "views"),
+    ):
+        file.save(tmp_path / "f.npz")
+        with pytest.warns(UserWarning, match=f"already, on which this has no effect: {listing}"):
+            open_source(tmp_path / "f.npz", model, config)
+    with pytest.warns(UserWarning, match="features and texts already, .* no effect: the model"):
+        FewShotClassifier.fit(named, model="builtin", progress=False, select=False)
+    classifier = FewShotClassifier.fit(without, model="builtin", progress=False, select=False)
+    text = open_source(tmp_path / "f.npz", "builtin").text()
+    torch.testing.assert_close(classifier.adapter.text, text)

@@ -99,6 +99,17 @@ def test_too_few_class_names(tmp_path):
 TEXT = np.random.default_rng(1).random((3, PROJECTION)).astype(np.float32)
 
 
+def test_captions_of_images_are_no_texts_of_classes(tmp_path):
+    for labels in (NUMBERS, WORDS):
+        np.savez(tmp_path / "a.npz", img_emb=X, text_emb=X[::-1], labels=labels)
+        with pytest.raises(ValueError, match="6 rows, one per image and not one per class"):
+            import_features([tmp_path / "a.npz"])
+    np.savez(tmp_path / "a.npz", img_emb=X, text_emb=X[::-1], labels=np.arange(6))
+    assert torch.equal(
+        import_features([tmp_path / "a.npz"]).file.text, torch.from_numpy(X[::-1].copy())
+    )
+
+
 @pytest.fixture
 def wide(tmp_path):
     x = np.random.default_rng(0).random((6, PROJECTION)).astype(np.float32)

@@ -293,6 +293,44 @@ def test_columns_that_do_not_say_the_split(tmp_path):
     assert len(import_features([tmp_path / "train.parquet"]).file.train) == 2
 
 
+def test_what_seems_to_say_the_split_is_not_left_unread(tmp_path):
+    """Otherwise test rows would be trained on."""
+    x, y = rows_of("train", 4)
+    is_train = np.array([True, True, False, False])
+    path = tmp_path / "data.npz"
+    for arrays in (
+        {"train_mask": is_train, "test_mask": ~is_train},  # as PyG has it
+        {"train_idx": np.arange(2), "testIndices": np.arange(2, 4)},
+        {"is_test": ~is_train},
+        {"train": is_train},
+    ):
+        np.savez(path, x=x, y=y, **arrays)
+        with pytest.raises(ValueError, match="seems to say which rows are of a split"):
+            import_features([path])
+    np.savez(path, x=x, y=y, mode=np.array(["train", "Train", "TEST", "test"]))
+    with pytest.raises(ValueError, match=r"'mode' of data.npz .* \(--split-column mode\)"):
+        import_features([path])
+    file = import_features([path], {"split": "mode"}).file
+    assert (len(file.train), len(file.test)) == (2, 2)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    np.save(tmp_path / "test_idx.npy", np.arange(2, 4))
+    with pytest.raises(ValueError, match=r"test_idx.npy seems to say which rows"):
+        import_features(sorted(tmp_path.glob("*.npy")))
+    for arrays in (  # whose split is said, or that say none
+        {"x_train": x, "y_train": y, "x_test": x, "y_test": y, "test_ids": np.arange(4)},
+        {
+            "x": x,
+            "y": y,
+            "mode": np.array(["train"] * 4),
+            "path": np.array(["a", "b", "c", "test"]),
+        },
+    ):
+        np.savez(path, **arrays)
+        with pytest.warns(UserWarning, match="These arrays are not read"):
+            assert len(import_features([path]).file.train) == 4
+
+
 def test_a_column_beside_shards_of_features(tmp_path):
     for shard, values in enumerate((["train", "test"], ["test", "train", "train"])):
         table = table_of("split", values)
