@@ -36,21 +36,28 @@ def leads_out(path: str) -> bool:
     return bool(windows.root or windows.drive) or path.startswith("/") or ".." in parts
 
 
-def root_of(listing: Path, paths: Sequence[str], folders: Iterable[Path]) -> Path:
+def root_of(
+    listing: Path, paths: Sequence[str], folders: Iterable[Path], options: ReadOptions
+) -> Path:
     """The folder to which listed paths are relative: the first in which one of them exists.
 
     Args:
         listing (Path): The file that lists them.
         paths (sequence of str): The paths.
         folders (iterable of Path): The folders to try.
+        options (ReadOptions): Whether it may be a link that leads elsewhere.
 
     Raises:
         FileNotFoundError: If there is none of them in any.
+        ValueError: If the folder is a link that leads elsewhere.
     """
     tried = list(dict.fromkeys(folders))
     some = list(dict.fromkeys([*paths[:20], *paths[:: max(1, len(paths) // 20)]]))
     for folder in tried:
         if any(is_file(folder / path) for path in some):
+            home = listing.parent
+            above = home if folder.is_relative_to(home) else home.parent
+            Links(above, follow=options.follow_links).check_folder(folder)
             return folder
     where = ", ".join(str(folder) for folder in tried[:4])
     raise FileNotFoundError(
@@ -102,7 +109,7 @@ def existing(
         path = root / row.image
         if not is_file(path):
             reading.leave_out(NOT_THERE, path)
-        elif path.is_relative_to(root) and not links.is_followed(path):
+        elif not leads_out(row.image) and not links.is_way_followed(path):
             reading.leave_out(LINKS, path)
         else:
             images.append(row._replace(image=str(path)))
@@ -123,7 +130,7 @@ def count_unlisted(
         told.add(str(image).rpartition("#")[0] or str(image))  # a box has a number after its image
         told.add(str(image))
     links = Links(folder, follow=options.follow_links)
-    told_real = {os.path.realpath(name) for name in told}
+    told_real = {os.path.realpath(name) for name in told if is_file(Path(name))}
     for parts in read_tree(folder, links, Reading()).images:
         path = folder.joinpath(*parts)
         if str(path) not in told and os.path.realpath(path) not in told_real:

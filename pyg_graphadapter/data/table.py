@@ -20,6 +20,8 @@ from pyg_graphadapter.data.columns import (
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
+from pyg_graphadapter.data.folder import LINKS, Links
+from pyg_graphadapter.data.listed import is_file, leads_out
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.display import visible
@@ -218,7 +220,8 @@ def read_list(path: str | Path, options: ReadOptions, reading: Reading) -> list[
     reading.layout = f"list of images ({', '.join([*described, *filter(None, [table.form])])})"
     if table.form.startswith(("Windows", "Latin")):
         reading.notes.append(f"The list is no UTF-8 and was read as {table.form.split(',')[0]}.")
-    return _rows(table, columns[image], labels, splits, path, reading)
+    links = Links(path.parent, follow=options.follow_links)
+    return _rows(table, columns[image], labels, splits, path, reading, links)
 
 
 def _text(cell: Any) -> str:
@@ -245,7 +248,7 @@ def _image_column(
     # Of several, the first whose cells are files:
     existing = [
         header for header in matches
-        if any(_file(path, cell).is_file() for cell in columns[header][:100] if cell)
+        if any(is_file(_file(path, cell)) for cell in columns[header][:100] if cell)
     ]  # fmt: skip
     chosen = (existing or matches)[0]
     others = [repr(header) for header in matches if header != chosen]
@@ -347,7 +350,7 @@ def _splits(
 def _file(path: Path, cell: str) -> Path:
     """The file that a cell names; backslashes are those of Windows where there is no such file."""
     file = path.parent / cell
-    if "\\" in cell and not file.is_file():
+    if "\\" in cell and not is_file(file):
         return path.parent / cell.replace("\\", "/")
     return file
 
@@ -359,6 +362,7 @@ def _rows(
     splits: Sequence[str | None],
     path: Path,
     reading: Reading,
+    links: Links,
 ) -> list[ImageRow]:
     """The rows that are complete and whose image exists; the others are counted."""
     rows: list[ImageRow] = []
@@ -373,9 +377,11 @@ def _rows(
             reading.leave_out(f"rows without {' and '.join(empty)}", place)
         elif split is not None and not split:
             reading.leave_out("rows without a split", place)
-        elif not (file := _file(path, image)).is_file():
+        elif not is_file(file := _file(path, image)):
             absent.setdefault(label, file)
             reading.leave_out("rows whose image does not exist", f"{place}: {file}")
+        elif not leads_out(image) and not links.is_way_followed(file):
+            reading.leave_out(LINKS, file)
         else:
             rows.append(ImageRow(str(file), label or None, split))
     for label in absent.keys() - {row.label for row in rows}:
