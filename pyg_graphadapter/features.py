@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_whole_number
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LOGIT_SCALES = (5.0, 1000.0)  # the factors of the cosine that can be meant
 SAME = 1e-12  # of a cosine from 1, in float64
 MAX_LENGTH = 1e18  # of a feature; its square must not overflow in float32
@@ -62,7 +63,7 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
     def __post_init__(self) -> None:
         """Checks the tensors, and adds the axis of views."""
         x, y = self.x, self.y
-        if x.dim() not in (2, 3) or not x.is_floating_point():
+        if x.dim() not in (2, 3) or x.dtype not in DTYPES:
             raise ValueError(
                 f"Features must be floating-point numbers [N, D] or [N, V, D] (got {x.dtype} "
                 f"{list(x.shape)})."
@@ -228,7 +229,7 @@ def check_text(text: Tensor, class_names: Sequence[str]) -> None:
     Raises:
         ValueError: If they do not fit, or a text feature is not finite or zero.
     """
-    if text.dim() != 2 or not text.is_floating_point():
+    if text.dim() != 2 or text.dtype not in DTYPES:
         raise ValueError(
             f"'text_features' must be floating-point numbers [C, D] (got {text.dtype} "
             f"{list(text.shape)})."

@@ -1,5 +1,6 @@
 """Labels in the forms that people have: numbers, names, one-hot rows."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,12 +13,13 @@ from pyg_graphadapter.settings import warn
 
 SHOWN = 5  # names in a sentence
 MAX_NUMBERED = 1_000_000  # classes that have no names
+NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # longer ones are names
 
 
 def names_of_labels(labels: Iterable[Any]) -> tuple[str, ...]:
     """The classes of text labels: sorted, and by value if all are numbers."""
     names = {str(label) for label in labels}
-    if all(name.isascii() and name.isdigit() and str(int(name)) == name for name in names):
+    if all(NUMBER.fullmatch(name) for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
 

@@ -22,6 +22,8 @@ def tensor_or_names(values: Any, name: str) -> Tensor | list[str]:
     """
     if isinstance(values, Tensor):
         return values.detach().cpu()
+    if isinstance(values, list) and values and all(isinstance(text, str) for text in values):
+        return list(map(str, values))  # an array would make all as long as the longest
     array = _stacked(np.asarray(values))
     if array.dtype.kind in "OUST" and all(isinstance(text, str) for text in array.flat):
         return [str(text) for text in array.flat] if array.ndim == 1 else _refused(name, array)

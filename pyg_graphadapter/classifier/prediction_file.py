@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyg_graphadapter.classifier.predictions import Prediction
-from pyg_graphadapter.display import csv_cell, json_text
+from pyg_graphadapter.display import SURROGATE, csv_cell, json_text, visible
 from pyg_graphadapter.storage import write_output
 
 SUFFIXES = (".csv", ".json", ".parquet")
@@ -76,6 +76,11 @@ def _parquet(records: Sequence[dict[str, Any]]) -> bytes:
         pa.field(name, pa.float64() if name.endswith("probability") else pa.string())
         for name in COLUMNS
     ]
+    records = [
+        {name: visible(value) if isinstance(value, str) and SURROGATE.search(value) else value
+         for name, value in record.items()}
+        for record in records
+    ]  # fmt: skip
     stream = io.BytesIO()
     parquet.write_table(pa.Table.from_pylist(list(records), pa.schema(fields)), stream)
     return stream.getvalue()

@@ -18,6 +18,7 @@ from pyg_graphadapter.storage import FileKind, Length, read
 from pyg_graphadapter.storage.read import parse_text
 
 __all__ = ["KINDS", "LABEL_SUFFIXES", "archives_of", "load_archives"]
+ROWS_AT_ONCE = 100
 KINDS = {".tar": "webdataset", ".parquet": "parquet"}
 SPLIT_IN_NAME = re.compile(r"[^A-Za-z]")  # what follows a split in the name of an archive
 
@@ -171,7 +172,8 @@ def _split_of(path: Path, source: Path, names: SplitNames) -> str | None:
 def _load_parquet(splits: Mapping[str, Sequence[str]]) -> datasets.DatasetDict:
     """Parquet files by split, whose names may hold signs."""
     files = {f"split{i}": list(paths) for i, paths in enumerate(splits.values())}
-    loaded = datasets.load_dataset("parquet", data_files=files)
+    # Of a group of rows at once, an image that a file holds once could fill the memory:
+    loaded = datasets.load_dataset("parquet", data_files=files, batch_size=ROWS_AT_ONCE)
     return datasets.DatasetDict(
         {name: loaded[key] for name, key in zip(splits, files, strict=True)}
     )

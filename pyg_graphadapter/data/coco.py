@@ -173,7 +173,8 @@ def read_coco(path: Path, options: ReadOptions, reading: Reading) -> list[ImageR
                     f"{listing} has the path {image.file_name!r}, which leads out of its folder."
                 )
         by_image = _by_image(content, names, listing)
-        root = root_of(listing, [i.file_name for i in content.images], _folders(listing, split))
+        paths = [image.file_name for image in content.images]
+        root = root_of(listing, paths, _folders(listing, split), options)
         read_rows = _crops if options.crops else _whole
         rows += read_rows(content, by_image, names, root, split, options, reading)
     reading.notes.append(
@@ -240,10 +241,11 @@ def _whole(
         ValueError: If an image has boxes of several.
     """
     rows = []
-    categories = {
-        image.file_name: sorted({names[box.category_id] for box in by_image[image.id]})
-        for image in content.images
-    }
+    of_file: dict[str, set[str]] = {}
+    for image in content.images:  # of which several may be of one file
+        boxes = by_image[image.id]
+        of_file.setdefault(image.file_name, set()).update(names[box.category_id] for box in boxes)
+    categories = {name: sorted(of_image) for name, of_image in of_file.items()}
     several = [name for name, of_image in categories.items() if len(of_image) > 1]
     if several:
         raise ValueError(
@@ -330,6 +332,7 @@ def _clipped(box: CocoBox, image: Image.Image) -> tuple[int, int, int, int] | No
     if box.bbox is None or len(box.bbox) != 4:
         return None
     x, y, width, height = box.bbox
-    left, upper = max(0, round(x)), max(0, round(y))
-    right, lower = min(image.width, round(x + width)), min(image.height, round(y + height))
+    # Cut off before they are rounded, since a sum of large numbers is infinite:
+    left, right = (round(min(max(side, 0), image.width)) for side in (x, x + width))
+    upper, lower = (round(min(max(side, 0), image.height)) for side in (y, y + height))
     return (left, upper, right, lower) if left < right and upper < lower else None

@@ -52,7 +52,7 @@ def parts_of_dataset(
     label = find_column(first, "label", options.label_column, where, reading)
     reading.layout = f"{reading.layout or 'data set'} (images: {image}, labels: {label})"
     parts: dict[str, Part] = {}
-    classes: list[str] = []
+    classes: dict[str, None] = {}  # in their order
     is_numbered = False
     for name, rows in loaded.items():
         if name not in known:
@@ -65,13 +65,13 @@ def parts_of_dataset(
         feature = rows.features[label]
         if isinstance(feature, datasets.ClassLabel):
             is_numbered = True
-            classes += [class_name for class_name in feature.names if class_name not in classes]
+            classes |= dict.fromkeys(feature.names)
         encoded = _with_pixels_encoded(rows, image, label, reading)
         if folder is not None:
             encoded = _with_paths_from(encoded, image, label, folder)
         parts[name] = Part(_images(encoded, image, label), _labels(rows, label, where))
     if is_numbered:
-        reading.order = classes
+        reading.order = list(classes)
     if len(loaded) == 1 and (options.split_column is not None or known == [TRAIN]):
         [part] = parts.values()
         return _by_column(first, part, [image, label], options, where, reading, names, known[0])
@@ -244,8 +244,10 @@ def _by_column(
     cells = split_cells(header, columns[header])
     reading.layout = f"{reading.layout.removesuffix(')')}, splits: {header})"
     parts = {}
-    for value in dict.fromkeys(cells):
-        index = [i for i, cell in enumerate(cells) if cell == value]
+    rows_of: dict[str, list[int]] = {}
+    for i, cell in enumerate(cells):
+        rows_of.setdefault(cell, []).append(i)
+    for value, index in rows_of.items():
         parts[value or "(empty)"] = Part(part.images.select(index), [part.labels[i] for i in index])
     return parts
 

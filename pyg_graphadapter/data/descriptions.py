@@ -16,6 +16,7 @@ from pyg_graphadapter.storage import FileKind, Length, checked, read, sha256
 DESCRIPTIONS_WEIGHT = 0.5  # half the templates, half the descriptions
 SHOWN_NAMES = 5
 COMPARED_NAMES = (50, 1000)  # of classes and of entries, since comparing all takes long
+COMPARED = 100  # characters of a name
 LIKENESS = 0.75  # of names of which one may stand for the other, in difflib's ratio
 
 Sentence = Annotated[str, Length(1)]
@@ -237,10 +238,12 @@ def _form(name: str) -> str:
 
 def _hints(unused: Sequence[str], lacking: Sequence[str]) -> str:
     """Names that match no class, those first that are like the name of a class without one."""
-    by_form = {_form(entry): entry for entry in unused[: COMPARED_NAMES[1]]}
+    by_form = {_form(entry)[:COMPARED]: entry for entry in unused[: COMPARED_NAMES[1]]}
     near: dict[str, str] = {}
     for name in lacking[: COMPARED_NAMES[0]]:
-        for form in difflib.get_close_matches(_form(name), by_form, n=1, cutoff=LIKENESS):
+        for form in difflib.get_close_matches(
+            _form(name)[:COMPARED], by_form, n=1, cutoff=LIKENESS
+        ):
             near.setdefault(by_form[form], name)
     listed = sorted(unused, key=lambda entry: entry not in near)
     texts = [

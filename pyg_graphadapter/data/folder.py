@@ -24,6 +24,7 @@ class Links:
         self.root, self.follow = root, follow
         self._real_root = os.path.realpath(root)
         self.left_out: list[Path] = []
+        self._inside: dict[Path, bool] = {}  # by folder
 
     def is_followed(self, path: Path) -> bool:
         """Whether a path is no link, or a link that is followed."""
@@ -31,6 +32,12 @@ class Links:
             return True
         self.left_out.append(path)
         return False
+
+    def is_way_followed(self, path: Path) -> bool:
+        """As :meth:`is_followed`, of a path whose folders may be links, too."""
+        if path.parent not in self._inside:
+            self._inside[path.parent] = self.follow or self.is_inside(path.parent)
+        return self._inside[path.parent] and self.is_followed(path)
 
     def is_inside(self, path: Path) -> bool:
         """Whether a path leads to a place in the folder."""
@@ -42,7 +49,7 @@ class Links:
         Raises:
             ValueError: If it is a link that leads out of the folder.
         """
-        if not self.follow and path.is_symlink() and not self.is_inside(path):
+        if not self.follow and not self.is_inside(path):
             raise ValueError(
                 f"The folder {path} is a link to {os.path.realpath(path)}, which is outside of "
                 f"{self.root}: ask for such links (--follow-links, follow_links=True), or copy it."

@@ -13,7 +13,7 @@ from pyg_graphadapter.data.columns import (
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
-from pyg_graphadapter.data.listed import existing, holds_images, is_file, portable
+from pyg_graphadapter.data.listed import existing, holds_images, is_file, leads_out, portable
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.data.table import LISTS, Table, one_hot
@@ -116,7 +116,13 @@ def _rows_of_table(
             missing = "an image" if not cell else "a label" if not label else "a split"
             reading.leave_out(f"rows without {missing}", f"{path.name}, line {row.number}")
         else:
-            rows.append(ImageRow(_file_of(cell, files) or portable(cell), label, name))
+            image_path = _file_of(cell, files) or portable(cell)
+            if leads_out(image_path):
+                raise ValueError(
+                    f"{path} has the path {cell!r} in line {row.number}, which leads out of "
+                    f"{images}: give the names of images in it."
+                )
+            rows.append(ImageRow(image_path, label, name))
     return existing(rows, images, options, reading)
 
 

@@ -37,7 +37,9 @@ def leads_out(path: str) -> bool:
     return bool(windows.root or windows.drive) or path.startswith("/") or ".." in parts
 
 
-def root_of(listing: Path, paths: Sequence[str], folders: Iterable[Path]) -> Path:
+def root_of(
+    listing: Path, paths: Sequence[str], folders: Iterable[Path], options: ReadOptions
+) -> Path:
     """The folder to which listed paths are relative: the one in which most of a few exist. Of
     several, the one that is named for the split of the list, then one that is called images.
 
@@ -45,11 +47,21 @@ def root_of(listing: Path, paths: Sequence[str], folders: Iterable[Path]) -> Pat
         listing (Path): The file that lists them.
         paths (sequence of str): The paths.
         folders (iterable of Path): The folders to try.
+        options (ReadOptions): Whether it may be a link that leads elsewhere.
 
     Raises:
         FileNotFoundError: If there is none of them in any.
-        ValueError: If they are in several folders side by side.
+        ValueError: If they are in several folders side by side, or the folder is a link that leads
+            elsewhere.
     """
+    root = _root_of(listing, paths, folders)
+    home = listing.parent
+    above = home if root.is_relative_to(home) else home.parent
+    Links(above, follow=options.follow_links).check_folder(root)
+    return root
+
+
+def _root_of(listing: Path, paths: Sequence[str], folders: Iterable[Path]) -> Path:
     tried = list(dict.fromkeys(folders))
     some = list(dict.fromkeys([*paths[:20], *paths[:: max(1, len(paths) // 20)]]))
     counts = {folder: sum(is_file(folder / path) for path in some) for folder in tried}
@@ -122,7 +134,7 @@ def existing(
         path = root / row.image
         if not is_file(path):
             reading.leave_out(NOT_THERE, path)
-        elif path.is_relative_to(root) and not links.is_followed(path):
+        elif not leads_out(row.image) and not links.is_way_followed(path):
             reading.leave_out(LINKS, path)
         else:
             images.append(row._replace(image=str(path)))
@@ -143,7 +155,7 @@ def count_unlisted(
         told.add(str(image).rpartition("#")[0] or str(image))  # a box has a number after its image
         told.add(str(image))
     links = Links(folder, follow=options.follow_links)
-    told_real = {os.path.realpath(name) for name in told}
+    told_real = {os.path.realpath(name) for name in told if is_file(Path(name))}
     for parts in read_tree(folder, links, Reading()).images:
         path = folder.joinpath(*parts)
         if str(path) not in told and os.path.realpath(path) not in told_real:

@@ -17,6 +17,7 @@ from pyg_graphadapter.data.table import decoded
 from pyg_graphadapter.storage import FileKind, read
 from pyg_graphadapter.storage.read import parse_json
 
+NUMBER = re.compile(r"[0-9]{1,18}")
 WNID = re.compile(r"n\d{8}")
 IMAGENET_NAMES = Path(__file__).with_name("imagenet_names.txt")
 MAX_SHOWN = 3
@@ -41,7 +42,10 @@ def _parse(stream: BinaryIO, path: Path) -> dict[str, Any]:
     while lines and not lines[-1]:
         lines.pop()
     pairs = [line.split("\t", 1) if "\t" in line else line.split(None, 1) for line in lines if line]
-    by_label = {pair[0].strip(): pair[1].strip() for pair in pairs if len(pair) == 2}
+    labels = [(pair[0].strip(), pair[1].strip()) for pair in pairs if len(pair) == 2]
+    by_label = dict(labels)
+    if len(by_label) < len(set(labels)):  # their first words are no labels
+        by_label = {}
     return {"by_label": by_label, "in_order": lines}
 
 
@@ -51,7 +55,10 @@ def _of_json(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("it is neither a table nor a list")
     if content and all(isinstance(value, list) and len(value) == 2 for value in content.values()):
-        return {"by_label": {str(key): name for key, name in content.values()}}  # Keras' form
+        table = {str(key): name for key, name in content.values()}  # Keras' form
+        if len(table) < len(content):
+            raise ValueError("a label is there twice")
+        return {"by_label": table}
     return {"by_label": content}
 
 
@@ -107,9 +114,9 @@ def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"The name of a class must be a text with letters (got {name!r}).")
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise ValueError(f"Two classes have the name {twice!r}: give each its own.")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"Two classes have the name {name!r}: give each its own.")
     return names
 
 
@@ -202,19 +209,20 @@ def _table_of(
     content: ClassNames, labels: Sequence[str], where: str, reading: Reading
 ) -> dict[str, str]:
     """The names by label. A text of lines holds either labels and names, or names in order."""
+    known = set(labels)
     matches = sum(label in content.by_label for label in labels)
     is_by_label = matches == len(labels) or not content.in_order or (
         matches > 0 and 2 * matches >= len(content.by_label)
     )  # fmt: skip
     if is_by_label:
-        further = [key for key in content.by_label if key not in labels]
+        further = [key for key in content.by_label if key not in known]
         if further[:1] == list(content.by_label)[:1]:
             further = further[1:]  # the header of the table
         if further and matches:
             reading.notes.append(f"{where} names {_listed(further)}, of which there is no image.")
-        return {key: name for key, name in content.by_label.items() if key in labels}
+        return {key: name for key, name in content.by_label.items() if key in known}
     names = content.in_order
-    if all(label.isascii() and label.isdecimal() for label in labels):
+    if all(NUMBER.fullmatch(label) for label in labels):
         numbers = [int(label) for label in labels]
         first = 1 if min(numbers) == 1 and max(numbers) == len(names) else 0
         if max(numbers) - first >= len(names):

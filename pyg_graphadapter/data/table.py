@@ -21,7 +21,8 @@ from pyg_graphadapter.data.columns import (
     usual_columns,
 )
 from pyg_graphadapter.data.decode import SUFFIXES
-from pyg_graphadapter.data.listed import folders_beside, is_file, portable, root_of
+from pyg_graphadapter.data.folder import LINKS, Links
+from pyg_graphadapter.data.listed import folders_beside, is_file, leads_out, portable, root_of
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
 from pyg_graphadapter.display import visible
@@ -230,7 +231,7 @@ def read_list(path: str | Path, options: ReadOptions, reading: Reading) -> list[
     reading.layout = f"list of images ({', '.join([*described, *filter(None, [table.form])])})"
     if table.form.startswith(("Windows", "Latin")):
         reading.notes.append(f"The list is no UTF-8 and was read as {table.form.split(',')[0]}.")
-    return _rows(table, columns[image], labels, splits, path, reading)
+    return _rows(table, columns[image], labels, splits, path, options, reading)
 
 
 def _text(cell: Any) -> str:
@@ -382,14 +383,15 @@ def _file(folder: Path, cell: str) -> Path:
     return file
 
 
-def _folder_of(path: Path, images: Sequence[str], reading: Reading) -> Path:
+def _folder_of(path: Path, images: Sequence[str], options: ReadOptions, reading: Reading) -> Path:
     """The folder to which the cells are relative: that of the list or, if none of a few images is
     there, one in it or beside it."""
     cells = [cell for cell in images if cell]
     if not cells or any(is_file(_file(path.parent, cell)) for cell in cells[:ROWS_TO_TRY]):
         return path.parent
     try:
-        folder = root_of(path, [portable(cell) for cell in cells], folders_beside(path))
+        paths = [portable(cell) for cell in cells]
+        folder = root_of(path, paths, folders_beside(path), options)
     except FileNotFoundError:
         return path.parent
     reading.notes.append(f"The paths are relative to {folder}.")
@@ -402,12 +404,14 @@ def _rows(
     labels: Sequence[str],
     splits: Sequence[str | None],
     path: Path,
+    options: ReadOptions,
     reading: Reading,
 ) -> list[ImageRow]:
     """The rows that are complete and whose image exists; the others are counted."""
     rows: list[ImageRow] = []
     absent: dict[str, Path] = {}
-    folder = _folder_of(path, images, reading)
+    folder = _folder_of(path, images, options, reading)
+    links = Links(folder, follow=options.follow_links)
     with_labels = {split for label, split in zip(labels, splits, strict=True) if label}
     for row, image, label, split in zip(table.rows, images, labels, splits, strict=True):
         place = f"{table.unit} {row.number}"
@@ -421,6 +425,8 @@ def _rows(
         elif not is_file(file := _file(folder, image)):
             absent.setdefault(label, file)
             reading.leave_out("rows whose image does not exist", f"{place}: {file}")
+        elif not leads_out(image) and not links.is_way_followed(file):
+            reading.leave_out(LINKS, file)
         else:
             rows.append(ImageRow(str(file), label or None, split))
     present = {row.label for row in rows}

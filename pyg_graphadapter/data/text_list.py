@@ -30,7 +30,8 @@ LINE = re.compile(
     rf"(?P<path>.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))(?P<gap>[ \t,;]+)(?P<label>\S.*)",
     re.IGNORECASE,
 )
-NUMBERED = re.compile(r"(\d+)[ \t:,]+(\S.*)")
+NUMBER = re.compile(r"[0-9]{1,18}")  # longer ones are names
+NUMBERED = re.compile(r"(\d{1,18})[ \t:,]+(\S.*)")
 
 
 def _parse_lines(stream: BinaryIO, path: Path) -> list[str]:
@@ -138,17 +139,15 @@ def read_text_list(path: Path, options: ReadOptions, reading: Reading) -> list[I
         "crops",
     )  # fmt: skip
     reading.layout = "text list of images"
-    splits = {listing: split_in_name(listing.stem) for listing in listings}
+    rows_of: dict[Path, list[ImageRow]] = {}
+    for line, label in zip(lines, labels, strict=True):
+        row = ImageRow(line.path, label, split_in_name(line.listing.stem))
+        rows_of.setdefault(line.listing, []).append(row)
     rows: list[ImageRow] = []
-    for listing in listings:
-        of_listing = [
-            ImageRow(line.path, label, splits[listing])
-            for line, label in zip(lines, labels, strict=True)
-            if line.listing == listing
-        ]
-        if of_listing:
-            root = root_of(listing, [row.image for row in of_listing], folders_beside(listing))
-            rows += existing(of_listing, root, options, reading)
+    for listing, of_listing in rows_of.items():
+        paths = [row.image for row in of_listing]
+        root = root_of(listing, paths, folders_beside(listing), options)
+        rows += existing(of_listing, root, options, reading)
     present = {row.label for row in rows if row.label is not None}
     if names is not None and present <= set(names.values()):
         reading.order = [names[number] for number in sorted(names) if names[number] in present]
@@ -255,7 +254,7 @@ def _counted_from_one(
 def _named(labels: Sequence[str | None], names: dict[int, str], listing: Path) -> list[str | None]:
     """Labels by name, where they are numbers; where they are names, as they are."""
     present = [label for label in labels if label is not None]
-    if not all(label.isdecimal() for label in present):
+    if not all(NUMBER.fullmatch(label) for label in present):
         return list(labels)
     unknown = [label for label in present if int(label) not in names or not names[int(label)]]
     if unknown:

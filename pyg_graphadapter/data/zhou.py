@@ -1,5 +1,6 @@
 """Images that a ``split_zhou_….json`` lists, the form of CoOp's benchmarks."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -40,7 +41,7 @@ def is_zhou(path: Path) -> bool:
 
 def _listing(path: Path) -> Path | None:
     if path.is_dir():
-        listings = sorted(path.glob(PATTERN))
+        listings = sorted(listing for listing in path.glob(PATTERN) if listing.is_file())
         return listings[0] if len(listings) == 1 and _looks_like_one(listings[0]) else None
     return path if path.suffix == ".json" and path.is_file() and _looks_like_one(path) else None
 
@@ -79,7 +80,8 @@ def read_zhou(path: Path, options: ReadOptions, reading: Reading) -> list[ImageR
     for name, _, _ in rows:
         if leads_out(name):
             raise ValueError(f"{listing} has the path {name!r}, which leads out of its folder.")
-    root = root_of(listing, [portable(row[0]) for row in rows], folders_beside(listing))
+    paths = [portable(row[0]) for row in rows]
+    root = root_of(listing, paths, folders_beside(listing), options)
     options.refuse(
         f"the split file {listing}", "image_column", "label_column", "split_column", "layout",
         "crops",
@@ -111,11 +113,11 @@ def _names(rows: Sequence[SplitRow], listing: Path, reading: Reading) -> dict[in
 
 def distinct_names(names: dict[int, str], reading: Reading) -> dict[int, str]:
     """Names that are all different: those that several labels have are followed by the label."""
-    values = list(names.values())
-    twice = sorted({name for name in values if values.count(name) > 1})
+    counts = Counter(names.values())
+    twice = {name for name, count in counts.items() if count > 1}
     if twice:
         reading.notes.append(
-            f"Several labels have the name {twice[0]!r}: they are classes of their own, and the "
+            f"Several labels have the name {min(twice)!r}: they are classes of their own, and the "
             f"label is added to the name."
         )
     return {k: f"{name} ({k})" if name in twice else name for k, name in names.items()}

@@ -16,7 +16,7 @@ from pyg_graphadapter.storage.arrays import FREE_BYTES, MAX_MEMBERS, MAX_RATIO
 from pyg_graphadapter.storage.schema import StoredArray
 
 MAX_DEPTH = 8  # of groups
-AT_ONCE = 1024  # texts, whose length is known once they are read
+AT_ONCE = MAX_RATIO  # texts, each as long as the file at most; that is known once they are read
 
 
 def parse_h5(stream: BinaryIO, path: Path) -> Arrays:
@@ -63,10 +63,11 @@ def _stored(array: Any, name: str) -> StoredArray | None:
     is_variable = text is not None and text.length is None
     itemsize = 16 if is_variable else array.dtype.itemsize  # of a reference to a text
     num_bytes = math.prod(array.shape) * itemsize
-    if num_bytes > max(FREE_BYTES, MAX_RATIO * array.id.get_storage_size()):
+    # Its parts may be the same bytes of the file:
+    stored = min(array.id.get_storage_size(), array.file.id.get_filesize())
+    if num_bytes > max(FREE_BYTES, MAX_RATIO * stored):
         raise ValueError(
-            f"{name[:60]!r} says that it is {list(array.shape)}, and holds "
-            f"{array.id.get_storage_size():,} bytes"
+            f"{name[:60]!r} says that it is {list(array.shape)}, and holds {stored:,} bytes"
         )
     kind = "U" if text is not None else str(array.dtype.kind)
     load = partial(_load_texts if text is not None else _load, array)

@@ -100,6 +100,8 @@ def _header(file: Any, name: str, size: int) -> tuple[tuple[int, ...], bool, Any
     shape, is_fortran, dtype = readers[version](file, max_header_size=MAX_HEADER)
     if dtype.hasobject:
         raise ContentError("it holds pickled objects")
+    if not dtype.itemsize:
+        raise ValueError(f"{name[:60]!r} says that its entries have no bytes")
     if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize > size:
         raise ValueError(f"{name[:60]!r} says that it is {list(shape)}, and holds {size:,} bytes")
     return shape, is_fortran, dtype
@@ -107,7 +109,7 @@ def _header(file: Any, name: str, size: int) -> tuple[tuple[int, ...], bool, Any
 
 def _kind(dtype: Any) -> str:
     """The kind of numbers; ``bfloat16``, which numpy does not know, is stored as two raw bytes."""
-    return "f" if dtype.str[1:] == "V2" else str(dtype.kind)
+    return "f" if dtype.str[1:] == "V2" and dtype.names is None else str(dtype.kind)
 
 
 def parse_npy(stream: BinaryIO, path: Path) -> Arrays:
@@ -170,7 +172,8 @@ def parse_safetensors(stream: BinaryIO, path: Path) -> Arrays:
     for name in file.keys():  # noqa: SIM118  # it is no dictionary
         part = file.get_slice(name)
         dtype = part.get_dtype()
-        kind = {"B": "f" if dtype == "BF16" else "b", "U": "u"}.get(dtype[0], dtype[0].lower())
+        kinds = {"F16": "f", "BF16": "f", "F32": "f", "F64": "f", "BOOL": "b"}
+        kind = kinds.get(dtype, dtype[0].lower() if dtype[0] in "IU" else "V")
         entries[name] = StoredArray(
             kind, dtype, tuple(part.get_shape()), partial(file.get_tensor, name)
         )

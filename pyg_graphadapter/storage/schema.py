@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 MAX_DEPTH = 32  # of values whose schema is Any
 LARGEST_INTEGER = 2**63 - 1
 MAX_SHOWN = 60  # characters of a value in a sentence
+MAX_EMPTY = 2**20  # rows of an array without columns, of which a file may promise any number
 
 
 class ContentError(ValueError):
@@ -218,6 +219,8 @@ def _array(value: Any, array: Array, where: str) -> Any:
     is_array = isinstance(value, StoredArray)
     if not is_array or value.kind not in array.kinds or len(value.shape) not in array.dims:
         raise SchemaError(where, array.wanted, value)
+    if not math.prod(value.shape) and max(value.shape) > MAX_EMPTY:
+        raise SchemaError(where, "an array with entries", value)
     return value.load()
 
 

@@ -1,5 +1,6 @@
 """Files of ``torch.save`` as people have them: read, or refused in one sentence."""
 
+import zipfile
 from collections import defaultdict
 
 import numpy as np
@@ -19,6 +20,10 @@ def saved(tmp_path, **contents):
     for name, content in contents.items():
         torch.save(content, tmp_path / f"{name}.pt")
     return [tmp_path / f"{name}.pt" for name in contents]
+
+
+def refused(path):
+    return said_by("data", "import", path, "--out", path.with_name("f.npz"), code=1)
 
 
 def both(x, y):
@@ -114,3 +119,29 @@ def test_no_other_command_reads_them(tmp_path):
         said_by(*command, code=1)
     with pytest.raises(ValueError, match="is a pickle"):
         FeatureFile.load(source)
+
+
+@pytest.mark.timeout(60)
+def test_more_than_the_file_holds_is_never_made(tmp_path):
+    """Lists that hold others many times, compressed members, and tensors without numbers."""
+    nested = [None] * 20
+    for _ in range(6):
+        nested = [nested] * 20
+    row, vector = [0.0] * 20_000, torch.zeros(2**20)
+    for content, words in (
+        ({"a": nested, **both(X, Y)}, "more values than bytes"),
+        (both([row] * 20_000, Y), "a list of 400,000,000 numbers"),
+        (both([vector] * 4000, Y), "a list of 4,194,304,000 numbers"),
+        (both(torch.empty(6, 9, device="meta"), Y), "'features' is sparse, quantised or complex"),
+        (both(X.to(torch.float8_e4m3fn), Y), "'features' is sparse, quantised or complex"),
+        (both(torch.empty(10**9, 0), Y), "must be an array with entries"),
+    ):
+        [source] = saved(tmp_path, a=content)
+        assert words in refused(source)
+    [source] = saved(tmp_path, a=both(torch.zeros(2**20, 1), Y))
+    with zipfile.ZipFile(source) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    assert "it would unpack to 4,19" in refused(tmp_path / "b.pt")

@@ -186,3 +186,34 @@ def test_a_stream_can_be_read_twice(tmp_path):
     stream = io.BytesIO()
     np.savez(stream, x=np.ones((1, 1), np.float16))
     assert parsed(stream.getvalue(), "f.npz", KIND).x.dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (npy("<U0", (10**9,), b""), "says that its entries have no bytes"),
+        (npy("|S0", (10**9,), b""), "says that its entries have no bytes"),
+        (npy("<U1", (10**9, 0), b""), "'names' must be "),
+    ],
+)
+def test_texts_without_bytes_are_as_many_as_there_are(tmp_path, member, message):
+    path = npz(tmp_path / "a.npz", [("x.npy", npy()), ("names.npy", member)])
+    refused(path, message)
+
+
+def test_arrays_without_entries_are_of_bounded_shape(tmp_path):
+    refused(npz(tmp_path / "a.npz", [("x.npy", npy(shape=(10**9, 0), data=b""))]), "with entries")
+    header = json.dumps({"x": {"dtype": "F32", "shape": [10**9, 0], "data_offsets": [0, 0]}})
+    content = struct.pack("<Q", len(header)) + header.encode()
+    (tmp_path / "a.safetensors").write_bytes(content)
+    refused(tmp_path / "a.safetensors", "with entries")
+    empty = npz(tmp_path / "b.npz", [("x.npy", npy(shape=(0, 512), data=b""))])
+    assert read(empty, KIND).x.shape == (0, 512)
+
+
+def test_records_and_numbers_of_8_bits_are_no_features(tmp_path):
+    records = npy([("a", "i1"), ("b", "i1")], data=b"\0" * 8)
+    refused(npz(tmp_path / "a.npz", [("x.npy", records)]), "'x' must be an array of numbers")
+    x = torch.ones(2, 2).to(torch.float8_e4m3fn)
+    (tmp_path / "a.safetensors").write_bytes(safetensors.torch.save({"x": x}))
+    refused(tmp_path / "a.safetensors", "'x' must be an array of numbers")
