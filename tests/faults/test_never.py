@@ -609,7 +609,7 @@ def test_links_are_followed_inside_alone(linked):
         names = names_of(load_images(linked))
     assert "inside.png" in names
     assert names.isdisjoint({"outside.png", "relative.png", "twice.png", "secret.png"})
-    with pytest.warns(UserWarning, match=r"no images by their names \(class_0/self\)"):
+    with pytest.warns(UserWarning, match=r"no image by its name \(class_0/self\)"):
         followed = names_of(load_images(linked, follow_links=True))
     assert {"inside.png", "outside.png", "relative.png", "twice.png", "secret.png"} <= followed
     with pytest.warns(UserWarning, match="lead out of"):
