@@ -615,7 +615,7 @@ def test_links_are_followed_inside_alone(linked):
     with pytest.warns(UserWarning, match="lead out of"):
         paths = list_images([linked])
     assert {path.name for path in paths}.isdisjoint({"outside.png", "secret.png", "twice.png"})
-    with pytest.warns(UserWarning, match="no images by their names"):
+    with pytest.warns(UserWarning, match="no image by its name"):
         paths = list_images([linked], follow_links=True)
     assert "secret.png" in {path.name for path in paths}
 
