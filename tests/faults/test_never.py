@@ -631,13 +631,13 @@ def test_links_are_followed_inside_alone(linked):
         names = names_of(load_images(linked))
     assert "inside.png" in names
     assert names.isdisjoint({"outside.png", "relative.png", "twice.png", "secret.png"})
-    with pytest.warns(UserWarning, match=r"no images by their names \(class_0/self\)"):
+    with pytest.warns(UserWarning, match=r"no image by its name \(class_0/self\)"):
         followed = names_of(load_images(linked, follow_links=True))
     assert {"inside.png", "outside.png", "relative.png", "twice.png", "secret.png"} <= followed
     with pytest.warns(UserWarning, match="lead out of"):
         paths = list_images([linked])
     assert {path.name for path in paths}.isdisjoint({"outside.png", "secret.png", "twice.png"})
-    with pytest.warns(UserWarning, match="no images by their names"):
+    with pytest.warns(UserWarning, match="no image by its name"):
         paths = list_images([linked], follow_links=True)
     assert "secret.png" in {path.name for path in paths}
 
