@@ -54,7 +54,13 @@ class ImageSource:
             images.reading.tell(self.name)
         self.labelled, self.reading = images.splits, images.reading
         self.unlabelled = dict(images.unlabelled)
-        config = (config or EncodingConfig()).matched(self.class_names)
+        config = config or EncodingConfig()
+        if config.descriptions is not None and not encoder.has_texts:
+            raise ValueError(
+                f"{encoder.name} is an encoder of images alone, so descriptions of the classes "
+                f"cannot be used: leave them out."
+            )
+        config = config.matched(self.class_names)
         self.dataset_encoder = DatasetEncoder(encoder, config, progress=progress)
         self.logit_scale = logit_scale
 

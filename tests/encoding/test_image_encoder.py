@@ -136,3 +136,10 @@ def with_several_sizes(image):
 def test_what_is_not_as_it_must_be_is_named(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         encoder_of(**settings)
+
+
+def test_descriptions_need_an_encoder_of_texts(folder):
+    with pytest.raises(ValueError, match="mine is an encoder of images alone, so descriptions"):
+        FewShotClassifier.fit(
+            folder, method="gda", model=encoder_of(), descriptions={"cat": ["It purrs."]}
+        )
