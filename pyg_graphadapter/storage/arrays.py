@@ -169,7 +169,10 @@ def parse_safetensors(stream: BinaryIO, path: Path) -> Arrays:
     # The library compares the header with the size of the file when it opens it:
     file = safetensors.safe_open(path, framework="pt").__enter__()  # type: ignore[no-untyped-call]
     entries: dict[str, Any] = dict(file.metadata() or {})
-    for name in file.keys():  # noqa: SIM118  # it is no dictionary
+    names = file.keys()
+    if len(names) + len(entries) > MAX_MEMBERS:
+        raise ValueError(f"it has more than {MAX_MEMBERS:,} members")
+    for name in names:
         part = file.get_slice(name)
         dtype = part.get_dtype()
         kinds = {"F16": "f", "BF16": "f", "F32": "f", "F64": "f", "BOOL": "b"}

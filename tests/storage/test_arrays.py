@@ -217,3 +217,11 @@ def test_records_and_numbers_of_8_bits_are_no_features(tmp_path):
     x = torch.ones(2, 2).to(torch.float8_e4m3fn)
     (tmp_path / "a.safetensors").write_bytes(safetensors.torch.save({"x": x}))
     refused(tmp_path / "a.safetensors", "'x' must be an array of numbers")
+
+
+def test_safetensors_of_many_members_are_refused(tmp_path):
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps({f"x{i}": entry for i in range(2000)})
+    content = struct.pack("<Q", len(header)) + header.encode()
+    (tmp_path / "a.safetensors").write_bytes(content)
+    refused(tmp_path / "a.safetensors", "it has more than 1,000 members")
