@@ -217,6 +217,7 @@ def test_another_convolution_by_name(features, tmp_path):
     assert len(run("predict", tmp_path / "c", features).stdout.splitlines()) > 0
 
 
+@pytest.mark.filterwarnings("ignore:.*on which this has no effect")
 def test_a_saved_configuration_gives_the_same_run(features, tmp_path):
     config = tmp_path / "run.toml"
     options = ("--shots", 2, "--seed", 3, "--epochs", 4, "--no-select", "--set", "alpha=0.6")
@@ -253,6 +254,7 @@ def test_a_configuration_of_compare(features, tmp_path):
     assert {r["settings"]["alpha"] for r in results if r["method"] == "gda"} == {1.0}
 
 
+@pytest.mark.filterwarnings("ignore:.*on which this has no effect")
 def test_a_configuration_is_read_as_the_command_line_is(features, tmp_path):
     config = tmp_path / "run.toml"
     config.write_text('shots = "1"\nbatch-size = 2\nlr = 1\nselect = false\ntemplate = "a {}"\n')
