@@ -22,6 +22,9 @@ MAX_SHOWN = 3
 HOW_TO_CHOOSE = (
     "Or make splits of them with --split train=NAME,test=NAME (split='train=NAME,test=NAME')."
 )
+# Folders that say whether images have labels, and parts of one data set, which are no classes:
+STATES = ("labeled", "labelled", "unlabeled", "unlabelled")
+PARTS = ("images", "imgs", "masks", "labels", "annotations", "segmentations")
 # Folders around class folders, beside those that are called as the folder around them:
 WRAPPINGS = ("images", "imgs", "img", "data")
 
@@ -159,8 +162,27 @@ def _layout_of(tree: Tree, names: SplitNames) -> str:
             {"classes": "every folder is a class with all images in it",
              "class-splits": "every class folder holds folders of splits"},
         )  # fmt: skip
+    _check_kinds(tree)
     _check_domains(tree, ())
     return "classes"
+
+
+def _check_kinds(tree: Tree) -> None:
+    """Refuses folders as classes whose names say another thing of their images.
+
+    Raises:
+        ValueError: If there are some, with the options that choose.
+    """
+    tops = tree.with_images()
+    parts = [top for top in tops if plain(top) in PARTS]
+    kinds = [top for top in tops if plain(top) in STATES] or (parts if len(parts) > 1 else [])
+    if kinds:
+        raise _two_readings(
+            tree,
+            f"{_shown(kinds)} are no names of classes",
+            {"classes": f"the classes are {_shown(tops)}"},
+            f"Or name the folder of class folders alone: {tree.root / kinds[0]}.",
+        )
 
 
 def _layout_of_splits(tree: Tree, names: SplitNames, split_tops: Sequence[str]) -> str:

@@ -121,3 +121,19 @@ def test_equal_images_are_named(tmp_path):
     (tmp_path / "test/a/3.png").write_bytes((tmp_path / "train/b/2.png").read_bytes())
     with pytest.warns(UserWarning, match=r"two labels: 1 .* two splits: 1"):
         load_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("labeled/cat", "labeled/dog", "unlabeled"),
+        ("Unlabelled", "cat", "dog"),
+        ("images", "masks"),
+    ],
+)
+def test_states_and_parts_are_no_classes(tmp_path, folders):
+    make(tmp_path, *(f"{folder}/{i}.png" for folder in folders for i in range(2)))
+    with pytest.raises(ValueError, match=r"are no names of classes.*--layout classes"):
+        read_images(tmp_path)
+    images = read_images(tmp_path, ReadOptions(layout="classes"))
+    assert len(images.splits["train"]) == 2 * len(folders)
