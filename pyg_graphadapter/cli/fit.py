@@ -81,7 +81,9 @@ Shots = Annotated[
 ]
 AtMost = Annotated[
     int | None,
-    typer.Option(help="Largest number of images per class; classes with fewer use all they have."),
+    typer.Option(
+        min=1, help="Largest number of images per class; classes with fewer use all they have."
+    ),
 ]
 Measure = Annotated[
     bool,
