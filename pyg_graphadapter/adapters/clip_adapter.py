@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.seeding import own_draws
 from pyg_graphadapter.graph import normalized, unit
 from pyg_graphadapter.settings import setting
 
@@ -65,10 +66,8 @@ class CLIPAdapter(Adapter):
     def _bottleneck(self) -> torch.nn.Sequential:
         channels = self.text.size(1)
         hidden = max(1, channels // REDUCTION)
-        # A fixed seed, so that the same task gives the same adapter. torch.manual_seed would seed
-        # GPUs too:
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(0)
+        # A fixed seed, so that the same task gives the same adapter:
+        with own_draws(seed=0), torch.device("cpu"):
             return torch.nn.Sequential(
                 torch.nn.Linear(channels, hidden, bias=False),
                 torch.nn.ReLU(),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter, LinearAdapter
+from pyg_graphadapter.adapters.seeding import own_draws
 from pyg_graphadapter.features import rows_of
 from pyg_graphadapter.task import FewShotTask
 
@@ -72,7 +73,7 @@ def check_built(adapter: Any, task: FewShotTask) -> None:
         )
     _check_tensors(adapter)
     x = _sample(task)
-    with torch.random.fork_rng(devices=[]):  # checks change no later draw
+    with own_draws():  # checks change no later draw
         logits = _logits(adapter, x)
         copy = _saved_and_loaded(adapter)
         if not torch.allclose(_logits(copy, x), logits, rtol=1e-4, atol=1e-4, equal_nan=True):

@@ -11,6 +11,7 @@ from torch_geometric.nn.inits import zeros
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
 from pyg_graphadapter.adapters.graph_stack import GraphStack
 from pyg_graphadapter.adapters.graph_step import GraphStep, Side
+from pyg_graphadapter.adapters.seeding import own_draws
 from pyg_graphadapter.graph import check_features, dual_knowledge_graph, normalized, unit
 from pyg_graphadapter.nn import CONVS, DualKnowledgeConv
 from pyg_graphadapter.nn.sub_graph_conv import ConvFactory, SubGraph
@@ -165,7 +166,7 @@ class GraphAdapter(LinearAdapter):
         config = self.config
         num_classes, channels = text.shape
         of_the_paper = {"self_loop_weight": config.self_loop_weight} if config.is_paper_conv else {}
-        with torch.random.fork_rng(devices=[]):  # `reset_parameters` follows
+        with own_draws():  # `reset_parameters` follows
             self.conv = DualKnowledgeConv(
                 channels,
                 channels,
@@ -185,8 +186,7 @@ class GraphAdapter(LinearAdapter):
         """Returns to zero-shot CLIP, or to the start of another convolution, which is the same in
         all adapters."""
         if not self.config.is_paper_conv:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+            with own_draws(seed=0):
                 self.conv.cpu().reset_parameters()
             self.conv.to(self.text)
             return
