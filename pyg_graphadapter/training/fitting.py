@@ -12,12 +12,13 @@ from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
-from pyg_graphadapter.settings import check_setting_names
+from pyg_graphadapter.settings import check_setting_names, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train
 from pyg_graphadapter.training.selection import select_defaults
 
+SUMS_OVER_SHOTS = ("tip_adapter", "tip_adapter_f")
 NO_TEXTS = "none"  # in the recipe of a classifier that was fitted without texts
 
 
@@ -65,10 +66,23 @@ def fit_method(
     check_setting_names(method, adapter_class(method).Config, settings)
     if may_lack and task.has_text and method != "zero_shot":
         task = with_text_shots(task)
+    _tell_of_unequal_shots(method, task)
     selected = select_defaults(method, task, config, settings, progress=progress) if select else {}
     adapter = build_adapter(adapter_class(method), task, {**settings, **selected})
     history = train(adapter, task, config, progress=progress)
     return Fitted(adapter.cpu().eval(), selected, history)
+
+
+def _tell_of_unequal_shots(method: str, task: FewShotTask) -> None:
+    """Warns where a method adds up over the shots of a class and nothing else counts."""
+    count = torch.bincount(task.support.y)
+    count = count[count > 0]
+    if method in SUMS_OVER_SHOTS and not task.has_text and count.max() >= 2 * count.min():
+        warn(
+            f"{method} adds up over the shots of a class ({int(count.min())} to "
+            f"{int(count.max())} here), so that without texts classes of many shots are favoured: "
+            f"limit them with at_most (--at-most), or choose another method, as gda."
+        )
 
 
 def recipe(

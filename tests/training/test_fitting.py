@@ -4,7 +4,8 @@ from torch.nn.functional import normalize
 
 from pyg_graphadapter import Features
 from pyg_graphadapter.task import FewShotTask
-from pyg_graphadapter.training.fitting import with_text_shots
+from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.fitting import fit_method, with_text_shots
 
 
 @pytest.mark.parametrize("views", [1, 3])
@@ -28,3 +29,11 @@ def test_nothing_stands_in_where_no_class_lacks_shots():
     assert with_text_shots(task) is task
     without = FewShotTask(("a", "b"), torch.eye(2), Features(torch.eye(2)[:0], torch.arange(0)))
     assert with_text_shots(without) is without
+
+
+def test_methods_that_add_up_over_shots_say_what_unequal_classes_do():
+    shots = Features(torch.randn(7, 1, 8), torch.tensor([0] * 5 + [1, 1]))
+    task = FewShotTask.without_text(("a", "b"), shots)
+    with pytest.warns(UserWarning, match=r"tip_adapter adds up .* \(2 to 5 here\).*--at-most"):
+        fit_method("tip_adapter", task, TrainConfig(), {}, select=False, progress=False)
+    fit_method("gda", task, TrainConfig(), {}, select=False, progress=False)  # says nothing
