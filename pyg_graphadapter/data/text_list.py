@@ -244,7 +244,7 @@ def _counted_from_one(
     names: dict[int, str], labels: Sequence[str | None], reading: Reading
 ) -> dict[int, str]:
     """Names by line from 1, where the labels are as many numbers as there are names, from 1."""
-    numbers = [int(label) for label in labels if label and label.isdecimal()]
+    numbers = [int(label) for label in labels if label and NUMBER.fullmatch(label)]
     if min(names) == 0 and numbers and min(numbers) == 1 and max(numbers) == len(names):
         reading.notes.append("The first name is that of label 1.")
         return {number + 1: name for number, name in names.items()}

@@ -87,12 +87,12 @@ def test_annotations_that_name_a_file_twice(folder):
 def test_names_that_no_file_has(folder, name):
     names = ["0.jpg", "1.jpg", "2.jpg", "3.jpg", name]
     write_coco(folder, images=[{"id": i, "file_name": n} for i, n in enumerate(names)])
-    assert "Left out: 1 images" in look(folder)
+    assert "Left out: 1 image" in look(folder)
     (folder / ROBOFLOW).unlink()
     (folder / "list.json").write_text(
         json.dumps([{"path": n, "label": "ab"[i % 2]} for i, n in enumerate(names)])
     )
-    assert "Left out: 1 rows" in look(folder / "list.json")
+    assert "Left out: 1 row" in look(folder / "list.json")
 
 
 def test_pipes_with_the_names_of_lists(folder):
@@ -135,7 +135,7 @@ def test_links_out_of_the_folder_of_a_list(folder, write, kind):
     else:
         said = look(listing)
         assert "train: 3 images" in said
-        assert "1 links that lead out of the folder" in said
+        assert "1 link that leads out of the folder" in said
     assert "train: 4 images" in look(listing, "--follow-links")
 
 
