@@ -243,7 +243,7 @@ def test_pictures_for_a_classifier_of_features(data, tmp_path, name):
     code, said = run("predict", tmp_path / "c", tmp_path / name)
     assert code == 1
     assert "was fitted on features" in said
-    with pytest.raises(ValueError, match="was fitted on features|is an array that says not"):
+    with pytest.raises(ValueError, match=r"was fitted on features|is an array that says not"):
         FewShotClassifier.load(tmp_path / "c").predict(tmp_path / name)
 
 
