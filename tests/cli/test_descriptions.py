@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from pyg_graphadapter import Encoder, FeatureFile, FewShotClassifier, cli
 from pyg_graphadapter.testing import fake_features, fake_images
-from tests.checkpoints import save_checkpoint
 
 TABLE = {
     "Class 0": ["A {} is round.", "It is red."],
@@ -17,21 +16,6 @@ TABLE = {
     "class 2": ["It is green."],
 }
 NAMES = ["class_0", "class_1", "class_2"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_checkpoint("clip", tmp_path_factory.mktemp("clip"))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("PYG_GRAPHADAPTER_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def images(tmp_path):
-    return fake_images(tmp_path / "images", splits={"train": 3, "test": 2})
 
 
 @pytest.fixture

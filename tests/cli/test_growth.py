@@ -3,12 +3,10 @@
 import json
 import warnings
 
-import pytest
 from typer.testing import CliRunner
 
 from pyg_graphadapter import FewShotClassifier, cli
 from pyg_graphadapter.testing import fake_features, fake_images
-from tests.checkpoints import save_checkpoint
 
 
 def run(*arguments, code=0):
@@ -17,11 +15,6 @@ def run(*arguments, code=0):
         result = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "200"})
     assert result.exit_code == code, result.output
     return result
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_checkpoint("clip", tmp_path_factory.mktemp("clip"))
 
 
 def unequal_images(folder):
