@@ -57,6 +57,8 @@ class Adapter(torch.nn.Module, ABC):
     Config: ClassVar[type[AdapterConfig]] = AdapterConfig
     #: The tensors that it is built from, in order, with one letter per dimension.
     inputs: ClassVar[Mapping[str, str]] = {"text": "CD"}
+    #: Those of them that it may also be built without.
+    optional_inputs: ClassVar[tuple[str, ...]] = ()
     #: Whether it has parameters, which :func:`~pyg_graphadapter.train` trains.
     is_trained: ClassVar[bool] = True
     #: Whether it needs class text features. A method that does not is built from the shots alone
@@ -130,6 +132,17 @@ class Adapter(torch.nn.Module, ABC):
         return cls(task.text, task.logit_scale, **settings)
 
     @classmethod
+    def settings_for(cls, task: FewShotTask, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that follow from a task where they are not given; :meth:`from_task` takes
+        them. None, unless a method overrides this.
+
+        Args:
+            task (FewShotTask): The task.
+            given (dict): The settings that are given.
+        """
+        return {}
+
+    @classmethod
     def from_state(
         cls, state: dict[str, Tensor], logit_scale: float, settings: dict[str, Any]
     ) -> Self:
@@ -140,7 +153,8 @@ class Adapter(torch.nn.Module, ABC):
             ValueError: If a tensor is missing, unknown or has the wrong shape.
         """
         try:
-            tensors: dict[str, Any] = {name: state[name] for name in cls.inputs}
+            names = [name for name in cls.inputs if name in state or name not in cls.optional_inputs]
+            tensors: dict[str, Any] = {name: state[name] for name in names}
             adapter = cls(**tensors, logit_scale=logit_scale, **settings)
             adapter.load_state_dict(state)
         except (KeyError, RuntimeError, TypeError) as error:
@@ -166,6 +180,17 @@ class Adapter(torch.nn.Module, ABC):
         """A term that is added to the training loss, or :obj:`None`."""
         return None
 
+    def prepare(self, x: Tensor) -> Tensor:
+        """What training steps take in place of image features ``[N, D]`` of length one: what is
+        computed of them once, before training. The features themselves, unless a method overrides
+        this."""
+        return x
+
+    def training_logits(self, x: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of what :meth:`prepare` gives ``[B, D]``."""
+        logits: Tensor = self(x)
+        return logits
+
     def backward(
         self,
         x: Tensor,
@@ -178,7 +203,8 @@ class Adapter(torch.nn.Module, ABC):
         :obj:`grad`, in place of an older one. A method may override this with a faster form.
 
         Args:
-            x (torch.Tensor): Image features of length one ``[B, D]``.
+            x (torch.Tensor): What :meth:`prepare` gives for image features of length one
+                ``[B, D]``.
             y (torch.Tensor): Labels ``[B]``.
             temperature (float, optional): Logits are divided by it. (default: :obj:`1.0`)
             label_smoothing (float, optional): As in :func:`torch.nn.functional.cross_entropy`.
@@ -187,7 +213,7 @@ class Adapter(torch.nn.Module, ABC):
                 images. (default: :obj:`None`)
         """
         self.zero_grad()
-        logits = self(x).to(x.dtype)  # with autocast, the product has a lower precision
+        logits = self.training_logits(x).to(x.dtype)  # with autocast, the product has a lower precision
         logits = logits / temperature
         if weight is None:
             loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)

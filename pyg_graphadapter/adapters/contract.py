@@ -142,7 +142,7 @@ def _check_linear(adapter: Adapter, x: Tensor, logits: Tensor) -> None:
 def _check_tensors(adapter: Adapter) -> None:
     cls, state = type(adapter), adapter.state_dict()
     for tensor in cls.inputs:
-        if tensor not in state:
+        if tensor not in state and tensor not in cls.optional_inputs:
             raise ValueError(
                 f"{cls.__name__} has {tensor!r} in 'inputs' and no buffer or parameter of this "
                 f"name, so it cannot be saved: call self.register_buffer({tensor!r}, …)."
@@ -177,7 +177,7 @@ def _check_gradients(adapter: Adapter, task: FewShotTask) -> None:
             f"{name} has no parameters to train: make them torch.nn.Parameter, or set is_trained = "
             f"False."
         )
-    x, y = _sample(task).to(adapter.text), task.support.y[:SAMPLE]
+    x, y = adapter.prepare(_sample(task).to(adapter.text)), task.support.y[:SAMPLE]
     if not len(y):
         return
     try:

@@ -38,8 +38,15 @@ def moments(task: FewShotTask) -> Moments:
     x, y = task.support.mean_views().double(), task.support.y
     number = task.weights().double().unsqueeze(1)  # [N, 1]
     count = number.new_zeros(task.num_classes, 1).index_add_(0, y, number)
-    mean = x.new_zeros(task.num_classes, x.size(1)).index_add_(0, y, number * x) / count
-    return Moments(x, y, number, count, mean)
+    return Moments(x, y, number, count, class_means(x, y, number, task.num_classes))
+
+
+def class_means(x: Tensor, y: Tensor, number: Tensor, num_classes: int) -> Tensor:
+    """The mean of every class ``[C, D]`` of samples ``[N, D]``, of which each counts ``number``
+    ``[N, 1]`` times; zero for a class without samples."""
+    count = number.new_zeros(num_classes, 1).index_add_(0, y, number)
+    total = x.new_zeros(num_classes, x.size(1)).index_add_(0, y, number * x)
+    return total / torch.where(count > 0, count, 1)
 
 
 def scatter_around(x: Tensor, centre: Tensor, number: Tensor) -> tuple[Tensor, bool]:

@@ -9,6 +9,13 @@ from torch import Tensor
 from torch_geometric.nn.inits import zeros
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.graph_defaults import (
+    IMAGES,
+    NODES,
+    TEXTS,
+    graph_settings,
+    metric_of,
+)
 from pyg_graphadapter.adapters.graph_stack import GraphStack
 from pyg_graphadapter.adapters.graph_step import GraphStep, Side
 from pyg_graphadapter.adapters.seeding import own_draws
@@ -23,7 +30,12 @@ BIASES = ("class", "shared", "none")
 ACTIVATIONS = ("tanh", "gelu", "none")
 KNOWLEDGE_CONV = "KnowledgeConv"
 LARGEST_MESSAGES = 2**28  # numbers in the messages of all edges, one GiB in float32
+LOGIT_SCALE_OF_IMAGES = 15.0  # of the cosine with means of images
+MOST_WHITENING = 0.99  # the covariance of few shots has no inverse
 STACKED_PARAMETERS = 350_000  # per adapter; with more, a batch is not faster on a CPU
+
+# Settings in which the adapters of a batch may differ:
+_VARIES: Mapping[str, Any] = {"alpha": 0.9, "whitening": 0.0}
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,13 @@ class GraphAdapterConfig(AdapterConfig):
     conv: str | ConvFactory = setting(
         KNOWLEDGE_CONV, "graph convolution", choices=(KNOWLEDGE_CONV, *CONVS)
     )
+    nodes: str = setting(
+        TEXTS, "what a class itself is: its text feature, or the mean of its images", choices=NODES
+    )
+    whitening: float = setting(
+        0.0, "how far image features are whitened by the covariance within classes", low=0,
+        high=MOST_WHITENING,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Checks every setting against its bounds.
@@ -91,15 +110,34 @@ class GraphAdapter(LinearAdapter):
 
     Training starts at zero-shot CLIP: :math:`\mathbf{W}` and :math:`\mathbf{b}` start at zero.
 
-    Without texts, the prototypes of the shots stand in their place, in both sub-graphs.
+    **Which settings.** Of a task (:meth:`from_task`), :obj:`alpha`, :obj:`nodes` and
+    :obj:`whitening` follow from the shots where they are not given, by the rule of
+    :mod:`~pyg_graphadapter.adapters.graph_defaults`: by how often zero-shot CLIP is right on the
+    shots, and by the number of shots and classes. The paper has ``alpha=0.6, nodes="texts",
+    whitening=0``.
+
+    **Whitening** takes image features and class text features to another metric, in which they have
+    the same products,
+
+    .. math::
+        \mathbf{x}' = \mathbf{M} \mathbf{x}, \qquad \mathbf{t}'_c = \mathbf{M}^{-1} \mathbf{t}_c,
+        \qquad \textrm{logits}_c = s \cdot {\Vert \mathbf{t}'_c \Vert} \cdot
+        {\mathbf{x}'}^{\top} \frac{\mathbf{t}'^{*}_c}{\Vert \mathbf{t}'^{*}_c \Vert}
+
+    so that training starts at zero-shot CLIP there, too. The classifier stays linear in the image.
+
+    **Nodes of images.** Where texts are missing, or say next to nothing, the prototypes of the
+    shots stand in their place, in both sub-graphs. They are centred: the mean of all prototypes,
+    :obj:`center`, is taken from them and from image features. With ``nodes="texts"``, a task
+    without texts has plain prototypes in their place, as in the paper.
 
     Any convolution of PyTorch Geometric can stand in the place of the paper's (:obj:`conv`). Of
     another convolution, only the edges are computed once; the convolution itself is computed in
     each step. It starts as its :meth:`reset_parameters` leaves it with the seed 0. The cost of a
     step depends on the number of edges: set :obj:`k` for many classes.
 
-    The defaults of :obj:`alpha` and :obj:`beta`, and of the epochs, learning rate and temperature
-    in :class:`~pyg_graphadapter.TrainConfig`, were chosen by validation on ImageNet features of
+    The defaults of the constructor, and of the epochs, learning rate and temperature in
+    :class:`~pyg_graphadapter.TrainConfig`, were chosen by validation on ImageNet features of
     CLIP ViT-B/32 with four labelled images per class: trained on three, two or one of them and
     measured on the others, averaged over draws. The test split was not used.
     ``benchmarks/defaults`` holds the command and the table.
@@ -109,6 +147,10 @@ class GraphAdapter(LinearAdapter):
         prototypes (torch.Tensor): The mean image feature of every class
             (:func:`~pyg_graphadapter.class_prototypes`).
         logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
+        metric (torch.Tensor, optional): The symmetric :math:`\mathbf{M}`; without it, features
+            stay as they are. (default: :obj:`None`)
+        center (torch.Tensor, optional): What is taken from image features first, with nodes of
+            images. (default: :obj:`None`)
         alpha (float, optional): The weight :math:`\alpha` of the text feature.
             (default: :obj:`0.9`)
         beta (float, optional): The weight :math:`\beta` of the text sub-graph; :obj:`1` and
@@ -130,9 +172,14 @@ class GraphAdapter(LinearAdapter):
             that makes a convolution from :obj:`in_channels` and :obj:`out_channels`; an adapter
             with a function cannot be saved. How it gets its graphs and weights is told by
             :class:`~pyg_graphadapter.nn.DualKnowledgeConv`. (default: :obj:`"KnowledgeConv"`)
+        nodes (str, optional): What a class itself is: its text feature (:obj:`"texts"`) or its
+            prototype (:obj:`"images"`). (default: :obj:`"texts"`)
+        whitening (float, optional): How far :math:`\mathbf{M}` whitens; only :meth:`from_task`
+            computes it. (default: :obj:`0.0`)
 
     Shapes:
         - **text:** :math:`(C, D)`; **prototypes:** :math:`(C, D)`
+        - **metric:** :math:`(D, D)`; **center:** :math:`(D)`
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
 
     Raises:
@@ -149,21 +196,39 @@ class GraphAdapter(LinearAdapter):
 
     takes_weights: ClassVar[bool] = True
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
-    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "prototypes": "CD"}
+    inputs: ClassVar[Mapping[str, str]] = {
+        "text": "CD", "prototypes": "CD", "metric": "DD", "center": "D"
+    }  # fmt: skip
+    optional_inputs: ClassVar[tuple[str, ...]] = ("metric", "center")
     needs_text: ClassVar[bool] = False
     recipe: ClassVar[Mapping[str, Any]] = {"temperature": 2.0}
-    grid: ClassVar[Mapping[str, Sequence[Any]]] = {"alpha": (0.95, 0.9, 0.7, 0.5)}
 
     config: GraphAdapterConfig
     prototypes: Tensor
+    metric: Tensor | None
+    center: Tensor | None
+    class_nodes: Tensor  #: What a class itself is, in the metric ``[C, D]``.
+    image_nodes: Tensor  #: The prototypes, in the metric ``[C, D]``.
+    lengths: Tensor | None  #: The factors of the logits ``[C, 1]``; :obj:`None` if all are one.
     _step: GraphStep | None = None
 
     def __init__(
-        self, text: Tensor, prototypes: Tensor, logit_scale: float = 100.0, **settings: Any
+        self,
+        text: Tensor,
+        prototypes: Tensor,
+        logit_scale: float = 100.0,
+        metric: Tensor | None = None,
+        center: Tensor | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(text, logit_scale, {"prototypes": prototypes}, **settings)
+        given = {"prototypes": prototypes, "metric": metric, "center": center}
+        tensors = {name: tensor for name, tensor in given.items() if tensor is not None}
+        super().__init__(text, logit_scale, tensors, **settings)
+        for name in given.keys() - tensors.keys():
+            self.register_buffer(name, None)
         check_features(prototypes, "prototypes")
         config = self.config
+        self._check_metric()
         num_classes, channels = text.shape
         of_the_paper = {"self_loop_weight": config.self_loop_weight} if config.is_paper_conv else {}
         with own_draws():  # `reset_parameters` follows
@@ -194,13 +259,27 @@ class GraphAdapter(LinearAdapter):
             zeros(parameter)
 
     @classmethod
+    def settings_for(cls, task: FewShotTask, given: Mapping[str, Any]) -> dict[str, Any]:
+        """By the rule of :mod:`~pyg_graphadapter.adapters.graph_defaults`."""
+        return graph_settings(task, given)
+
+    @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the adapter from the task's texts and few shots.
+        """Builds the adapter from the task's texts and few shots, with the settings that are not
+        given by the rule of :mod:`~pyg_graphadapter.adapters.graph_defaults`.
 
         Raises:
             ValueError: If a class has no shot, naming it, or a setting is out of bounds.
         """
-        adapter = cls(task.text, task.prototypes(), task.logit_scale, **settings)
+        settings = {**settings, **cls.settings_for(task, settings)}
+        config = cls.Config(**settings)
+        assert isinstance(config, GraphAdapterConfig)
+        prototypes = task.prototypes()
+        center = prototypes.double().mean(dim=0) if config.nodes == IMAGES else None
+        metric = metric_of(task, config.whitening, center)
+        if metric is None:
+            settings["whitening"] = 0.0  # nothing scatters
+        adapter = cls(task.text, prototypes, task.logit_scale, metric, center, **settings)
         k = adapter.config.k
         if k is not None and k > task.num_classes:
             warn(
@@ -208,6 +287,23 @@ class GraphAdapter(LinearAdapter):
                 f"({task.num_classes}): every class is a neighbour of all."
             )
         return adapter
+
+    def _check_metric(self) -> None:
+        """Checks that the settings have the tensors that they need.
+
+        Raises:
+            ValueError: If one is missing.
+        """
+        if self.config.whitening and self.metric is None:
+            raise ValueError(
+                f"whitening={self.config.whitening} needs a 'metric', which GraphAdapter.from_task "
+                f"computes of the shots: build the adapter with it."
+            )
+        if (self.config.nodes == IMAGES) != (self.center is not None):
+            raise ValueError(
+                f"'center' belongs to nodes={IMAGES!r} (got nodes={self.config.nodes!r} and center="
+                f"{'None' if self.center is None else 'a tensor'}): give both or neither."
+            )
 
     @property
     def is_recordable(self) -> bool:
@@ -232,8 +328,22 @@ class GraphAdapter(LinearAdapter):
         if weight is not None or not GraphStep.supports(self.config):
             return super().backward(x, y, temperature, label_smoothing, weight)
         if self._step is None or not self._step.uses(self._messages().values()):
-            self._step = GraphStep(self.text, self.sides(), self.config)
+            self._step = GraphStep(
+                self.class_nodes, self.sides(), self.config, lengths=self.lengths
+            )
         return self._step(x, y, self.logit_scale / temperature, label_smoothing)
+
+    @torch.no_grad()
+    def prepare(self, x: Tensor) -> Tensor:
+        """Image features of length one ``[N, D]`` in the metric."""
+        x = x if self.center is None else x - self.center
+        return x if self.metric is None else x @ self.metric
+
+    def training_logits(self, x: Tensor) -> Tensor:
+        """Logits ``[B, C]`` of image features in the metric ``[B, D]``."""
+        if self.metric is None:
+            return super().training_logits(x)
+        return self.logit_scale * x @ self._weights_in_metric().t()
 
     def sides(self) -> list[Side]:
         """Both sides of the residual, or the one that is not switched off."""
@@ -250,9 +360,10 @@ class GraphAdapter(LinearAdapter):
         (``benchmarks/training``)."""
         first = adapters[0]
         fit_together = all(
-            adapter.config == first.config
+            replace(adapter.config, **_VARIES) == replace(first.config, **_VARIES)
             and adapter.logit_scale == first.logit_scale
             and adapter.text.shape == first.text.shape
+            and (adapter.metric is None) == (first.metric is None)
             and all(parameter.requires_grad for parameter in adapter.parameters())
             for adapter in adapters
         )
@@ -262,8 +373,10 @@ class GraphAdapter(LinearAdapter):
         return GraphStack(adapters) if can_stack else None
 
     def _compute_constants(self) -> None:
-        """Registers what does not change in training: the messages that every class collects, or
-        the edges of another convolution."""
+        """Registers what does not change in training: the nodes, and the messages that every class
+        collects, or the edges of another convolution."""
+        for name, tensor in self._nodes_in_metric().items():
+            self.register_buffer(name, tensor, persistent=False)
         if self.config.is_paper_conv:
             for side, messages in self._collect_knowledge().items():
                 self.register_buffer(f"{side}_messages", messages, persistent=False)
@@ -274,6 +387,24 @@ class GraphAdapter(LinearAdapter):
         for module in self.conv.modules():  # some convolutions cache edges or products
             for name in [name for name in vars(module) if name.startswith("_cached_")]:
                 setattr(module, name, None)
+
+    @torch.no_grad()
+    def _nodes_in_metric(self) -> dict[str, Tensor | None]:
+        """Computes :obj:`class_nodes`, :obj:`image_nodes` and :obj:`lengths`."""
+        if self.metric is None:
+            nodes = {"class_nodes": self.text, "image_nodes": self.prototypes}
+            return {**nodes, "lengths": None}
+        metric, images, text = (x.cpu().double() for x in (self.metric, self.prototypes, self.text))
+        images = images if self.center is None else images - self.center.cpu().double()
+        images = unit(images @ metric)
+        if self.config.nodes == IMAGES:
+            lengths = images.new_full((len(images), 1), LOGIT_SCALE_OF_IMAGES / self.logit_scale)
+            nodes = {"class_nodes": images, "image_nodes": images, "lengths": lengths}
+        else:
+            text = torch.linalg.solve(metric, text.t()).t()
+            lengths = torch.linalg.vector_norm(text, dim=1, keepdim=True)
+            nodes = {"class_nodes": unit(text), "image_nodes": images, "lengths": lengths}
+        return {name: tensor.to(self.text).contiguous() for name, tensor in nodes.items()}
 
     def _messages(self) -> dict[str, Tensor]:
         """What every class collects on each side: ``[C, D]``, or ``[G, C, D]`` with groups."""
@@ -308,7 +439,7 @@ class GraphAdapter(LinearAdapter):
                 f"{num_edges:,} edges, which takes too much memory: set k, the number of "
                 f"neighbours per class, for example k=16."
             )
-        graph = dual_knowledge_graph(self.text, self.prototypes, k=k)
+        graph = dual_knowledge_graph(self.class_nodes, self.image_nodes, k=k)
         return self.conv.sub_graphs(graph.x_dict, graph.edge_index_dict, graph.edge_weight_dict)
 
     @torch.no_grad()
@@ -316,28 +447,46 @@ class GraphAdapter(LinearAdapter):
         """Computes what :meth:`_messages` returns."""
         groups = min(self.config.groups, self.num_classes)
         if groups == 1:
-            return self._collect_group(self.text, self.prototypes)
+            return self._collect_group(self.class_nodes, self.image_nodes)
         parts = [
-            self._collect_group(self.text[g::groups], self.prototypes[g::groups])
+            self._collect_group(self.class_nodes[g::groups], self.image_nodes[g::groups])
             for g in range(groups)
         ]
         return {side: torch.stack([part[side] for part in parts]) for side in parts[0]}
 
     def _collect_group(self, text: Tensor, image: Tensor) -> dict[str, Tensor]:
         if self.config.k is None:
-            return self.conv.collect_knowledge({"text": text, "image": image, "query": self.text})
-        graph = dual_knowledge_graph(text, image, self.text, min(self.config.k, text.size(0)))
+            return self.conv.collect_knowledge({"text": text, "image": image, "query": self.class_nodes})
+        graph = dual_knowledge_graph(text, image, self.class_nodes, min(self.config.k, text.size(0)))
         return self.conv.collect_knowledge(
             graph.x_dict, graph.edge_index_dict, graph.edge_weight_dict
         )
 
     def class_weights(self) -> Tensor:
-        r"""The adapted class features :math:`\mathbf{t}^{*}`, ``[C, D]``."""
+        r"""The adapted class features :math:`\mathbf{t}^{*}`, ``[C, D]``, of length one. With a
+        metric, :math:`\mathbf{M} \mathbf{t}'^{*}`, of any length."""
+        weights = self._weights_in_metric()
+        return weights if self.metric is None else weights @ self.metric
+
+    def class_biases(self) -> Tensor | None:
+        """What the :obj:`center` adds to the logits ``[C]``; :obj:`None` without one."""
+        if self.center is None:
+            return None
+        return -self.logit_scale * (self.class_weights() @ self.center)
+
+    def adapted_nodes(self) -> Tensor:
+        """The adapted class features in the metric, of length one ``[C, D]``."""
         if self.config.is_paper_conv:
             z = self.conv.fuse(self._messages())
         else:
             z = self.conv.convolve(self._sub_graphs())
-        return normalized(torch.lerp(z.to(self.text.dtype), self.text, self.config.alpha))
+        nodes = self.class_nodes
+        return normalized(torch.lerp(z.to(nodes.dtype), nodes, self.config.alpha))
+
+    def _weights_in_metric(self) -> Tensor:
+        """The weights of image features in the metric ``[C, D]``."""
+        nodes = self.adapted_nodes()
+        return nodes if self.lengths is None else nodes * self.lengths
 
     def extend(
         self, text: Tensor, prototypes: Tensor | None = None, *, class_names: Sequence[str] = ()
@@ -354,12 +503,22 @@ class GraphAdapter(LinearAdapter):
 
         Shapes:
             - **text:** :math:`(C_{new}, D)`; **prototypes:** :math:`(C_{new}, D)`
+
+        Raises:
+            ValueError: If the nodes are means of images, and there are none of the new classes.
         """
+        if prototypes is None and self.config.nodes == IMAGES:
+            raise ValueError(
+                "This classifier decides by the images alone, as texts are missing or say next to "
+                "nothing here: a new class needs images."
+            )
         prototypes = unit(text) if prototypes is None else prototypes
         extended = GraphAdapter(
             torch.cat([self.text, text.to(self.text)]),
             torch.cat([self.prototypes, prototypes.to(self.text)]),
             self.logit_scale,
+            self.metric,
+            self.center,
             **asdict(self.config),
         ).to(self.text.device)
         state = self.conv.state_dict()

@@ -30,10 +30,18 @@ class GraphStack(Stack):
 
     def __init__(self, adapters: Sequence["GraphAdapter"]) -> None:
         self._adapters = adapters
-        text = torch.stack([adapter.text for adapter in adapters])  # [S, C, D]
+        nodes = torch.stack([adapter.class_nodes for adapter in adapters])  # [S, C, D]
+        lengths = [adapter.lengths for adapter in adapters if adapter.lengths is not None]
+        alphas = [adapter.config.alpha for adapter in adapters]
         sides = zip(*(adapter.sides() for adapter in adapters), strict=True)
         self._sides = [_stacked(side_of_adapters) for side_of_adapters in sides]
-        self._step = GraphStep(text, self._sides, adapters[0].config)
+        self._step = GraphStep(
+            nodes,
+            self._sides,
+            adapters[0].config,
+            nodes.new_tensor(alphas).view(-1, 1, 1) if len(set(alphas)) > 1 else None,
+            torch.stack(lengths) if lengths else None,
+        )
 
     def parameters(self) -> Iterator[Tensor]:
         """The parameters of all adapters, stacked."""

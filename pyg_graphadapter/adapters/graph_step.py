@@ -72,12 +72,17 @@ class GraphStep:
     it.
 
     Args:
-        text (torch.Tensor): The class text features, of length one.
+        text (torch.Tensor): The class nodes, of length one.
         sides (sequence of Side): Both sides, or the one that is not switched off.
         config (GraphAdapterConfig): The settings, which :meth:`supports` must accept.
+        alpha (torch.Tensor, optional): One :math:`\alpha` per adapter, where they differ; if not
+            given, that of the settings. (default: :obj:`None`)
+        lengths (torch.Tensor, optional): Factors of the logits of the classes.
+            (default: :obj:`None`)
 
     Shapes:
-        - **text:** :math:`(C, D)` or :math:`(S, C, D)`
+        - **text:** :math:`(C, D)` or :math:`(S, C, D)`; **alpha:** :math:`(S, 1, 1)`;
+          **lengths:** :math:`(C, 1)` or :math:`(S, C, 1)`
     """
 
     @staticmethod
@@ -91,12 +96,15 @@ class GraphStep:
         text: Tensor,
         sides: Sequence[Side],
         config: "GraphAdapterConfig",
+        alpha: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> None:
-        self.sides, self.alpha = sides, config.alpha
+        self.sides, self.lengths = sides, lengths
+        self.alpha: float | Tensor = config.alpha if alpha is None else alpha
         self._has_tanh = config.activation == "tanh"
         self._gain = 2 if self._has_tanh else 1
         self._minus_one = text.new_tensor(-1.0)
-        self._weighted_text = config.alpha * text
+        self._weighted_text = self.alpha * text
         self._dtype = text.dtype  # of the factors of products
         self._factors = [side.messages for side in sides]
         self._h = [torch.empty_like(text) for _ in sides]  # [*, C, D] each
@@ -130,6 +138,8 @@ class GraphStep:
 
         norm = torch.linalg.vector_norm(w, dim=-1, keepdim=True).clamp_(min=EPSILON)  # [*, C, 1]
         factor = (scale / norm).mT  # [*, 1, C]
+        if self.lengths is not None:
+            factor = factor * self.lengths.mT
         self._product(raw, x, w.mT)
         torch.mul(raw, factor, out=logits)
         log_p = torch.log_softmax(logits, dim=-1)
@@ -175,7 +185,10 @@ class GraphStep:
                 add(side.bias, messages, side.weight.mT, beta=gain, alpha=gain, out=h)
             if self._has_tanh:
                 torch.add(self._minus_one, h.sigmoid_(), alpha=2, out=h)
-            w = torch.add(w, h, alpha=(1 - self.alpha) * side.share, out=self._w)
+            if isinstance(self.alpha, Tensor):
+                w = torch.addcmul(w, h, (1 - self.alpha) * side.share, out=self._w)
+            else:
+                w = torch.add(w, h, alpha=(1 - self.alpha) * side.share, out=self._w)
         return w
 
     def _backward(self, grad: Tensor) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from pyg_graphadapter.adapters import ZeroShot
 from pyg_graphadapter.classifier.base import Images
 from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
 from pyg_graphadapter.classifier.inputs import FeatureInput
@@ -17,7 +18,7 @@ from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.labels import told_apart
 from pyg_graphadapter.orientation import check_same_order
-from pyg_graphadapter.training.evaluation import Evaluation
+from pyg_graphadapter.training.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
     import datasets
@@ -39,7 +40,8 @@ class EvaluationMixin(EncoderMixin):
         """Measures the classifier on labelled images or features: the test split where there is
         one, else all that there are. Classes are matched by their names, where the data have any;
         the labels of :class:`Features`, and of a feature file without names, count the classes of
-        the classifier (:meth:`own_labels`). Warns if it was fitted on some of the images.
+        the classifier (:meth:`own_labels`). Class texts alone, zero-shot CLIP, are measured
+        beside. Warns if it was fitted on some of the images.
 
         Args:
             data: A data set as :func:`pyg_graphadapter.data.load_images` takes it, a feature file,
@@ -71,7 +73,11 @@ class EvaluationMixin(EncoderMixin):
         features = labelled.features
         own = self.own_labels(features.y, labelled.class_names)
         labelled = replace(labelled, features=Features(features.x, own))
-        return labelled.measure(self.adapter, self.shot_hashes, self.shots)
+        evaluation = labelled.measure(self.adapter, self.shot_hashes, self.shots)
+        if not self.has_text:
+            return evaluation
+        zero_shot = evaluate(ZeroShot(self.adapter.text), labelled.features)
+        return replace(evaluation, zero_shot=zero_shot.accuracy)
 
     def _labelled_by(self, x: Any, y: Any) -> Labelled:
         """Features or images with labels that were given apart from them."""

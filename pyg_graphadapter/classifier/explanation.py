@@ -134,7 +134,8 @@ def explain_class(adapter: Adapter, class_names: Sequence[str], c: int) -> Expla
 
     with :math:`\mathbf{u}` the direction, orthogonal to the text feature, in which it was turned.
     Parts with a positive amount turned it, and parts with a negative amount held it back. What lies
-    along the text feature turns nothing.
+    along the text feature turns nothing. All are directions in the metric of the adapter, where it
+    whitens; with nodes of images, prototypes stand in the place of text features.
 
     Costs :math:`\mathcal{O}(C^2 D)` for the degrees of the nodes.
 
@@ -157,7 +158,7 @@ def explain_class(adapter: Adapter, class_names: Sequence[str], c: int) -> Expla
         +0.3968         total: sine of the angle turned
     """
     adapter = _checked(adapter, class_names, c)
-    t, w = adapter.text[c], adapter.class_weights()[c].detach()  # [D] each, of length one
+    t, w = adapter.class_nodes[c], adapter.adapted_nodes()[c].detach()  # [D], of length one
     u = unit(w - (w @ t) * t)
     u = unit(u - (u @ t) * t)  # of a small turn, the first is orthogonal to few digits
     contributions = _contributions(adapter, class_names, c, u)
@@ -207,10 +208,13 @@ def explain_image(
             f"Expected the finite features of one image, {list(adapter.text.shape[1:])} (got "
             f"{list(x.shape)}{'' if x.isfinite().all() else ' with NaN or infinity'})."
         )
-    x = x.to(adapter.text)
-    logits = adapter(x.unsqueeze(0))[0].detach()  # [C]
+    x = unit(x.to(adapter.text)).unsqueeze(0)
+    logits = adapter(x)[0].detach()  # [C]
     c = int(logits.argmax()) if c is None else c
-    contributions = _contributions(adapter, class_names, c, adapter.logit_scale * unit(x))
+    direction = adapter.logit_scale * adapter.prepare(x)[0]
+    if adapter.lengths is not None:
+        direction = adapter.lengths[c] * direction
+    contributions = _contributions(adapter, class_names, c, direction)
     return _explanation(class_names[c], contributions, logits[c], LOGIT)
 
 
@@ -245,12 +249,12 @@ def _contributions(
     adapter: GraphAdapter, class_names: Sequence[str], c: int, direction: Tensor
 ) -> list[Contribution]:
     """The components of all parts of ``t*_c``, over its length, along a direction ``[D]``."""
-    t, alpha = adapter.text[c], adapter.config.alpha
+    t, alpha = adapter.class_nodes[c], adapter.config.alpha
     groups = min(adapter.config.groups, adapter.num_classes)
     contributions = [Contribution("text", ZERO_SHOT, class_names[c], alpha * float(t @ direction))]
     adapted = alpha * t  # becomes t*_c
     for side, (conv, beta) in adapter.conv.sides().items():
-        features = adapter.text if side == "text" else adapter.prototypes
+        features = adapter.class_nodes if side == "text" else adapter.image_nodes
         bias = torch.zeros_like(t) if conv.bias is None else conv.bias.expand_as(adapter.text)[c]
         from_self, from_bias = t.new_zeros(2)
         for g in range(groups):
@@ -301,7 +305,7 @@ def _weights(
 
 def _edges(adapter: GraphAdapter, nodes: Tensor, c: int) -> tuple[Tensor, Tensor, Tensor]:
     """The edges from nodes to class ``c``, their weights, and the degrees of the nodes."""
-    num_nodes, text = nodes.size(0), adapter.text
+    num_nodes, text = nodes.size(0), adapter.class_nodes
     if adapter.config.k is None:
         deg = nodes.new_zeros(num_nodes)
         for rows in row_blocks(num_nodes, num_nodes):  # all edges at once are too many

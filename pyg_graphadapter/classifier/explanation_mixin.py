@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import LinearAdapter
+from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
 from pyg_graphadapter.classifier.explanation import Explanation, explain_class, explain_image
 from pyg_graphadapter.classifier.inputs import FeatureInput
@@ -84,7 +85,8 @@ class ExplanationMixin(EncoderMixin):
             raise ValueError("There is nothing to explain: give an image, a class name, or both.")
         else:
             explanation = explain_class(self.adapter, self.class_names, c)
-        return explanation if self.has_text else explanation.without_text()
+        uses_texts = self.has_text and self.adapter.settings()["nodes"] == TEXTS
+        return explanation if uses_texts else explanation.without_text()
 
     def _features_of(self, image: Any) -> Tensor:
         """The features ``[D]`` of one image."""

@@ -224,14 +224,13 @@ def fit(
             show_skipped(source)
         with writing(out):
             classifier.save(out, overwrite=overwrite)
-    if classifier.selected and classifier.training["shots"] > 1:
-        chosen = ", ".join(f"{name} = {value}" for name, value in classifier.selected.items())
-        echo(f"Selected {chosen}.")
     _show(classifier, start, out)
 
 
 def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
     """Prints what was fitted, saved and measured."""
+    from pyg_graphadapter.adapters import adapter_class
+    from pyg_graphadapter.classifier.evidence import evidence_in_words
     from pyg_graphadapter.classifier.measurement import measured_in_words
     from pyg_graphadapter.features import counted
 
@@ -239,6 +238,13 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     new = names[len(start.class_names) :] if start is not None else ()
     if new:
         echo(f"Added {counted(len(new), 'class')}: {', '.join(new)}.")
+    tried = [name for name in classifier.selected if name in adapter_class(classifier.method).grid]
+    if tried and training["shots"] > 1:
+        chosen = ", ".join(f"{name} = {classifier.selected[name]}" for name in tried)
+        echo(f"Selected {chosen}.")
+    words = evidence_in_words(classifier)
+    if words:
+        echo(words)
     if "fewest_shots" in training:
         echo(f"Shots per class: {training['fewest_shots']} to {training['shots']}.")
     echo(f"Saved {classifier.method} for {len(names)} classes to {out}.")

@@ -26,6 +26,7 @@ from pyg_graphadapter.training.evaluation import (
     evaluate,
     harmonic_mean,
 )
+from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.training.selection import select_defaults
 
 FILE_NAME = re.compile(r".+-\d+shot-seed-?\d+-[0-9a-f]{8}\.json")
@@ -233,12 +234,12 @@ def _knowledge_graphs(adapter: Adapter, task: FewShotTask) -> dict[str, Any]:
     their cosine, at most 100 per side. Without texts, both sub-graphs are that of the images."""
     if not isinstance(adapter, GraphAdapter) or adapter.num_classes == 1:
         return {}
-    features = {"text": adapter.text, "image": adapter.prototypes}
+    features = {"text": adapter.class_nodes, "image": adapter.image_nodes}
     return {
         "knowledge_graphs": {
             side: _rounded_edges(features[side], task.class_names, adapter.config.groups)
             for side in adapter.conv.sides()
-            if task.has_text or side == "image"
+            if side == "image" or (task.has_text and adapter.config.nodes == TEXTS)
         }
     }
 

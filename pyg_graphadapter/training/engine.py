@@ -73,7 +73,9 @@ def train(
     config = (config or TrainConfig()).completed(type(adapter))
     adapter.to(resolve_device(config.device))
     adapter.train()
-    losses, seconds, steps = _train(adapter, [task], [config.seed], config, progress=progress)
+    losses, seconds, steps = _train(
+        adapter, [adapter], [task], [config.seed], config, progress=progress
+    )
     adapter.eval()
     adapter.zero_grad()
     return History(tuple(losses.tolist()), seconds, steps)
@@ -145,7 +147,7 @@ def _train_stacked(
         stack = method.stack(adapters)
         if stack is None:
             return None
-        losses, seconds, steps = _train(stack, tasks, seeds, config, progress=progress)
+        losses, seconds, steps = _train(stack, adapters, tasks, seeds, config, progress=progress)
     except torch.OutOfMemoryError:
         logger.warning("Out of memory with %d adapters at once: one by one.", len(adapters))
         return None
@@ -158,13 +160,14 @@ def _train_stacked(
 
 def _train(
     trainee: Adapter | Stack,
+    adapters: Sequence[Adapter],
     tasks: Sequence[FewShotTask],
     seeds: Sequence[int],
     config: TrainConfig,
     *,
     progress: bool,
 ) -> tuple[Tensor, float, int]:
-    """The training loop.
+    """The training loop of an adapter, or of a stack of adapters.
 
     Returns:
         tuple: The losses ``[epochs]``, or ``[epochs, S]`` of a stack, the seconds and the number of
@@ -183,7 +186,10 @@ def _train(
 
     start = time.perf_counter()
     device = parameters[0].device
-    views = [unit(task.support.x).to(parameters[0]).view(-1, channels) for task in tasks]
+    views = [
+        adapter.prepare(unit(task.support.x).to(parameters[0]).view(-1, channels))
+        for adapter, task in zip(adapters, tasks, strict=True)
+    ]
     x = views[0] if len(views) == 1 else torch.cat(views)  # [S * N * V, D]
     y = torch.cat([task.support.y for task in tasks]).to(device)  # [S * N]
     orders = _orders(seeds, num_images, num_views, epochs, device)

@@ -18,7 +18,7 @@ from pyg_graphadapter.task import EvaluationTask, NewClasses, ShiftedTest
 EVALUATION_BATCH = 4096
 CALIBRATION_BINS = 15
 CLASSES_FOR_TOP5 = 10  # of five classes, every image is right
-COUNTS = ("num_skipped", "num_shots")
+NOT_MEASURES = ("num_skipped", "num_shots", "zero_shot")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Evaluation:
             in the measures. (default: :obj:`0`)
         num_shots (int, optional): How many of the images the classifier was fitted on;
             :obj:`None` where this is not known. (default: :obj:`None`)
+        zero_shot (float, optional): The accuracy of the class texts alone, zero-shot CLIP;
+            :obj:`None` where there are none. (default: :obj:`None`)
     """
 
     accuracy: float
@@ -47,11 +49,13 @@ class Evaluation:
     num_images: int
     num_skipped: int = 0
     num_shots: int | None = None
+    zero_shot: float | None = None
 
     def measures(self) -> dict[str, float | None]:
-        """What was measured, without the counts of images that have no part in it."""
+        """What was measured of the adapter, without the counts of images that have no part in it
+        and without zero-shot CLIP."""
         content = asdict(self)
-        return {name: content[name] for name in content if name not in COUNTS}
+        return {name: content[name] for name in content if name not in NOT_MEASURES}
 
     def further(self) -> str:
         """The measures beside the accuracy, in words."""
@@ -61,6 +65,8 @@ class Evaluation:
         ]
         if self.top5 is not None:
             parts.append(f"top-5 accuracy {self.top5:.2f} %")
+        if self.zero_shot is not None:
+            parts.append(f"zero-shot accuracy {self.zero_shot:.2f} %")
         return ", ".join(parts)
 
     def __str__(self) -> str:

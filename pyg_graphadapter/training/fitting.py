@@ -10,6 +10,7 @@ from torch_geometric.utils import scatter
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.adapters.trust import evidence
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_setting_names, warn
@@ -27,7 +28,7 @@ class Fitted(NamedTuple):
 
     Args:
         adapter (Adapter): The adapter, on the CPU.
-        selected (dict): The settings that were selected inside the shots.
+        selected (dict): The settings that were selected inside the shots, or follow from them.
         history (History): The training.
     """
 
@@ -63,14 +64,18 @@ def fit_method(
     Raises:
         ValueError: If a setting is unknown or out of bounds, or a class that needs shots has none.
     """
-    check_setting_names(method, adapter_class(method).Config, settings)
+    build = adapter_class(method)
+    check_setting_names(method, build.Config, settings)
+    chosen = build.settings_for(task, settings)  # of the real shots
     if may_lack and task.has_text and method != "zero_shot":
         task = with_text_shots(task)
     _tell_of_unequal_shots(method, task)
-    selected = select_defaults(method, task, config, settings, progress=progress) if select else {}
-    adapter = build_adapter(adapter_class(method), task, {**settings, **selected})
+    if select:
+        given = {**settings, **chosen}
+        chosen |= select_defaults(method, task, config, given, progress=progress)
+    adapter = build_adapter(build, task, {**settings, **chosen})
     history = train(adapter, task, config, progress=progress)
-    return Fitted(adapter.cpu().eval(), selected, history)
+    return Fitted(adapter.cpu().eval(), chosen, history)
 
 
 def _tell_of_unequal_shots(method: str, task: FewShotTask) -> None:
@@ -103,6 +108,8 @@ def recipe(
         draw["fewest_shots"] = fewest
     if not task.has_text:
         draw["texts"] = NO_TEXTS
+    elif shots:
+        draw["evidence"] = evidence(task).as_dict()
     if not build.is_trained:
         return {**draw, "seed": config.seed, "device": config.device}
     return {**draw, **asdict(config.completed(build)), "epochs": len(history.loss)}
