@@ -153,7 +153,9 @@ class Adapter(torch.nn.Module, ABC):
             ValueError: If a tensor is missing, unknown or has the wrong shape.
         """
         try:
-            names = [name for name in cls.inputs if name in state or name not in cls.optional_inputs]
+            names = [
+                name for name in cls.inputs if name in state or name not in cls.optional_inputs
+            ]
             tensors: dict[str, Any] = {name: state[name] for name in names}
             adapter = cls(**tensors, logit_scale=logit_scale, **settings)
             adapter.load_state_dict(state)
@@ -213,7 +215,9 @@ class Adapter(torch.nn.Module, ABC):
                 images. (default: :obj:`None`)
         """
         self.zero_grad()
-        logits = self.training_logits(x).to(x.dtype)  # with autocast, the product has a lower precision
+        logits = self.training_logits(x).to(
+            x.dtype
+        )  # with autocast, the product has a lower precision
         logits = logits / temperature
         if weight is None:
             loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)

@@ -31,7 +31,6 @@ ACTIVATIONS = ("tanh", "gelu", "none")
 KNOWLEDGE_CONV = "KnowledgeConv"
 LARGEST_MESSAGES = 2**28  # numbers in the messages of all edges, one GiB in float32
 LOGIT_SCALE_OF_IMAGES = 15.0  # of the cosine with means of images
-MOST_WHITENING = 0.99  # the covariance of few shots has no inverse
 STACKED_PARAMETERS = 350_000  # per adapter; with more, a batch is not faster on a CPU
 
 # Settings in which the adapters of a batch may differ:
@@ -67,7 +66,7 @@ class GraphAdapterConfig(AdapterConfig):
     )
     whitening: float = setting(
         0.0, "how far image features are whitened by the covariance within classes", low=0,
-        high=MOST_WHITENING,
+        high=0.99,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -260,7 +259,12 @@ class GraphAdapter(LinearAdapter):
 
     @classmethod
     def settings_for(cls, task: FewShotTask, given: Mapping[str, Any]) -> dict[str, Any]:
-        """By the rule of :mod:`~pyg_graphadapter.adapters.graph_defaults`."""
+        """By the rule of :mod:`~pyg_graphadapter.adapters.graph_defaults`.
+
+        Raises:
+            ValueError: If a given setting is out of bounds.
+        """
+        cls.Config(**given)
         return graph_settings(task, given)
 
     @classmethod
@@ -456,8 +460,12 @@ class GraphAdapter(LinearAdapter):
 
     def _collect_group(self, text: Tensor, image: Tensor) -> dict[str, Tensor]:
         if self.config.k is None:
-            return self.conv.collect_knowledge({"text": text, "image": image, "query": self.class_nodes})
-        graph = dual_knowledge_graph(text, image, self.class_nodes, min(self.config.k, text.size(0)))
+            return self.conv.collect_knowledge(
+                {"text": text, "image": image, "query": self.class_nodes}
+            )
+        graph = dual_knowledge_graph(
+            text, image, self.class_nodes, min(self.config.k, text.size(0))
+        )
         return self.conv.collect_knowledge(
             graph.x_dict, graph.edge_index_dict, graph.edge_weight_dict
         )

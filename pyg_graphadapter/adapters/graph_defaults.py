@@ -28,6 +28,7 @@ from pyg_graphadapter.task import FewShotTask
 IMAGES, TEXTS = "images", "texts"
 NODES = (TEXTS, IMAGES)
 ALPHA_OF_IMAGES = 0.7  # where the nodes are means of images
+MOST_WHITENING = 0.95
 LEAST, MOST = 0.1, 0.6  # bounds of 1 - alpha, with texts
 
 
@@ -50,7 +51,7 @@ def graph_settings(task: FewShotTask, given: Mapping[str, Any]) -> dict[str, Any
     alpha, nodes = given.get("alpha", alpha), given.get("nodes", nodes)
     freedom = max(0.0, float(task.weights().sum()) - task.num_classes)
     share = 1 - 0.6 * alpha if nodes == TEXTS else 1.0
-    whitening = share * freedom / (freedom + task.support.num_channels)
+    whitening = min(share * freedom / (freedom + task.support.num_channels), MOST_WHITENING)
     settings = {"alpha": round(alpha, 4), "nodes": nodes, "whitening": round(whitening, 4)}
     return {name: value for name, value in settings.items() if name not in given}
 

@@ -83,7 +83,8 @@ def evidence(task: FewShotTask) -> Evidence:
     Raises:
         ValueError: If the task has no shot.
     """
-    x, y = task.support.mean_views(), task.support.y
+    # In double precision, in which products with equal texts are equal:
+    x, y = task.support.mean_views().double(), task.support.y
     if not len(y):
         raise ValueError("The task has no shot, so that there is nothing to measure texts on.")
     number = task.weights().to(x)  # [N]

@@ -124,6 +124,8 @@ def test_inputs_are_tensors_of_the_same_name(method, task):
     adapter = method.from_task(task)
     tensors = {**dict(adapter.named_buffers()), **dict(adapter.named_parameters())}
     for name in method.inputs:
+        if name in method.optional_inputs and name not in tensors:
+            continue
         assert name in tensors
         assert name in adapter.state_dict()
 
@@ -131,7 +133,9 @@ def test_inputs_are_tensors_of_the_same_name(method, task):
 @methods
 def test_settings_build_it_again(method, task):
     settings = method.from_task(task).settings()
-    assert method.Config(**settings) == method.Config()
+    chosen = method.settings_for(task, {})
+    assert method.Config(**settings) == method.Config(**chosen)
+    assert method.settings_for(task, settings) == {}
     assert method.from_task(task, **settings).settings() == settings
 
 

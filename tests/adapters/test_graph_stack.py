@@ -82,7 +82,8 @@ def test_what_is_trained_as_a_batch():
     assert not issubclass(TaskRes, Stackable)
     assert isinstance(GraphAdapter.stack(adapters), GraphStack)
     assert is_recordable(GraphAdapter.stack(adapters))
-    assert GraphAdapter.stack([*adapters, *adapters_of(1, alpha=0.5)]) is None
+    assert isinstance(GraphAdapter.stack([*adapters, *adapters_of(1, alpha=0.5)]), GraphStack)
+    assert GraphAdapter.stack([*adapters, *adapters_of(1, beta=0.5)]) is None
     assert GraphAdapter.stack(adapters_of(activation="gelu")) is None
     assert GraphAdapter.stack(adapters_of(groups=2)) is None
     adapters[1].conv.text_conv.lin.weight.requires_grad_(False)

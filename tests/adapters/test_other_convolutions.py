@@ -17,7 +17,7 @@ from pyg_graphadapter.adapters import graph_adapter
 from pyg_graphadapter.classifier.explanation import explain_class
 from pyg_graphadapter.nn import CONVS
 from pyg_graphadapter.testing import fake_features
-from pyg_graphadapter.training.selection import select_defaults
+from pyg_graphadapter.training.selection import select
 from pyg_graphadapter.training.training_step import can_record
 
 C, D = 6, 16
@@ -91,7 +91,9 @@ def test_the_bias_is_that_of_the_adapter(evaluation, bias):
 
 def test_other_texts_bring_other_edges(evaluation):
     adapter = build(evaluation, "GCNConv", k=2)
-    other = GraphAdapter(adapter.prototypes, adapter.text, conv="GCNConv", k=2)
+    other = GraphAdapter(
+        adapter.prototypes, adapter.text, metric=torch.eye(D), **adapter.settings()
+    )
     other.load_state_dict(adapter.state_dict())
     x = torch.randn(3, D)
     torch.testing.assert_close(other(x), adapter(x))
@@ -116,10 +118,10 @@ def test_edges_that_a_convolution_caches_do_not_outlive_their_texts(evaluation, 
 
 
 def test_selection_and_evaluation(evaluation):
-    selected = select_defaults(
-        "graph_adapter", evaluation.task, TrainConfig(epochs=5), {"conv": "SAGEConv"},
-        progress=False,
-    )  # fmt: skip
+    grid = {"alpha": (0.9, 0.5)}
+    selected = select(
+        GraphAdapter, evaluation.task, grid, TrainConfig(epochs=5), conv="SAGEConv", progress=False
+    ).settings
     assert selected.keys() == {"alpha"}
     adapter = build(evaluation, "SAGEConv", **selected)
     assert evaluate(adapter, evaluation).num_images == len(evaluation.test)

@@ -144,6 +144,6 @@ def test_of_many_shots_one_fold_is_measured_on(monkeypatch, evaluation):
 def test_what_is_given_is_not_selected(evaluation):
     config = TrainConfig(epochs=2)
     task = evaluation.task
-    assert select_defaults("graph_adapter", task, config, {"alpha": 0.3}) == {}
+    assert select_defaults("clip_adapter", task, config, {"ratio": 0.3}) == {}
     assert select_defaults("zero_shot", task, config, {}) == {}
-    assert select_defaults("graph_adapter", task, config, {"beta": 0.3}).keys() == {"alpha"}
+    assert select_defaults("tip_adapter", task, config, {"beta": 0.3}).keys() == {"alpha"}
