@@ -53,8 +53,9 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     alpha : float, default=None
         Setting `alpha` of the method; in GraphAdapter, the weight of a class's text feature
-        against the knowledge of the graphs. If None, the method's default, which is 0.9 in
-        GraphAdapter. The parameters from `beta` to `self_loop_weight` are settings of the
+        against the knowledge of the graphs. If None, the method's default; in GraphAdapter, it
+        follows from how well texts and images tell the samples apart, as do its settings `nodes`
+        and `whitening`. The parameters from `beta` to `self_loop_weight` are settings of the
         method, too. A method without a setting of that name refuses it.
 
     beta : float, default=None
@@ -78,8 +79,10 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     settings : dict, default=None
         Further settings of the method, from name to value, such as `{"ridge": 3.0}` for
-        "proker". Settings that are given nowhere keep the method's defaults; unlike the
-        command line, :meth:`fit` selects none.
+        "proker". Settings that are given nowhere keep the method's defaults, or follow from the
+        samples in GraphAdapter; unlike the command line, :meth:`fit` selects none by
+        cross-validation. `adapter_.settings()` has all of them. The settings of the paper are
+        `alpha=0.6` and `settings={"nodes": "texts", "whitening": 0.0}`.
 
     logit_scale : float, default=100.0
         Factor of the cosine similarity in the logits.
@@ -127,8 +130,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         The class labels.
 
     class_weights_ : ndarray of shape (n_classes, n_features)
-        The weights of a linear method; in GraphAdapter, the adapted class features, of length
-        one. The logits are `logit_scale` times the product of weights and image features of
+        The weights of a linear method; in GraphAdapter, the adapted class features. The logits
+        are `logit_scale` times the product of weights and image features of
         length one, plus `class_biases_`. Defined only when the method is linear.
 
     class_biases_ : ndarray of shape (n_classes,)

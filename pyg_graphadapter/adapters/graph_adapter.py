@@ -30,6 +30,7 @@ BIASES = ("class", "shared", "none")
 ACTIVATIONS = ("tanh", "gelu", "none")
 KNOWLEDGE_CONV = "KnowledgeConv"
 LARGEST_MESSAGES = 2**28  # numbers in the messages of all edges, one GiB in float32
+FROM_SHOTS = "if not given, it follows from the shots"
 LOGIT_SCALE_OF_IMAGES = 15.0  # of the cosine with means of images
 STACKED_PARAMETERS = 350_000  # per adapter; with more, a batch is not faster on a CPU
 
@@ -42,7 +43,10 @@ class GraphAdapterConfig(AdapterConfig):
     """The settings of :class:`GraphAdapter`."""
 
     alpha: float = setting(
-        0.9, "weight of the class text feature against the knowledge of the graphs", low=0, high=1
+        0.9,
+        f"weight of the class text feature against the knowledge of the graphs; {FROM_SHOTS}",
+        low=0,
+        high=1,
     )
     beta: float = setting(0.7, "weight of the text sub-graph against the visual one", low=0, high=1)
     bias: str = setting(
@@ -62,12 +66,16 @@ class GraphAdapterConfig(AdapterConfig):
         KNOWLEDGE_CONV, "graph convolution", choices=(KNOWLEDGE_CONV, *CONVS)
     )
     nodes: str = setting(
-        TEXTS, "what a class itself is: its text feature, or the mean of its images", choices=NODES
+        TEXTS,
+        f"what a class itself is: its text feature, or the mean of its images; {FROM_SHOTS}",
+        choices=NODES,
     )
     whitening: float = setting(
-        0.0, "how far image features are whitened by the covariance within classes", low=0,
+        0.0,
+        f"how far image features are whitened by the covariance within classes; {FROM_SHOTS}",
+        low=0,
         high=0.99,
-    )  # fmt: skip
+    )
 
     def __post_init__(self) -> None:
         """Checks every setting against its bounds.
