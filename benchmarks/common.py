@@ -20,7 +20,7 @@ from pyg_graphadapter.storage import versions
 
 Call = Callable[[], Any]
 # GraphAdapter without what follows from the shots (pyg_graphadapter.adapters.graph_defaults):
-PLAIN: dict[str, Any] = {"alpha": 0.9, "nodes": "texts", "whitening": 0.0}
+FIXED: dict[str, Any] = {"alpha": 0.9, "nodes": "texts", "whitening": 0.0}
 
 
 def parser_of(description: str, folder: Path) -> argparse.ArgumentParser:

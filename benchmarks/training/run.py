@@ -160,7 +160,7 @@ def shots(num_classes: int, sizes: tuple[int, ...], device: str, repeats: int) -
     config = TrainConfig(epochs=2, device=device)
 
     def trains(task: FewShotTask):
-        adapter = GraphAdapter.from_task(task, **PLAIN)
+        adapter = GraphAdapter.from_task(task, **FIXED)
         return lambda: train(adapter, task, config, progress=False)
 
     return growth(sizes, [trains(task) for task in tasks], device, repeats, 1)
@@ -176,7 +176,7 @@ def seeds(sizes: tuple[tuple[int, int], ...], device: str, repeats: int) -> dict
         torch.set_num_threads(threads)
         for num_classes, width in sizes:
             tasks = [task_of(num_classes, width, 16, seed) for seed in SEEDS]
-            adapters = [GraphAdapter.from_task(task, **PLAIN) for task in tasks]
+            adapters = [GraphAdapter.from_task(task, **FIXED) for task in tasks]
             config = TrainConfig(device=device)
 
             def one_by_one(tasks=tasks, adapters=adapters, config=config) -> None:
@@ -270,7 +270,7 @@ def precision(num_classes: int, device: str, repeats: int) -> dict:
 def training(num_classes: int, device: str, epochs: int) -> dict:
     """16 shots, width 1024; with 1000 classes, this is ImageNet's size."""
     task = task_of(num_classes, 1024, 16)
-    adapter = GraphAdapter.from_task(task, **PLAIN)
+    adapter = GraphAdapter.from_task(task, **FIXED)
     history = train(adapter, task, TrainConfig(epochs=epochs, device=device), progress=False)
     return {"epochs": epochs, "steps": history.steps, "seconds": round(history.seconds, 1)}
 
