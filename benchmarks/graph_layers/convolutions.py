@@ -166,9 +166,8 @@ def measure(
     content: dict[str, Any] = {"row": row, "weights": takes_weights(row)}
     content |= {"validation": validation, "test": test, "parameters": 0}
     if row != "zero-shot":
-        content["parameters"] = GraphAdapter.from_task(
-            task, **{**FIXED, **ROWS[row]}
-        ).num_parameters()
+        adapter = GraphAdapter.from_task(task, **{**FIXED, **ROWS[row]})
+        content["parameters"] = adapter.num_parameters()
         content["step"] = step_cost(task, row)
     return content | {"environment": environment("cpu")}
 

@@ -26,29 +26,27 @@ def evidence_in_words(classifier: "FewShotClassifier") -> str:
         f"right on {round(found.right)} of {counted(total, 'shot')} "
         f"({100 * found.right / found.total:.0f} %, chance {chance:.{0 if chance >= 1 else 1}f} %)"
     )
+    follows = _what_follows(classifier, found)
     if found.says_little:
-        return f"The class names tell this model little: they alone are {names}; {_follows(classifier)}"
+        return f"The class names tell this model little: they alone are {names}; {follows}"
     images = ""
     if found.right_by_images is not None:
-        more = "more" if found.right_by_images > found.right else "fewer"
-        amount = "as many" if round(found.right_by_images) == round(found.right) else more
-        images = (
-            f", and images alone on {amount} ({round(found.right_by_images)}, each left out in "
-            f"turn)"
-        )
-    return f"The class names alone are {names}{images}; {_follows(classifier)}"
+        right = round(found.right_by_images)
+        more = "more" if right > found.right else "fewer"
+        amount = "as many" if right == round(found.right) else f"{more}, {right}"
+        images = f", and images alone on {amount} (each left out in turn)"
+    return f"The class names alone are {names}{images}; {follows}"
 
 
-def _follows(classifier: "FewShotClassifier") -> str:
+def _what_follows(classifier: "FewShotClassifier", found: Evidence) -> str:
     adapter = classifier.adapter
     if not isinstance(adapter, GraphAdapter):
-        found = Evidence(**classifier.training["evidence"])
-        if found.says_little and classifier.method != "zero_shot":
-            return "graph_adapter would let the images alone decide."
-        return f"{classifier.method} was fitted to both." if adapter.is_trained else "both count."
+        if found.says_little:
+            return "of all methods, graph_adapter alone leaves them out then."
+        return f"{classifier.method} does not weigh one against the other by that."
     if adapter.config.nodes == IMAGES:
         return "the images alone decide."
     share = round(100 * adapter.config.alpha)
-    whitened = adapter.config.whitening
-    metric = f", with features whitened by {100 * whitened:.0f} %" if whitened else ""
-    return f"class names count for {share} % (alpha), the graphs for {100 - share} %{metric}."
+    whitening = adapter.config.whitening
+    metric = f"; features are whitened by {100 * whitening:.0f} %" if whitening else ""
+    return f"they count for {share} % (alpha), the graphs for {100 - share} %{metric}."
