@@ -23,7 +23,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import (
-    PLAIN,
+    FIXED,
     exponent,
     in_a_process,
     parser_of,
