@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.adapters.trust import evidence
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
@@ -28,6 +29,7 @@ from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train
 from pyg_graphadapter.training.evaluation import predict_logits
+from pyg_graphadapter.training.evidence import tell_of_poor_texts
 
 # Parameters of the estimator that are settings of the method:
 SETTINGS = ("alpha", "beta", "bias", "groups", "k", "activation", "self_loop_weight")
@@ -233,7 +235,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             cross-validation. Where scikit-learn encodes text labels as 0, 1, … before it fits, as
             `cross_val_predict(method="predict_proba")` and `VotingClassifier` do, a dictionary
             whose keys are text is taken in the order of its sorted keys; it must then have exactly
-            the labels of `y`. If None, the class means are used.
+            the labels of `y`. If None, a method that needs no texts is fitted to the samples alone,
+            and in others, the class means stand in for the texts.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative. They weigh the losses and all else that a method
@@ -257,6 +260,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             )
         adapter = build_adapter(method, task, settings)
         train(adapter, task, config, progress=False)
+        if text_features is not None:
+            tell_of_poor_texts(evidence(task), adapter, self.method)
         self._keep(adapter.cpu())
         if not np.isfinite(self._adapter_logits(task.support.x[:1, 0].double().numpy())).all():
             raise ValueError(
@@ -336,6 +341,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             Features(images, labels),
             logit_scale=scale,
             weight=weights,
+            has_text=text_features is not None or adapter_class(self.method).needs_text,
         )
 
     def _weights(

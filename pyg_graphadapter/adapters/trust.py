@@ -100,11 +100,12 @@ def evidence(task: FewShotTask) -> Evidence:
 
 def _ranked(score: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Of scores ``[N, C]``, whether that of class ``y`` is the highest ``[N]``, and the share of
-    the others that are lower ``[N]``; of equal ones, half."""
+    the others that are lower ``[N]``; of equal ones half, of no others all."""
     own = score.gather(1, y.unsqueeze(1))
     lower = (score < own).sum(dim=1) + 0.5 * ((score == own).sum(dim=1) - 1)
     is_right = (score.argmax(dim=1) == y).to(score)
-    return is_right, lower.to(score) / max(1, score.size(1) - 1)
+    others = score.size(1) - 1
+    return is_right, lower.to(score) / others if others else torch.ones_like(is_right)
 
 
 def _left_out_cosine(x: Tensor, y: Tensor, number: Tensor, num_classes: int) -> Tensor:

@@ -26,6 +26,7 @@ from pyg_graphadapter.labels import told_apart
 from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
 from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         follow_links: bool = False,
         **settings: Any,
     ) -> Self:
-        """Trains a method on all labelled images, or on a few shots that are drawn.
+        """Trains a method on all labelled images, or on a few shots that are drawn. Warns if the
+        class names say next to nothing about the images.
 
         Args:
             data (str, Path, datasets.Dataset, FeatureFile, FewShotTask or Source): Images as
@@ -183,6 +185,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         if names != task.class_names:
             first = next(name for name in names if name not in task.class_names)
             warn(f"Classes of one name are told apart by their numbers, as {first!r}.")
+        tell_of_poor_texts(evidence_of(training), fitted.adapter, method)
         classifier = cls(fitted.adapter, names, method, training)
         classifier.selected = fitted.selected
         classifier.shot_hashes = shot_hashes(task)

@@ -230,9 +230,9 @@ def fit(
 def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
     """Prints what was fitted, saved and measured."""
     from pyg_graphadapter.adapters import adapter_class
-    from pyg_graphadapter.classifier.evidence import evidence_in_words
     from pyg_graphadapter.classifier.measurement import measured_in_words
     from pyg_graphadapter.features import counted
+    from pyg_graphadapter.training.evidence import evidence_in_words, evidence_of
 
     training, names = classifier.training, classifier.class_names
     new = names[len(start.class_names) :] if start is not None else ()
@@ -242,9 +242,9 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     if tried and training["shots"] > 1:
         chosen = ", ".join(f"{name} = {classifier.selected[name]}" for name in tried)
         echo(f"Selected {chosen}.")
-    words = evidence_in_words(classifier)
-    if words:
-        echo(words)
+    found = evidence_of(training)
+    if found is not None and not found.says_little:  # of which fit has warned
+        echo(evidence_in_words(found, classifier.adapter, classifier.method))
     if "fewest_shots" in training:
         echo(f"Shots per class: {training['fewest_shots']} to {training['shots']}.")
     echo(f"Saved {classifier.method} for {len(names)} classes to {out}.")
