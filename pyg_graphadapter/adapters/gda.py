@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.base import AdapterConfig
+from pyg_graphadapter.adapters.fitted import FittedLinearAdapter
+from pyg_graphadapter.adapters.gaussian import Moments, moments, scatter_around
 from pyg_graphadapter.adapters.mixture import right_over_alpha, text_or_zeros
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
@@ -20,7 +22,7 @@ class GDAConfig(AdapterConfig):
     alpha: float = setting(0.02, "weight of the Gaussian classifier against zero-shot", low=0)
 
 
-class GDA(LinearAdapter):
+class GDA(FittedLinearAdapter):
     r"""The training-free classifier of the `"A Hard-to-Beat Baseline for Training-free CLIP-based
     Adaptation" <https://arxiv.org/abs/2402.04087>`_ paper.
 
@@ -56,12 +58,8 @@ class GDA(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
-    takes_weights: ClassVar[bool] = True
-    is_trained: ClassVar[bool] = False
-    needs_text: ClassVar[bool] = False
     text_settings: ClassVar[tuple[str, ...]] = ("alpha",)
     Config: ClassVar[type[AdapterConfig]] = GDAConfig
-    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "weight": "CD", "bias": "C"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {
         "alpha": tuple(float(f"{base * 10.0**power:g}")
                        for power in range(-4, 1) for base in (1, 1.5, 2, 3, 5, 7))
@@ -69,18 +67,6 @@ class GDA(LinearAdapter):
     prediction_settings: ClassVar[tuple[str, ...]] = ("alpha",)
 
     config: GDAConfig
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(
-        self,
-        text: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        logit_scale: float = 100.0,
-        **settings: Any,
-    ) -> None:
-        super().__init__(text, logit_scale, {"weight": weight, "bias": bias}, **settings)
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
@@ -89,14 +75,10 @@ class GDA(LinearAdapter):
         Raises:
             ValueError: If a class has no shot, naming it.
         """
-        task.prototypes()  # raises if a class has no shot
-        x, y = task.support.mean_views().double(), task.support.y
-        number = task.weights().double().unsqueeze(1)  # [N, 1], how often each image counts
-        count = number.new_zeros(task.num_classes, 1).index_add_(0, y, number)
-        mean = x.new_zeros(task.num_classes, x.size(1)).index_add_(0, y, number * x) / count
-        precision = _precision(x, mean[y], number, task.num_classes)
-        weight = mean @ precision
-        bias = (count / count.sum()).log().squeeze(1) - 0.5 * (weight * mean).sum(dim=1)
+        shots = moments(task)
+        weight = shots.mean @ _precision(shots)
+        frequency = (shots.count / shots.count.sum()).squeeze(1)
+        bias = frequency.log() - 0.5 * (weight * shots.mean).sum(dim=1)
         if not task.has_text:
             settings = {"alpha": 1.0, **settings}
         return cls(text_or_zeros(task), weight, bias, task.logit_scale, **settings)
@@ -117,22 +99,13 @@ class GDA(LinearAdapter):
         """The weighted biases ``[C]``."""
         return self.config.alpha * self.bias
 
-    def num_parameters(self) -> int:
-        """The number of fitted weights and biases."""
-        return self.weight.numel() + self.bias.numel()
 
-
-def _precision(x: Tensor, centre: Tensor, number: Tensor, num_classes: int) -> Tensor:
-    """The regularised precision ``[D, D]`` of samples ``[N, D]`` around their class means, of which
-    each counts ``number`` ``[N, 1]`` times."""
-    num, channels = float(number.sum()), x.size(1)
-    residual, freedom = x - centre, num - num_classes
-    rounding = 1e-12 * float((number * x.square()).sum())
-    if not (number * residual.square()).sum() > rounding:
-        residual, freedom = x - (number * x).sum(dim=0) / num, num - 1
-    scatter = residual.t() @ (number * residual)
-    if not scatter.trace() > rounding:  # all samples are equal
-        return torch.eye(channels, dtype=x.dtype)
-    trace = scatter.trace() / max(1, num - 1)
-    precision: Tensor = torch.linalg.inv(scatter + trace * torch.eye(channels, dtype=x.dtype))
+def _precision(shots: Moments) -> Tensor:
+    """The regularised precision ``[D, D]`` of the shots around their class means."""
+    num, identity = float(shots.number.sum()), torch.eye(shots.x.size(1), dtype=shots.x.dtype)
+    scatter, is_within = scatter_around(shots.x, shots.mean[shots.y], shots.number)
+    if not scatter.any():  # all shots are equal
+        return identity
+    freedom = num - (len(shots.mean) if is_within else 1)
+    precision: Tensor = torch.linalg.inv(scatter + scatter.trace() / max(1, num - 1) * identity)
     return max(1, freedom) * precision

@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.base import AdapterConfig
+from pyg_graphadapter.adapters.fitted import FittedLinearAdapter
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
@@ -27,7 +28,7 @@ class LinearProbeConfig(AdapterConfig):
     )
 
 
-class LinearProbe(LinearAdapter):
+class LinearProbe(FittedLinearAdapter):
     r"""The linear probe of the `"Learning Transferable Visual Models From Natural Language
     Supervision" <https://arxiv.org/abs/2103.00020>`_ paper: scikit-learn's
     :class:`~sklearn.linear_model.LogisticRegression` on image features of length one. Each image is
@@ -51,25 +52,8 @@ class LinearProbe(LinearAdapter):
         - **input:** :math:`(B, D)`; **output:** :math:`(B, C)`
     """
 
-    takes_weights: ClassVar[bool] = True
-    is_trained: ClassVar[bool] = False
-    needs_text: ClassVar[bool] = False
     Config: ClassVar[type[AdapterConfig]] = LinearProbeConfig
-    inputs: ClassVar[Mapping[str, str]] = {"text": "CD", "weight": "CD", "bias": "C"}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"strength": (1.0, 10.0, 100.0, 1000.0)}
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(
-        self,
-        text: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        logit_scale: float = 100.0,
-        **settings: Any,
-    ) -> None:
-        super().__init__(text, logit_scale, {"weight": weight, "bias": bias}, **settings)
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
@@ -100,14 +84,6 @@ class LinearProbe(LinearAdapter):
             **settings,
         )
 
-    def class_weights(self) -> Tensor:
-        """The weights ``[C, D]``, of any length."""
-        return self.weight / self.logit_scale
-
     def class_biases(self) -> Tensor:
         """The biases ``[C]``; minus infinity for a class without a shot."""
         return self.bias
-
-    def num_parameters(self) -> int:
-        """The number of fitted weights and biases."""
-        return self.weight.numel() + self.bias.numel()

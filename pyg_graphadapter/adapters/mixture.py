@@ -29,6 +29,7 @@ def right_over_alpha(
     x: Tensor,
     y: Tensor,
     grid: Mapping[str, Sequence[Any]],
+    text_logits: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     r""":meth:`PredictionTuned.right_over` of an adapter with the logits
 
@@ -45,17 +46,19 @@ def right_over_alpha(
         x (torch.Tensor): Image features ``[B, D]``.
         y (torch.Tensor): Labels ``[B]``.
         grid (dict): The values to try for each setting.
+        text_logits (callable, optional): The function of features of length one that stands in
+            place of the first term. (default: :obj:`None`)
     """
     if "alpha" not in grid:
         return right_over(adapter, x, y, grid)
     x = normalized(x)
-    zero_shot = zero_shot_logits(adapter, x)
+    base = zero_shot_logits(adapter, x) if text_logits is None else text_logits(x)
     alphas = torch.tensor(grid["alpha"], device=x.device, dtype=x.dtype).unsqueeze(1)  # [A, 1]
     other_settings = {name: values for name, values in grid.items() if name != "alpha"}
     is_right = []
     for settings in combinations(other_settings):
         with changed_settings(adapter, settings):
-            low, high = _interval(zero_shot, further_logits(x), y)  # [B] each
+            low, high = _interval(base, further_logits(x), y)  # [B] each
         is_right.append((low <= alphas) & (alphas <= high))  # [A, B]
     sizes = [len(values) for values in other_settings.values()]
     table = torch.stack(is_right).view(*sizes, len(alphas), len(x))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -63,29 +63,15 @@ class ProKeR(KeyedAdapter):
 
     config: ProKeRConfig
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self._solution: tuple[ProKeRConfig, Tensor] | None = None
-        self.register_load_state_dict_post_hook(_drop_solution)  # type: ignore[no-untyped-call]
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """Moves or converts the tensors, and so the solution must be computed again."""
-        self._solution = None
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
-
     def _zero_shot(self, x: Tensor) -> Tensor:
         return zero_shot_logits(self, x).softmax(dim=1)
 
     def _kernel(self, x: Tensor) -> Tensor:
         return torch.exp(self.config.beta * (x @ self.keys.t() - 1))
 
-    @torch.no_grad()
     def coefficients(self) -> Tensor:
         """The solution of the system ``[N, C]``, computed once per configuration."""
-        if self._solution is None or self._solution[0] != self.config:
-            self._solution = (self.config, self._solve())
-        return self._solution[1]
+        return self.computed_once(self.config, self._solve)
 
     def _solve(self) -> Tensor:
         target = F.one_hot(self.labels, self.num_classes) - self._zero_shot(self.keys)
@@ -105,8 +91,3 @@ class ProKeR(KeyedAdapter):
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         x = normalized(x)
         return self.logit_scale * (self._zero_shot(x) + self._kernel(x) @ self.coefficients())
-
-
-def _drop_solution(adapter: ProKeR, _: Any) -> None:
-    """After loading other tensors, the system must be solved again."""
-    adapter._solution = None

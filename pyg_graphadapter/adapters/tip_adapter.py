@@ -73,22 +73,34 @@ class TipAdapter(KeyedAdapter):
 
     config: TipAdapterConfig
 
+    def text_logits(self, x: Tensor) -> Tensor:
+        """The logits ``[B, C]`` of the texts for features of length one ``[B, D]``."""
+        return zero_shot_logits(self, x)
+
+    def similarities(self, x: Tensor) -> Tensor:
+        """The cosines ``[B, N]`` of features of length one ``[B, D]`` and keys."""
+        return (x @ self.keys.t()).to(x.dtype)
+
+    def key_weights(self) -> Tensor | None:
+        """The weights of the keys ``[N]``, or :obj:`None` where all are one."""
+        return self.weight
+
     def cache_logits(self, x: Tensor) -> Tensor:
         """The logits ``[B, C]`` of the cache for features of length one ``[B, D]``."""
-        cosine = (x @ self.keys.t()).to(x.dtype)  # [B, N]
-        affinity = torch.exp(self.config.beta * (cosine - 1))
-        affinity = affinity if self.weight is None else affinity * self.weight
+        affinity = torch.exp(self.config.beta * (self.similarities(x) - 1))  # [B, N]
+        weight = self.key_weights()
+        affinity = affinity if weight is None else affinity * weight
         logits: Tensor = scatter(affinity, self.labels, dim=1, dim_size=self.num_classes)
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         x = normalized(x)
-        return zero_shot_logits(self, x) + self.config.alpha * self.cache_logits(x)
+        return self.text_logits(x) + self.config.alpha * self.cache_logits(x)
 
     def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
         """Which images are classified right ``[G, B]``, for every :math:`\\alpha` in one pass."""
-        return right_over_alpha(self, self.cache_logits, x, y, grid)
+        return right_over_alpha(self, self.cache_logits, x, y, grid, self.text_logits)
 
 
 class TipAdapterF(TipAdapter):
@@ -107,24 +119,10 @@ class TipAdapterF(TipAdapter):
     is_trained: ClassVar[bool] = True
     is_recordable: ClassVar[bool] = True
     recipe: ClassVar[Mapping[str, Any]] = {"epochs": 20, "eps": 1e-4, "weight_decay": 0.01}
+    key_parameters: ClassVar[tuple[str, ...]] = ("keys",)
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         keys = self.keys
         del self.keys  # a buffer, which becomes a parameter
         self.keys = torch.nn.Parameter(keys)
-
-    def backward(
-        self,
-        x: Tensor,
-        y: Tensor,
-        temperature: float = 1.0,
-        label_smoothing: float = 0.0,
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        """As in other methods. A key that counts several times moves as each of its copies would,
-        by the gradient of one of them."""
-        loss = super().backward(x, y, temperature, label_smoothing, weight)
-        if self.weight is not None and self.keys.grad is not None:
-            self.keys.grad /= self.weight.unsqueeze(1)
-        return loss
