@@ -34,7 +34,9 @@ from pyg_graphadapter.training.evidence import tell_of_poor_texts
 # Parameters of the estimator that are settings of the method:
 SETTINGS = ("alpha", "beta", "bias", "groups", "k", "activation", "self_loop_weight")
 # Methods that can prefer a class in all directions:
-WITH_FREE_BIAS = ("linear_probe", "lp_pp", "proker", "tip_adapter", "tip_adapter_f")
+WITH_FREE_BIAS = (
+    "linear_probe", "lp_pp", "proker", "tip_adapter", "tip_adapter_f", "ape", "ape_t",
+)  # fmt: skip
 UNIT_TOLERANCE = 1e-6  # how far from one a length of one may be in single precision
 
 

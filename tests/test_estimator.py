@@ -41,6 +41,10 @@ SETTINGS = {
     "clap": {"constraint": "none"},
     "proker": {"beta": 2.0, "ridge": 3.0},
     "cross_modal": {"text_weight": 3.0},
+    "hierarchical_lda": {"prior_shots": 1.0, "ridge": 0.5, "shrinkage": 3.0},
+    "ss_text": {"repulsion": True},
+    "ape": {"alpha": 8.0, "beta": 5.5, "gamma": 4.0, "channels": 0.3},
+    "ape_t": {"alpha": 8.0, "beta": 5.5, "gamma": 4.0, "channels": 0.3},
 }
 
 

@@ -250,7 +250,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         (:meth:`~pyg_graphadapter.adapters.Adapter.extend`). Otherwise it is fitted again to the
         shots that it holds, and text features stand in for the shots that the new classes lack
         (:func:`~pyg_graphadapter.training.fitting.with_text_shots`). Such classes are predicted
-        less often than those with shots, and hardly ever by ``linear_probe`` and ``clap``.
+        less often than those with shots, and hardly ever by ``linear_probe``, ``clap`` and
+        ``ss_text``.
 
         Args:
             data: The names of the new classes, or labelled images or features as in

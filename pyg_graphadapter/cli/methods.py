@@ -30,12 +30,14 @@ SHOWN_VALUES = 6
 SYMBOLS = {
     rf"\{name}": unicodedata.lookup(f"GREEK SMALL LETTER {letter}")
     for name, letter in (
-        ("alpha", "ALPHA"), ("beta", "BETA"), ("gamma", "GAMMA"), ("lambda", "LAMDA"),
-        ("mu", "MU"), ("pi", "PI"), ("sigma", "SIGMA"),
+        ("alpha", "ALPHA"), ("beta", "BETA"), ("gamma", "GAMMA"), ("kappa", "KAPPA"),
+        ("lambda", "LAMDA"), ("mu", "MU"), ("pi", "PI"), ("rho", "RHO"), ("sigma", "SIGMA"),
+        ("tau", "TAU"),
     )
 } | {
     r"\cdot": "·", r"\sum": "Σ", r"\top": "T", r"\Vert": "‖", r"\exp": "exp", r"\cos": "cos",
     r"\log": "log", r"\ldots": "…", r"\qquad": "   ", r"\quad": "  ", r"\times": "x", r"\in": "∈",
+    r"\neq": "≠",
     r"\max": "max", r"\left": "", r"\right": "", r"\,": " ", r"\prime": "'",
 }  # fmt: skip
 

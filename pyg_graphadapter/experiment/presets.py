@@ -27,6 +27,7 @@ def paper(method: str, dataset: str, shots: int) -> Settings:
     - CLIP-Adapter: ratio 0.2, 200 epochs.
     - Tip-Adapter: beta 1 and one alpha per data set; Tip-Adapter-F: the same, 20 epochs, 100 on
       EuroSAT.
+    - APE and APE-T: 500 of 1024 channels, 800 on ImageNet; APE-T: 20 epochs.
 
     Args:
         method (str): The method's name.
@@ -50,6 +51,9 @@ def paper(method: str, dataset: str, shots: int) -> Settings:
         settings = {"alpha": TIP_ALPHA.get(dataset, 1.17), "beta": 1.0}
         tuned = method == "tip_adapter_f"
         return settings, {"epochs": 100 if dataset == "eurosat" else 20} if tuned else {}
+    if method in ("ape", "ape_t"):
+        channels = (800 if dataset == "imagenet" else 500) / 1024
+        return {"channels": channels}, {"epochs": 20} if method == "ape_t" else {}
     return {}, {}
 
 

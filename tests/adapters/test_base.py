@@ -239,7 +239,7 @@ def test_prediction_settings_are_tried_on_one_fit(method, task):
 
 def test_only_some_methods_have_prediction_settings():
     names = {name for name in ADAPTERS if prediction_settings(adapter_class(name))}
-    assert names == {"tip_adapter", "tip_adapter_f", "gda", "proker"}
+    assert names == {"tip_adapter", "tip_adapter_f", "gda", "proker", "ape", "ape_t"}
     assert not isinstance(ZeroShot(torch.eye(2)), PredictionTuned)
 
 

@@ -20,6 +20,8 @@ from pyg_graphadapter.training.config import TrainConfig
         ("tip_adapter_f", "eurosat", 2, {"alpha": 2.0, "beta": 1.0}, {"epochs": 100}),
         ("tip_adapter_f", "my own", 2, {"alpha": 1.17, "beta": 1.0}, {"epochs": 20}),
         ("gda", "dtd", 2, {}, {}),
+        ("ape", "dtd", 2, {"channels": 500 / 1024}, {}),
+        ("ape_t", "imagenet", 2, {"channels": 800 / 1024}, {"epochs": 20}),
     ],
 )
 def test_the_papers_settings(method, dataset, shots, settings, training):
