@@ -363,6 +363,7 @@ def test_another_fit_forgets_the_first(data):
     ("parameters", "message"),
     [
         ({"method": "coop"}, "CoOp learns prompts .* not features alone"),
+        ({"method": "transclip"}, "transclip is transductive: .* scikit-learn does not allow"),
         ({"method": "nope"}, "Unknown method 'nope'. Choose from graph_adapter, "),
         ({"method": "proker", "alpha": 1.0}, "proker has no setting 'alpha'. .* beta, ridge"),
         ({"method": "zero_shot", "k": 3}, "zero_shot has no setting 'k'. It has none"),
