@@ -53,7 +53,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     method : str, default="graph_adapter"
         The name of a method. `graphadapter methods` lists all of them, and
         `graphadapter methods NAME` lists the settings of one. A method that needs
-        more than features, as "coop" does, is refused.
+        more than features, as "coop" does, is refused, and so is a transductive method,
+        as "transclip", which classifies samples together.
 
     alpha : float, default=None
         Setting `alpha` of the method; in GraphAdapter, the weight of a class's text feature
@@ -252,6 +253,12 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             Fitted estimator.
         """
         method = adapter_class(self.method)
+        if method.is_transductive:
+            raise ValueError(
+                f"The method {self.method} is transductive: what it predicts for a sample depends "
+                f"on the samples that are given with it, which scikit-learn does not allow. Use "
+                f"FewShotClassifier, or another method."
+            )
         settings = self._method_settings(method)
         config = self._train_config()
         task = self._task(X, y, text_features, sample_weight)

@@ -24,7 +24,9 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.testing import fake_features
 
-METHODS = [method for method in ADAPTERS if method != "coop"]
+METHODS = [
+    method for method in ADAPTERS if method != "coop" and not adapter_class(method).is_transductive
+]
 LINEAR = [method for method in METHODS if issubclass(adapter_class(method), LinearAdapter)]
 FEW_EPOCHS = {"clap": 30, "clip_adapter": 50, "task_res": 50}  # instead of 100 to 300
 # A setting of each method, other than its default:
@@ -365,6 +367,7 @@ def test_another_fit_forgets_the_first(data):
     ("parameters", "message"),
     [
         ({"method": "coop"}, "CoOp learns prompts .* not features alone"),
+        ({"method": "transclip"}, "transclip is transductive: .* scikit-learn does not allow"),
         ({"method": "nope"}, "Unknown method 'nope'. Choose from graph_adapter, "),
         ({"method": "proker", "alpha": 1.0}, "proker has no setting 'alpha'. .* beta, ridge"),
         ({"method": "zero_shot", "k": 3}, "zero_shot has no setting 'k'. It has none"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.adapters.stack import Stack, Stackable
     from pyg_graphadapter.adapters.task_res import TaskRes
     from pyg_graphadapter.adapters.tip_adapter import TipAdapter, TipAdapterF
+    from pyg_graphadapter.adapters.transclip import TransCLIP
     from pyg_graphadapter.adapters.zero_shot import ZeroShot
 
 # The class name of every method of this package; a class is imported when it is first used:
@@ -49,6 +50,7 @@ ADAPTERS: "dict[str, str | type[Adapter]]" = {
     "ss_text": "SSText",
     "ape": "APE",
     "ape_t": "APET",
+    "transclip": "TransCLIP",
 }
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "TaskRes",
     "TipAdapter",
     "TipAdapterF",
+    "TransCLIP",
     "ZeroShot",
     "adapter_class",
     "adapter_names",
@@ -107,6 +110,7 @@ __getattr__, __dir__ = lazy_names(
         "TaskRes": "task_res",
         "TipAdapter": "tip_adapter",
         "TipAdapterF": "tip_adapter",
+        "TransCLIP": "transclip",
         "ZeroShot": "zero_shot",
     },
 )

@@ -118,7 +118,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
                 feature file, shots that are drawn already, or a source of features, which brings
                 its own encoder.
             shots (int or str, optional): The number of images per class, or :obj:`"all"`. With 0,
-                it is the zero-shot classifier of the class names. (default: :obj:`"all"`)
+                it is the zero-shot classifier of the class names, or by a method that needs no
+                shots. (default: :obj:`"all"`)
             seed (int, optional): The seed of the draw. (default: :obj:`1`)
             method (str, optional): The method's name. (default: :obj:`"graph_adapter"`)
             config (TrainConfig, optional): How to train; the defaults with :obj:`seed` if not
@@ -178,7 +179,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             source = source_of(data, model, encoding, config.device, options, progress=progress)
             task = source.task(drawn.shots, seed, allow_fewer=drawn.allow_fewer)
             if drawn.shots == 0:
-                method, settings = method_without_shots(method, settings), {}
+                method = method_without_shots(method, settings)
         fitted = fit_method(method, task, config, settings, select=select, progress=progress)
         training = recipe(method, task, config, fitted.history, None if source is None else seed)
         names = told_apart(task.class_names)
@@ -208,6 +209,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         model: "str | Path | EncoderModel",
         encoding: EncodingConfig | None = None,
         device: str = "auto",
+        method: str = "zero_shot",
+        **settings: Any,
     ) -> Self:
         """Makes the zero-shot classifier of class names, to which shots may be added later.
 
@@ -218,12 +221,15 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             encoding (EncodingConfig, optional): The prompts, and how images that are added later
                 are encoded. (default: :obj:`None`)
             device (str, optional): The device of the encoder. (default: :obj:`"auto"`)
+            method (str, optional): A method that needs no shots. (default: :obj:`"zero_shot"`)
+            **settings (optional): The method's settings.
 
         Raises:
-            ValueError: If there are fewer than two names, one is empty or there twice, or the
-                encoder cannot be loaded.
+            ValueError: If there are fewer than two names, one is empty or there twice, the method
+                needs shots, or the encoder cannot be loaded.
         """
-        return growth.from_names(cls, class_names, model, encoding or EncodingConfig(), device)
+        encoding = encoding or EncodingConfig()
+        return growth.from_names(cls, class_names, model, encoding, device, method, settings)
 
     def add_shots(self, data: Any, labels: Sequence[str | int] | None = None, **how: Any) -> Self:
         """The classifier, fitted again to its shots and more, in seconds: with the same method,
@@ -283,7 +289,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         return growth.rename_classes(self, names, encode=encode, **how)
 
     def __repr__(self) -> str:
-        parts = [self.method, counted(len(self.class_names), "class")]
+        name = f"{self.method} (transductive)" if self.adapter.is_transductive else self.method
+        parts = [name, counted(len(self.class_names), "class")]
         parts.append(f"{self.adapter.text.size(1)} wide")
         parts.append(counted(self.adapter.num_parameters(), "parameter"))
         if self.encoding:

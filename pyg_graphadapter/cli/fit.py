@@ -75,8 +75,8 @@ Shots = Annotated[
     typer.Option(
         parser=_number_or_all,
         metavar="NUMBER",
-        help="Images per class: a number, or all. With 0, zero-shot from the class names alone; "
-        "DATA may then be a file of names (.txt, .json).",
+        help="Images per class: a number, or all. With 0, from the class names alone (zero_shot, "
+        "or transclip); DATA may then be a file of names (.txt, .json).",
     ),
 ]
 AtMost = Annotated[
@@ -201,12 +201,14 @@ def fit(
                 how |= {"measure": measure} if source is None else {"measure": measure, **draw}
                 classifier = start.add_classes(more, **how)
             elif source is None:
-                method_without_shots(name, settings.get(name, {}))
+                of_method = settings.get(name, {})
+                name = method_without_shots(name, of_method)
                 if model is None:
                     raise ValueError("Class names need an encoder: name one (--model).")
                 classifier = FewShotClassifier.from_names(
-                    data, model=model, encoding=encoding, device=training.device
-                )
+                    data, model=model, encoding=encoding, device=training.device,
+                    method=name, **of_method,
+                )  # fmt: skip
             else:
                 classifier = FewShotClassifier.fit(
                     source,
@@ -248,6 +250,8 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     if "fewest_shots" in training:
         echo(f"Shots per class: {training['fewest_shots']} to {training['shots']}.")
     echo(f"Saved {classifier.method} for {len(names)} classes to {out}.")
+    if classifier.adapter.is_transductive:
+        echo("It is transductive: it classifies the images that are given together.")
     if classifier.shots is not None:
         echo(f"It holds the features of its {counted(len(classifier.shots), 'shot')}.")
     if classifier.measured:

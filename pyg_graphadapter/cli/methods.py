@@ -19,6 +19,8 @@ from pyg_graphadapter.cli.arguments import (
     one_sentence,
 )
 from pyg_graphadapter.display import visible
+from pyg_graphadapter.report.results import TRANSDUCTIVE
+from pyg_graphadapter.report.tables import MARKS
 from pyg_graphadapter.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -60,8 +62,10 @@ def methods(
                 echo(f"{method:14} {error}")
                 continue
             kind = "trained" if adapter.is_trained else "not trained"
-            echo(f"{method:14} {kind:12} {_summary(adapter)}")
+            mark = TRANSDUCTIVE if adapter.is_transductive else ""
+            echo(f"{method:14} {kind + mark:12} {_summary(adapter)}")
         echo()
+        echo(f"{TRANSDUCTIVE} {MARKS[TRANSDUCTIVE]}")
         echo("Show one with its settings: graphadapter methods NAME")
         return
     for method in method_names(name):
@@ -78,7 +82,8 @@ def _description(name: str) -> str:
     method = adapter_class(name)
     about = _plain((inspect.getdoc(method) or "").split("\nArgs:")[0].split("\nShapes:")[0])
     settings = fields(method.Config)
-    sections = [visible(name), about.strip()]
+    kind = f"{TRANSDUCTIVE} {MARKS[TRANSDUCTIVE]}\n\n" if method.is_transductive else ""
+    sections = [visible(name), kind + about.strip()]
     sections.append("Settings (--set NAME=VALUE)" if settings else "It has no settings.")
     sections += [_setting_line(field, method.grid) for field in settings]
     if method.is_trained:

@@ -91,6 +91,7 @@ def identity(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "variant": run.variant,
         "protocol": run.protocol if run.selects else "honest",
+        "is_transductive": adapter_class(run.method).is_transductive,
     }
 
 

@@ -278,7 +278,7 @@ def test_what_is_trained_has_parameters(method, task):
 def test_new_classes_are_classified_or_refused(method, task):
     adapter = method.from_task(task)
     text = torch.randn(2, 8)
-    if method.__name__ in ("ZeroShot", "GraphAdapter", "CLIPAdapter", "CoOp"):
+    if method.__name__ in ("ZeroShot", "GraphAdapter", "CLIPAdapter", "CoOp", "TransCLIP"):
         extended = adapter.extend(text, class_names=["new", "newer"])
         assert extended.num_classes == adapter.num_classes + 2
         assert extended(torch.randn(3, 8)).shape == (3, 7)
