@@ -240,6 +240,7 @@ def test_linear_methods_alone_have_weights_and_biases(data, method):
         assert classifier.class_biases_.any() == has_biases
 
 
+@pytest.mark.filterwarnings("ignore:The class names tell")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("texts_are_given", [False, True])
 def test_hard_data(data, method, texts_are_given):

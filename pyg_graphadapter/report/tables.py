@@ -336,7 +336,7 @@ def _tables_of(
 
 def _mean(values: Sequence[float | None]) -> tuple[float, float] | None:
     accuracies = [value for value in values if value is not None]
-    if not accuracies:
+    if not accuracies or len(accuracies) < len(values):  # not of some draws alone
         return None
     deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
     return statistics.fmean(accuracies), deviation

@@ -1,5 +1,6 @@
 """GraphAdapter's settings of a task: trust in texts, nodes of images, and whitening."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from pyg_graphadapter import (
     EvaluationTask,
+    FewShotClassifier,
     FewShotTask,
     GraphAdapter,
     TrainConfig,
@@ -282,3 +284,28 @@ def test_shots_without_scatter(shots):
             adapter = GraphAdapter.from_task(task)
             train(adapter, task, TrainConfig(epochs=3), progress=False)
             assert adapter(x).isfinite().all()
+
+
+def test_classifiers_of_format_2_are_read(data, tmp_path):
+    """They have no nodes and no whitening."""
+    settings = {"alpha": 0.7, "nodes": "texts", "whitening": 0.0}
+    saved = FewShotClassifier.fit(data, shots=2, progress=False, **settings)
+    saved.save(tmp_path)
+    card = json.loads((tmp_path / "classifier.json").read_text())
+    card["format"] = "pyg_graphadapter/classifier/2"
+    del card["settings"]["nodes"], card["settings"]["whitening"], card["training"]["evidence"]
+    (tmp_path / "classifier.json").write_text(json.dumps(card))
+    x = data.test.mean_views()
+    loaded = FewShotClassifier.load(tmp_path)
+    assert torch.equal(loaded.predict_proba(x), saved.predict_proba(x))
+
+
+def test_fit_says_that_names_say_nothing(data):
+    file = replace(data, text=-data.text)
+    with pytest.warns(UserWarning, match=r"tell this model little.*the images alone decide"):
+        classifier = FewShotClassifier.fit(file, shots=4, progress=False)
+    evaluation = classifier.evaluate(file)
+    assert evaluation.zero_shot < 20 < evaluation.accuracy
+    assert f"zero-shot accuracy {evaluation.zero_shot:.2f} %" in str(evaluation)
+    with pytest.raises(ValueError, match="a new class needs images"):
+        classifier.add_classes(["one more"], text=torch.randn(1, D))

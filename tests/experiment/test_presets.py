@@ -8,7 +8,13 @@ from pyg_graphadapter.training.config import TrainConfig
 @pytest.mark.parametrize(
     ("method", "dataset", "shots", "settings", "training"),
     [
-        ("graph_adapter", "dtd", 1, {"alpha": 0.6, "beta": 0.7}, {"epochs": 100}),
+        (
+            "graph_adapter",
+            "dtd",
+            1,
+            {"alpha": 0.6, "beta": 0.7, "nodes": "texts", "whitening": 0.0},
+            {"epochs": 100},
+        ),
         ("coop", "dtd", 1, {}, {"epochs": 50}),
         ("coop", "dtd", 3, {}, {"epochs": 100}),
         ("coop", "dtd", 16, {}, {"epochs": 200}),
