@@ -328,6 +328,7 @@ def test_fault_13_features_of_another_width_or_model(data, images, checkpoint, t
     assert content(tmp_path / "d") == before
 
 
+@pytest.mark.filterwarnings("ignore:The class names tell")  # of channels in another order
 @pytest.mark.parametrize("kind", [np.float16, np.float64, "fortran", "memmap", "bfloat16"])
 def test_fault_14_features_of_all_types_are_taken_and_never_changed(kind, data, tmp_path):
     x = data.train.x[:, 0].numpy()
