@@ -224,9 +224,14 @@ def fit(
             show_skipped(source)
         with writing(out):
             classifier.save(out, overwrite=overwrite)
-    if classifier.selected and classifier.training["shots"] > 1:
-        chosen = ", ".join(f"{name} = {value}" for name, value in classifier.selected.items())
-        echo(f"Selected {chosen}.")
+    is_measured = classifier.training["shots"] > 1  # with one shot, no value of a grid is
+    chosen = [
+        f"{name} = {value}"
+        for name, value in classifier.selected.items()
+        if is_measured or name not in classifier.adapter.grid
+    ]
+    if chosen:
+        echo(f"Selected {', '.join(chosen)}.")
     _show(classifier, start, out)
 
 

@@ -27,7 +27,8 @@ class Fitted(NamedTuple):
 
     Args:
         adapter (Adapter): The adapter, on the CPU.
-        selected (dict): The settings that were selected inside the shots.
+        selected (dict): The settings that were selected inside the shots, or that the method chose
+            for the task where none were given.
         history (History): The training.
     """
 
@@ -69,8 +70,20 @@ def fit_method(
     _tell_of_unequal_shots(method, task)
     selected = select_defaults(method, task, config, settings, progress=progress) if select else {}
     adapter = build_adapter(adapter_class(method), task, {**settings, **selected})
+    selected = {**selected, **_chosen_when_built(adapter, {**settings, **selected})}
     history = train(adapter, task, config, progress=progress)
     return Fitted(adapter.cpu().eval(), selected, history)
+
+
+def _chosen_when_built(adapter: Adapter, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were not given, and that the method chose for the task when it was built,
+    as CoOp does."""
+    defaults = asdict(type(adapter).Config())
+    return {
+        name: value
+        for name, value in adapter.settings().items()
+        if name not in settings and value != defaults[name]
+    }
 
 
 def _tell_of_unequal_shots(method: str, task: FewShotTask) -> None:

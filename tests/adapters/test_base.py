@@ -131,7 +131,8 @@ def test_inputs_are_tensors_of_the_same_name(method, task):
 @methods
 def test_settings_build_it_again(method, task):
     settings = method.from_task(task).settings()
-    assert method.Config(**settings) == method.Config()
+    if method.__name__ != "CoOp":  # it chooses settings for the task
+        assert method.Config(**settings) == method.Config()
     assert method.from_task(task, **settings).settings() == settings
 
 
