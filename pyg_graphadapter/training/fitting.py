@@ -76,14 +76,10 @@ def fit_method(
 
 
 def _chosen_when_built(adapter: Adapter, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that were not given, and that the method chose for the task when it was built,
-    as CoOp does."""
-    defaults = asdict(type(adapter).Config())
-    return {
-        name: value
-        for name, value in adapter.settings().items()
-        if name not in settings and value != defaults[name]
-    }
+    """The settings that the method chose for the task when it was built, as CoOp does: those that
+    are neither as given nor the defaults."""
+    asked = {**asdict(type(adapter).Config()), **settings}
+    return {name: value for name, value in adapter.settings().items() if value != asked[name]}
 
 
 def _tell_of_unequal_shots(method: str, task: FewShotTask) -> None:

@@ -198,6 +198,8 @@ def test_a_fit_says_what_it_chose(encoder):
     fitted = fit_method("coop", Tower(0.1).task(), config, {"class_position": "end"})
     assert fitted.selected == {"context_words": "a photo of a", "vector_scale": 5.0}
     assert {**fitted.selected, "context_length": None}.items() <= fitted.adapter.settings().items()
+    again = fit_method("coop", Tower(0.1).task(), config, {"context_words": ""})  # as when it grows
+    assert again.selected == fitted.selected
     given = {"context_length": 2, "vector_scale": 2.0}
     assert fit_method("coop", Tower(0.1).task(), config, given).selected == {}
 
