@@ -165,7 +165,7 @@ class CoOp(LinearAdapter):
             start = start.repeat(task.num_classes, 1, 1)
         adapter = cls(task.text, start, task.logit_scale, **asdict(config))
         with torch.no_grad():
-            adapter.vectors /= adapter.vector_scale
+            adapter.vectors.div_(adapter.vector_scale)
         adapter._prompts = prompts
         adapter.eval()
         return adapter
