@@ -17,7 +17,7 @@ CONTEXTS = ("unified", "class")
 POSITIONS = ("end", "middle", "front")
 WORDS = "a photo of a"
 CONTEXT_LENGTH = 16  # of the paper
-# The recipe is for CLIP: token embeddings of this deviation, and logits of this scale.
+# The recipe is for CLIP: token embeddings start at this deviation, and logits have this scale.
 DEVIATION, LOGIT_SCALE = 0.02, 100.0
 TOKENS_AT_ONCE = 4096  # takes 2 GB in the backward pass of CLIP ViT-B's text tower
 
@@ -35,7 +35,7 @@ class CoOpConfig(AdapterConfig):
         f"vectors, by the shots, if neither is given",
     )
     vector_scale: float | None = setting(
-        None, "scale of the context vectors, by the text tower if not given; 1 for CLIP", low=1e-6
+        None, "scale of the context vectors, by the text tower if not given; the paper: 1", low=1e-6
     )
     context: str = setting(
         "unified", "one context for all classes, or one per class", choices=CONTEXTS
