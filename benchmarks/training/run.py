@@ -288,7 +288,7 @@ def _coop(num_classes: int, layers: int, device: str) -> dict:
     names = tuple(f"class number {c}" for c in range(num_classes))
     text = torch.randn(num_classes, 512)
     task = FewShotTask(names, text, Features(text, torch.arange(num_classes)), None, 100.0, encoder)
-    adapter = CoOp.from_task(task).to(device).train()
+    adapter = CoOp.from_task(task, context_length=16).to(device).train()
     spent = seconds(
         lambda: adapter.backward(unit(text[:32]).to(device), torch.arange(32, device=device)),
         device,

