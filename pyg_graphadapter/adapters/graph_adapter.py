@@ -131,7 +131,8 @@ class GraphAdapter(LinearAdapter):
         \qquad \textrm{logits}_c = s \cdot {\Vert \mathbf{t}'_c \Vert} \cdot
         {\mathbf{x}'}^{\top} \mathbf{t}'^{*}_c
 
-    with :math:`\mathbf{t}'^{*}_c` of length one, so that training starts at zero-shot CLIP there, too. The classifier stays linear in the image.
+    with :math:`\mathbf{t}'^{*}_c` of length one, so that training starts at zero-shot CLIP there,
+    too. The classifier stays linear in the image.
 
     **Nodes of images.** Where texts are missing, or say next to nothing, the prototypes of the
     shots stand in their place, in both sub-graphs. They are centred: the mean of all prototypes,

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Annotated, Any
+from unicodedata import normalize
 
 import typer
 
@@ -130,6 +131,7 @@ def _plain(text: str) -> str:
     text = re.sub(r":(?:class|meth|func|obj|math|term):`~?([^`]*)`", r"\1", text)
     for _ in range(2):  # nested once
         text = re.sub(r"\\(?:mathbf|boldsymbol|textrm|mathcal)\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\\hat\{?(\w)\}?", lambda m: normalize("NFC", m[1] + "\u0302"), text)
     text = re.sub(r"\\t?frac\{(\w)\}\{(\w)\}", r"\1/\2", text)
     text = re.sub(r"\\t?frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", text)
     for latex in sorted(SYMBOLS, key=len, reverse=True):
