@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Annotated, Any
-from unicodedata import normalize
 
 import typer
 
@@ -40,7 +39,7 @@ SYMBOLS = {
 } | {
     r"\cdot": "·", r"\sum": "Σ", r"\top": "T", r"\Vert": "‖", r"\exp": "exp", r"\cos": "cos",
     r"\log": "log", r"\ldots": "…", r"\qquad": "   ", r"\quad": "  ", r"\times": "x", r"\in": "∈",
-    r"\neq": "≠",
+    r"\neq": "≠", r"\propto": "∝",
     r"\max": "max", r"\left": "", r"\right": "", r"\,": " ", r"\prime": "'",
 }  # fmt: skip
 
@@ -131,7 +130,7 @@ def _plain(text: str) -> str:
     text = re.sub(r":(?:class|meth|func|obj|math|term):`~?([^`]*)`", r"\1", text)
     for _ in range(2):  # nested once
         text = re.sub(r"\\(?:mathbf|boldsymbol|textrm|mathcal)\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"\\hat\{?(\w)\}?", lambda m: normalize("NFC", m[1] + "\u0302"), text)
+    text = re.sub(r"\\hat\{?(\w)\}?", lambda m: unicodedata.normalize("NFC", m[1] + "\u0302"), text)
     text = re.sub(r"\\t?frac\{(\w)\}\{(\w)\}", r"\1/\2", text)
     text = re.sub(r"\\t?frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", text)
     for latex in sorted(SYMBOLS, key=len, reverse=True):
