@@ -291,7 +291,12 @@ class GraphAdapter(LinearAdapter):
         center = prototypes.double().mean(dim=0) if config.nodes == IMAGES else None
         metric = metric_of(task, config.whitening, center)
         if metric is None:
-            settings["whitening"] = 0.0  # nothing scatters
+            if config.whitening and int(torch.bincount(task.support.y).max()) == 1:
+                warn(
+                    f"whitening={config.whitening} changes nothing: no class has two shots that "
+                    f"could differ."
+                )
+            settings["whitening"] = 0.0
         adapter = cls(task.text, prototypes, task.logit_scale, metric, center, **settings)
         k = adapter.config.k
         if k is not None and k > task.num_classes:
@@ -317,6 +322,11 @@ class GraphAdapter(LinearAdapter):
                 f"'center' belongs to nodes={IMAGES!r} (got nodes={self.config.nodes!r} and center="
                 f"{'None' if self.center is None else 'a tensor'}): give both or neither."
             )
+        if self.metric is None:
+            return
+        is_symmetric = torch.allclose(self.metric, self.metric.t(), rtol=1e-3, atol=1e-6)
+        if not (is_symmetric and (self.metric.diagonal() > 0).all()):
+            raise ValueError("'metric' must be symmetric, with a positive diagonal.")
 
     @property
     def is_recordable(self) -> bool:

@@ -17,6 +17,7 @@ from pyg_graphadapter import (
     evaluate,
     train,
 )
+from pyg_graphadapter.adapters import trust
 from pyg_graphadapter.adapters.graph_defaults import graph_settings, metric_of
 from pyg_graphadapter.adapters.trust import evidence
 from pyg_graphadapter.classifier.explanation import explain_class, explain_image
@@ -309,3 +310,18 @@ def test_fit_says_that_names_say_nothing(data):
     assert f"zero-shot accuracy {evaluation.zero_shot:.2f} %" in str(evaluation)
     with pytest.raises(ValueError, match="a new class needs images"):
         classifier.add_classes(["one more"], text=torch.randn(1, D))
+
+
+def test_one_shot_cannot_be_whitened(data, task):
+    with pytest.warns(UserWarning, match=r"whitening=0\.5 changes nothing: no class has two"):
+        GraphAdapter.from_task(EvaluationTask.from_file(data, 1, 1).task, whitening=0.5)
+    for metric in (torch.randn(D, D), torch.zeros(D, D)):
+        with pytest.raises(ValueError, match="must be symmetric, with a positive diagonal"):
+            GraphAdapter(task.text, task.prototypes(), metric=metric)
+
+
+def test_evidence_in_blocks_of_shots(task, monkeypatch):
+    whole = evidence(task)
+    blocks = trust.row_blocks
+    monkeypatch.setattr(trust, "row_blocks", lambda rows, cols: blocks(rows, cols, 5))
+    assert evidence(task) == pytest.approx(whole)
