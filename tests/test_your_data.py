@@ -140,6 +140,7 @@ def test_every_command_reads_what_is_there(root):
     assert len((root / "holiday.csv").read_text().splitlines()) == 1 + 2
 
 
+@pytest.mark.filterwarnings("ignore:The class names tell")  # which are of no picture
 @pytest.mark.parametrize("code", CODE)
 def test_data_in_memory(root, code):
     rows = [(str(root / "photos" / name), name[:3]) for name in NAMES]

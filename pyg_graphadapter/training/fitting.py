@@ -75,10 +75,11 @@ def fit_method(
         given |= select_defaults(method, task, config, given, progress=progress)
     adapter = build_adapter(build, task, given)
     defaults = asdict(build.Config())
+    asked = {**defaults, **settings}
     selected = {
         name: value
         for name, value in adapter.settings().items()
-        if name not in settings and (name in given or value != defaults[name])
+        if value != asked[name] or (name in given and name not in settings)
     }
     history = train(adapter, task, config, progress=progress)
     return Fitted(adapter.cpu().eval(), selected, history)

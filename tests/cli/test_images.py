@@ -94,6 +94,7 @@ def test_what_encode_refuses(images, model, tmp_path):
     assert "is a feature file already" in refused.stderr
 
 
+@pytest.mark.filterwarnings("ignore:The class names tell")
 def test_fit_says_how_coop_starts(images, tmp_path):
     def selected(*options):
         fitted = run(

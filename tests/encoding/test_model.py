@@ -88,6 +88,7 @@ def test_the_pipeline_caches_its_features(folder, tmp_path, workers):
     assert content.items() >= {"model": "colours", "version": 1, "pixels": "as they are"}.items()
 
 
+@pytest.mark.filterwarnings("ignore:The class names tell")
 def test_a_classifier_is_fitted_with_it(folder, tmp_path):
     model = ColourModel()
     encoding = EncodingConfig(cache_dir=str(tmp_path / "cache"), templates=("{}",))

@@ -170,6 +170,7 @@ def test_the_origin_counts_what_was_skipped(folder, encoder):
     assert source.origin().skipped == 2
 
 
+@pytest.mark.filterwarnings("ignore:The class names tell")
 def test_what_has_no_effect_on_a_feature_file_is_said(tmp_path):
     width = open_source("builtin", "builtin").text().size(1)
     data = fake_features(num_classes=3, channels=width, shots=2)
