@@ -5,6 +5,7 @@ import json
 import warnings
 
 import pandas
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
