@@ -25,6 +25,7 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.testing import fake_features
 
 RIGHT_NAMES = (1.0, 0.75, 0.5, 0.25, 0.0)  # shares of the classes
+WRONG = ", wrong names"  # at the end of the name of a data set
 BUILT_IN_SHOTS = (1, 4, 8, 16)
 
 
@@ -160,7 +161,7 @@ def names(data: Data) -> Iterator[Case]:
         source = FileSource(with_wrong_names(file, share, data.other_text), name_of_share(share))
         yield Case(source, data.sizes.shots, settings=images_alone)
     for name, other in data.without_texts.items():
-        source = FileSource(with_wrong_names(other, 0.0, data.other_text), f"{name}, wrong names")
+        source = FileSource(with_wrong_names(other, 0.0, data.other_text), f"{name}{WRONG}")
         yield Case(source, data.sizes.replaced_shots, settings=images_alone)
 
 

@@ -38,8 +38,6 @@ HERE = Path(__file__).parent
 RUNS = HERE / "runs"
 POOL, POOL_SEED = "shots of the training split, the others of it as test images", 100
 POOL_IMAGES = 400  # that are encoded at most
-# Slow ones are left out where there are 1000 classes; the README says so:
-LEFT_OUT: dict[str, tuple[str, ...]] = {}
 
 
 def main() -> None:
@@ -93,7 +91,7 @@ def measure(group: str, data: Data, runs: Path, draws: int, *, pool: bool = Fals
             new = NewClasses(case.new.class_names, case.new.text(), test)
             tasks = {key: replace(task, new=new) for key, task in tasks.items()}
         folder = runs / group / str(i)
-        results += run_all(_runs(group, case, keys), tasks, case.source.origin(), folder)
+        results += run_all(_runs(case, keys), tasks, case.source.origin(), folder)
     return Results(
         versions(),
         f"{os.cpu_count()} cores, {platform.machine()}",
@@ -123,7 +121,7 @@ def _on_the_pool(case: Case, shots: int, seed: int) -> EvaluationTask:
     return EvaluationTask(task, test, rule=POOL)
 
 
-def _runs(group: str, case: Case, keys: Sequence[DrawKey]) -> list[Run]:
+def _runs(case: Case, keys: Sequence[DrawKey]) -> list[Run]:
     """The methods that can be built from the features, with their defaults and as the case says."""
     has_text = not isinstance(case.source, FileSource) or case.source.has_text
     methods = [
@@ -131,7 +129,6 @@ def _runs(group: str, case: Case, keys: Sequence[DrawKey]) -> list[Run]:
         for name in (*ADAPTERS, *registered_adapters())
         if (has_text or not adapter_class(name).needs_text)
         and (case.source.text_encoder or not adapter_class(name).needs_text_encoder)
-        and name not in LEFT_OUT.get(group, ())
     ]
     variants: dict[str, dict[str, Any]] = {name: {} for name in methods}
     training = TrainConfig()
@@ -144,7 +141,8 @@ def _runs(group: str, case: Case, keys: Sequence[DrawKey]) -> list[Run]:
 
 
 def _refusal(result: dict[str, Any]) -> str:
-    return f"{result['method']}, {result['shots']} shots: {result['error']}"
+    shots = f"{result['shots']} shot{'s' if result['shots'] != 1 else ''}"
+    return f"`{result['method']}`, {shots}: {result['error']}"
 
 
 if __name__ == "__main__":

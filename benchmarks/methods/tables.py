@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cases import GROUPS, RIGHT_NAMES, name_of_share
+from cases import GROUPS, RIGHT_NAMES, WRONG, name_of_share
 from collected import Results, read_results
 from matplotlib.figure import Figure
 
@@ -39,6 +39,7 @@ LINES = (  # of the figure on names
     "tip_adapter_f", "clap", "cross_modal",
 )  # fmt: skip
 Place = tuple[str, int]  # a data set and a number of shots
+Cells = dict[Place, dict[str, float]]  # and the values of methods there
 Run = dict[str, Any]
 
 
@@ -92,7 +93,7 @@ def _blocks(results: Mapping[str, Results]) -> dict[str, str]:
 
 def rank_tables(results: Mapping[str, Results]) -> list[Table]:
     """Methods × kinds of tasks: the mean rank, and the points behind the best of each cell."""
-    places = {group: _accuracies(group, found.runs) for group, found in results.items()}
+    places = {group: _ranked_cells(group, found.runs) for group, found in results.items()}
     transductive = {
         label_of(run)
         for found in results.values()
@@ -111,20 +112,25 @@ def rank_tables(results: Mapping[str, Results]) -> list[Table]:
     ]
 
 
-def _accuracies(group: str, runs: Iterable[Run]) -> dict[Place, dict[str, float]]:
-    """The mean accuracy of every method at every place: over draws, and over subsets of one size.
-    Methods count with their defaults; from base to new classes, by the harmonic mean."""
+def _ranked_cells(group: str, runs: Sequence[Run]) -> Cells:
+    """The cells of a group in which methods are ranked: with their defaults, where a name is wrong
+    if names are the matter, and by the harmonic mean from base to new classes."""
+    if group == "base_to_new":
+        means = [(run, run["base_to_new"]["harmonic_mean"]) for run in runs]
+        runs = [{**run, "accuracy": mean} for run, mean in means if mean is not None]
+    if group == "names":
+        runs = [
+            run for run in runs if run["dataset"] != name_of_share(1.0) and not run.get("variant")
+        ]
+    return _cells([{**run, "variant": ""} for run in runs])
+
+
+def _cells(runs: Iterable[Run]) -> Cells:
+    """The mean accuracy of every method at every place: over draws, and over subsets of one
+    size."""
     values: dict[Place, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        if run.get("variant") not in (None, "", "without texts"):
-            continue
-        if group == "names" and run["dataset"] == name_of_share(1.0):
-            continue  # no name is wrong
-        value = run["accuracy"]
-        if group == "base_to_new":
-            value = run["base_to_new"]["harmonic_mean"]
-        if value is not None:
-            values[_place(run)][_label(run)].append(value)
+        values[_place(run)][label_of(run)].append(run["accuracy"])
     return {
         place: {label: statistics.fmean(each) for label, each in methods.items()}
         for place, methods in values.items()
@@ -135,17 +141,11 @@ def _place(run: Run) -> Place:
     return re.sub(r" \(\d+\)$", "", run["dataset"]), run["shots"]
 
 
-def _label(run: Run) -> str:
-    return label_of({**run, "variant": ""})
-
-
-def ranked(
-    places: Mapping[Place, Mapping[str, float]], transductive: set[str]
-) -> dict[Place, dict[str, float]]:
+def ranked(places: Cells, transductive: set[str]) -> Cells:
     """The rank of every method at every place, where equal methods share the mean of their ranks.
     A transductive method has the rank that it would have among the others, and none of them is
     behind it."""
-    ranks: dict[Place, dict[str, float]] = {}
+    ranks: Cells = {}
     for place, accuracy in places.items():
         ranks[place] = {}
         for label, value in accuracy.items():
@@ -159,9 +159,7 @@ def ranked(
     return ranks
 
 
-def points_behind(
-    places: Mapping[Place, Mapping[str, float]], transductive: set[str]
-) -> dict[Place, dict[str, float]]:
+def points_behind(places: Cells, transductive: set[str]) -> Cells:
     """How far every method is behind the best one at every place, which is no transductive one."""
     behind = {}
     for place, accuracy in places.items():
@@ -170,7 +168,7 @@ def points_behind(
     return behind
 
 
-def _means(places: Mapping[Place, Mapping[str, float]]) -> dict[str, float]:
+def _means(places: Cells) -> dict[str, float]:
     """The mean of every method over the places where it has a value."""
     values: dict[str, list[float]] = defaultdict(list)
     for methods in places.values():
@@ -183,7 +181,7 @@ def _overall(kinds: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The mean over the kinds of tasks of methods that have a value in all of them; not every
     method can do without texts, or classify new classes."""
     counted = [kinds[group] for group in kinds if group not in ("without_texts", "base_to_new")]
-    labels = [label for label in counted[0] if all(label in methods for methods in counted)]
+    labels = [label for label in (counted or [{}])[0] if all(label in each for each in counted)]
     return {label: statistics.fmean(each[label] for each in counted) for label in labels}
 
 
@@ -212,45 +210,44 @@ def _kind_table(
 
 
 def cell_table(title: str, runs: Sequence[Run]) -> Table:
-    """Methods × data sets and shots: the mean accuracy, over subsets of one size, too."""
-    columns: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in sorted(runs, key=lambda run: run["num_classes"]):
-        name, shots = _place(run)
-        columns[f"{name.partition(', ')[2]}, {_shots(shots)}"][label_of(run)].append(
-            run["accuracy"]
-        )
-    return _accuracy_table(title, columns)
+    """Methods × sizes of subsets and shots: the mean accuracy."""
+    cells = _cells(sorted(runs, key=lambda run: run["num_classes"]))
+    return _accuracy_table(title, {
+        f"{name.partition(', ')[2]}, {_shots(shots)}": methods
+        for (name, shots), methods in cells.items()
+    })  # fmt: skip
 
 
 def name_tables(runs: Sequence[Run]) -> list[Table]:
     """Methods × shares of right names, the mean over shots, and methods × data sets whose names
     are all wrong, at each number of shots."""
-    shares: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    wrong: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        name, accuracy = run["dataset"], run["accuracy"]
-        if name in map(name_of_share, RIGHT_NAMES):
-            shares[name.removesuffix(" right names")][label_of(run)].append(accuracy)
-        else:
-            column = f"{name.removesuffix(', wrong names')}, {_shots(run['shots'])}"
-            wrong[column][label_of(run)].append(accuracy)
+    cells = _cells(runs)
+    shares, wrong = {}, {}
+    for name in map(name_of_share, RIGHT_NAMES):
+        of_share = [methods for (dataset, _), methods in cells.items() if dataset == name]
+        shares[name.removesuffix(" right names")] = {
+            label: statistics.fmean(methods[label] for methods in of_share)
+            for label in of_share[0]
+            if all(label in methods for methods in of_share)
+        }
+    for (name, shots), methods in cells.items():
+        if name.endswith(WRONG):
+            wrong[f"{name.removesuffix(WRONG)}, {_shots(shots)}"] = methods
     return [
         _accuracy_table("ImageNet, by the share of right names, mean over shots", shares),
         _accuracy_table("All names wrong", wrong),
     ]
 
 
-def _accuracy_table(title: str, columns: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
+def _accuracy_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> Table:
     labels = dict.fromkeys(label for methods in columns.values() for label in methods)
-    shown = {
-        name: {label: f"{statistics.fmean(values):.1f}" for label, values in methods.items()}
-        for name, methods in columns.items()
-    }
-    best = {name: max(methods.values(), key=float) for name, methods in shown.items()}
+    best = {name: f"{max(methods.values()):.1f}" for name, methods in columns.items()}
 
     def cell(label: str, name: str) -> Cell:
-        text = shown[name].get(label)
-        return MISSING if text is None else Cell(text, text == best[name])
+        if label not in columns[name]:
+            return MISSING
+        text = f"{columns[name][label]:.1f}"
+        return Cell(text, text == best[name])
 
     lines = ((Cell(label), *(cell(label, name) for name in columns)) for label in labels)
     return Table(title, ("method", *columns), tuple(lines))
@@ -262,19 +259,20 @@ def _shots(count: int) -> str:
 
 def draw_names(runs: Sequence[Run], path: Path) -> None:
     """Accuracy over the share of right names, a panel per number of shots."""
-    all_shots = sorted({run["shots"] for run in runs if run["dataset"] == name_of_share(1.0)})
+    cells = _cells(runs)
+    all_shots = sorted(shots for name, shots in cells if name == name_of_share(1.0))
     figure = Figure(figsize=(3.6 * len(all_shots), 3.6), dpi=150, layout="constrained")
     panels = figure.subplots(1, len(all_shots), sharey=True, squeeze=False)[0]
     for axes, shots in zip(panels, all_shots, strict=True):
         for label in LINES:
-            values: dict[float, list[float]] = defaultdict(list)
-            for run, share in ((run, share) for run in runs for share in RIGHT_NAMES):
-                place = (label_of(run), *_place(run))
-                if place == (label, name_of_share(share), shots):
-                    values[share].append(run["accuracy"])
+            values = {
+                100 * share: cells[place][label]
+                for share in RIGHT_NAMES
+                if label in cells[place := (name_of_share(share), shots)]
+            }
             axes.plot(
-                [100 * share for share in values],
-                [statistics.fmean(each) for each in values.values()],
+                list(values),
+                list(values.values()),
                 marker="o",
                 markersize=4,
                 label=label.replace("_", " "),
@@ -306,7 +304,8 @@ def _cost(results: Mapping[str, Results]) -> str:
 
 
 def _refused(results: Mapping[str, Results]) -> str:
-    """What methods cannot do, each reason once."""
-    reasons = [f"- {KINDS[group]}: {reason}"
-               for group, found in results.items() for reason in found.refused]  # fmt: skip
-    return "\n".join(dict.fromkeys(reasons)) or "None."
+    """What methods cannot do: one reason per method and number of shots."""
+    reasons = {
+        reason.partition(":")[0]: reason for found in results.values() for reason in found.refused
+    }
+    return "\n".join(f"- {reason}" for reason in reasons.values()) or "Nothing of this."
