@@ -80,6 +80,7 @@ def quick() -> None:
 def measure(group: str, data: Data, runs: Path, draws: int, *, pool: bool = False) -> Results:
     """All methods on the cases of a group."""
     results = []
+    of_pool = {"task": {"rule": POOL}} if pool else {}  # whose test images differ by draw
     for i, case in enumerate(GROUPS[group](data)):
         keys = _draws(case, draws, pool=pool)
         if not pool:
@@ -97,7 +98,7 @@ def measure(group: str, data: Data, runs: Path, draws: int, *, pool: bool = Fals
         f"{os.cpu_count()} cores, {platform.machine()}",
         tuple(dict.fromkeys(_refusal(each) for each in results if "error" in each)),
         tuple(
-            {name: each[name] for name in KEPT if name in each}
+            {name: each[name] for name in KEPT if name in each} | of_pool
             for each in results
             if "error" not in each
         ),
