@@ -19,6 +19,8 @@ import torch
 from pyg_graphadapter.storage import versions
 
 Call = Callable[[], Any]
+# GraphAdapter without what follows from the shots (pyg_graphadapter.adapters.graph_defaults):
+FIXED: dict[str, Any] = {"alpha": 0.9, "nodes": "texts", "whitening": 0.0}
 
 
 def parser_of(description: str, folder: Path) -> argparse.ArgumentParser:

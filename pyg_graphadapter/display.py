@@ -40,6 +40,7 @@ LATEX_ESCAPES = {char: f"\\{char}" for char in "&%$#_{}"} | {
     "*": "{*}",
     "±": r"$\pm$",
     "†": r"\textsuperscript{\dag}",
+    "‡": r"\textsuperscript{\ddag}",
 }
 # Everything that has a meaning somewhere in a line of Markdown: code, emphasis, links, tags,
 # entities, formulas and tables; at its beginning headings, lists, quotations and rules.

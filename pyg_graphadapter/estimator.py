@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, LinearAdapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.adapters.trust import evidence
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
@@ -28,11 +29,14 @@ from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train
 from pyg_graphadapter.training.evaluation import predict_logits
+from pyg_graphadapter.training.evidence import tell_of_poor_texts
 
 # Parameters of the estimator that are settings of the method:
 SETTINGS = ("alpha", "beta", "bias", "groups", "k", "activation", "self_loop_weight")
 # Methods that can prefer a class in all directions:
-WITH_FREE_BIAS = ("linear_probe", "lp_pp", "proker", "tip_adapter", "tip_adapter_f")
+WITH_FREE_BIAS = (
+    "linear_probe", "lp_pp", "proker", "tip_adapter", "tip_adapter_f", "ape", "ape_t",
+)  # fmt: skip
 UNIT_TOLERANCE = 1e-6  # how far from one a length of one may be in single precision
 
 
@@ -49,12 +53,14 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     method : str, default="graph_adapter"
         The name of a method. `graphadapter methods` lists all of them, and
         `graphadapter methods NAME` lists the settings of one. A method that needs
-        more than features, as "coop" does, is refused.
+        more than features, as "coop" does, is refused, and so is a transductive method,
+        as "transclip", which classifies samples together.
 
     alpha : float, default=None
         Setting `alpha` of the method; in GraphAdapter, the weight of a class's text feature
-        against the knowledge of the graphs. If None, the method's default, which is 0.9 in
-        GraphAdapter. The parameters from `beta` to `self_loop_weight` are settings of the
+        against the knowledge of the graphs. If None, the method's default; in GraphAdapter, it
+        follows from how well texts and images tell the samples apart, as do its settings `nodes`
+        and `whitening`. The parameters from `beta` to `self_loop_weight` are settings of the
         method, too. A method without a setting of that name refuses it.
 
     beta : float, default=None
@@ -78,8 +84,10 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     settings : dict, default=None
         Further settings of the method, from name to value, such as `{"ridge": 3.0}` for
-        "proker". Settings that are given nowhere keep the method's defaults; unlike the
-        command line, :meth:`fit` selects none.
+        "proker". Settings that are given nowhere keep the method's defaults, or follow from the
+        samples in GraphAdapter; unlike the command line, :meth:`fit` selects none by
+        cross-validation. `adapter_.settings()` has all of them. The settings of the paper are
+        `alpha=0.6` and `settings={"nodes": "texts", "whitening": 0.0}`.
 
     logit_scale : float, default=100.0
         Factor of the cosine similarity in the logits.
@@ -127,8 +135,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         The class labels.
 
     class_weights_ : ndarray of shape (n_classes, n_features)
-        The weights of a linear method; in GraphAdapter, the adapted class features, of length
-        one. The logits are `logit_scale` times the product of weights and image features of
+        The weights of a linear method; in GraphAdapter, the adapted class features. The logits
+        are `logit_scale` times the product of weights and image features of
         length one, plus `class_biases_`. Defined only when the method is linear.
 
     class_biases_ : ndarray of shape (n_classes,)
@@ -230,7 +238,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             cross-validation. Where scikit-learn encodes text labels as 0, 1, … before it fits, as
             `cross_val_predict(method="predict_proba")` and `VotingClassifier` do, a dictionary
             whose keys are text is taken in the order of its sorted keys; it must then have exactly
-            the labels of `y`. If None, the class means are used.
+            the labels of `y`. If None, a method that needs no texts is fitted to the samples alone,
+            and in others, the class means stand in for the texts.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative. They weigh the losses and all else that a method
@@ -244,6 +253,12 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             Fitted estimator.
         """
         method = adapter_class(self.method)
+        if method.is_transductive:
+            raise ValueError(
+                f"The method {self.method} is transductive: what it predicts for a sample depends "
+                f"on the samples that are given with it, which scikit-learn does not allow. Use "
+                f"FewShotClassifier, or another method."
+            )
         settings = self._method_settings(method)
         config = self._train_config()
         task = self._task(X, y, text_features, sample_weight)
@@ -254,6 +269,8 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             )
         adapter = build_adapter(method, task, settings)
         train(adapter, task, config, progress=False)
+        if text_features is not None:
+            tell_of_poor_texts(evidence(task), adapter, self.method)
         self._keep(adapter.cpu())
         if not np.isfinite(self._adapter_logits(task.support.x[:1, 0].double().numpy())).all():
             raise ValueError(
@@ -333,6 +350,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             Features(images, labels),
             logit_scale=scale,
             weight=weights,
+            has_text=text_features is not None or adapter_class(self.method).needs_text,
         )
 
     def _weights(

@@ -25,8 +25,9 @@ REPORTS = {
     "builtin_model/run.py": ["builtin_model"],
     "faults/run.py": ["faults"],
     "descriptions/run.py": ["descriptions"],
+    "views/run.py": ["views"],
 }
-WITHOUT_FIGURE = ("faults/run.py", "descriptions/run.py")
+WITHOUT_FIGURE = ("faults/run.py", "descriptions/run.py", "views/run.py")
 ARGUMENTS = {  # of runners with --report that need some
     "defaults/run.py": ["features.npz"],
     "graph_layers/convolutions.py": ["features"],
@@ -141,6 +142,17 @@ def test_quick_descriptions(copy):
     for weight in ("0.0", "0.5"):
         [accuracy] = measured["drawings"][weight]["zero-shot"]
         assert [accuracy] == pytest.approx(committed["drawings"][weight]["zero-shot"], abs=0.5)
+
+
+@pytest.mark.slow
+def test_quick_views(copy):
+    committed = json.loads((copy / "views" / "results" / "cpu.json").read_text())["cases"][0]
+    [measured] = quick(copy, "views")["cases"]
+    assert (measured["images"], measured["shots"]) == ("drawings", 1)
+    assert measured["accuracy"].keys() == committed["accuracy"].keys()
+    for views in ("1", "2"):
+        [accuracy] = measured["accuracy"]["zero_shot"][views]
+        assert accuracy == pytest.approx(committed["accuracy"]["zero_shot"][views][0], abs=0.5)
 
 
 @pytest.mark.slow

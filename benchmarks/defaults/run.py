@@ -37,6 +37,8 @@ VALUES = {
     "k": (16, None),
 }
 TRAINING = {each.name for each in fields(TrainConfig)}
+# What follows from the shots (pyg_graphadapter.adapters.graph_defaults) is chosen elsewhere:
+FIXED = {"alpha": 0.9, "nodes": "texts", "whitening": 0.0}
 DEFAULTS = {
     **asdict(TrainConfig().completed(GraphAdapter)),
     "epochs": DEFAULT_EPOCHS,
@@ -57,7 +59,7 @@ def held_out_accuracy(data: FeatureFile, shots: int, draw: int, settings: dict) 
         return evaluate(ZeroShot.from_task(task), held_out).accuracy
     config = {name: value for name, value in settings.items() if name in TRAINING}
     method = {name: value for name, value in settings.items() if name not in TRAINING}
-    adapter = GraphAdapter.from_task(task, **method)
+    adapter = GraphAdapter.from_task(task, **{**FIXED, **method})
     train(adapter, task, TrainConfig(seed=draw, **config), progress=False)
     return evaluate(adapter, held_out).accuracy
 

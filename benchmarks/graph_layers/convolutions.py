@@ -23,7 +23,7 @@ from report import SETS, mean_of, write_report
 from torch_geometric import nn as pyg
 
 sys.path.append(str(Path(__file__).parents[1]))
-from common import environment, side_by_side
+from common import FIXED, environment, side_by_side
 
 from pyg_graphadapter import (
     Features,
@@ -118,7 +118,7 @@ def task_of(data: dict[str, Any], support: Features) -> FewShotTask:
 def accuracy(task: FewShotTask, measured: Features, row: str, seed: int, batch_size: int) -> float:
     if row == "zero-shot":
         return evaluate(ZeroShot.from_task(task), measured).accuracy
-    adapter = GraphAdapter.from_task(task, **ROWS[row])
+    adapter = GraphAdapter.from_task(task, **{**FIXED, **ROWS[row]})
     train(adapter, task, TrainConfig(seed=seed, batch_size=batch_size), progress=False)
     return evaluate(adapter, measured).accuracy
 
@@ -147,8 +147,8 @@ def sub_graph_conv(row: str) -> SubGraphConv:
 def step_cost(task: FewShotTask, row: str) -> dict[str, float]:
     """A training step of the row and of the default, in turns: milliseconds and ratio."""
     x, y = task.support.mean_views()[:BATCH], task.support.y[:BATCH]
-    default = GraphAdapter.from_task(task)
-    adapter = GraphAdapter.from_task(task, **ROWS[row])
+    default = GraphAdapter.from_task(task, **FIXED)
+    adapter = GraphAdapter.from_task(task, **{**FIXED, **ROWS[row]})
     return side_by_side(
         lambda: default.backward(x, y), lambda: adapter.backward(x, y), "cpu", repeats=5, times=2
     )
@@ -166,7 +166,8 @@ def measure(
     content: dict[str, Any] = {"row": row, "weights": takes_weights(row)}
     content |= {"validation": validation, "test": test, "parameters": 0}
     if row != "zero-shot":
-        content["parameters"] = GraphAdapter.from_task(task, **ROWS[row]).num_parameters()
+        adapter = GraphAdapter.from_task(task, **{**FIXED, **ROWS[row]})
+        content["parameters"] = adapter.num_parameters()
         content["step"] = step_cost(task, row)
     return content | {"environment": environment("cpu")}
 

@@ -21,7 +21,7 @@ import torch
 from torch_geometric.utils import to_torch_csr_tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import exponent, in_a_process, parser_of, seconds, sized, write_down
+from common import FIXED, exponent, in_a_process, parser_of, seconds, sized, write_down
 
 from pyg_graphadapter import EvaluationTask, FeatureFile, GraphAdapter, evaluate, train
 from pyg_graphadapter.graph import knowledge_graph
@@ -105,7 +105,7 @@ def accuracy(features: Path, device: str) -> list[dict]:
         found = []
         for seed in SEEDS:
             evaluation = EvaluationTask.from_file(data, SHOTS, seed)
-            adapter = GraphAdapter.from_task(evaluation.task, k=k)
+            adapter = GraphAdapter.from_task(evaluation.task, k=k, **FIXED)
             config = TrainConfig(seed=seed, device=device)
             train(adapter, evaluation.task, config, progress=False)
             found.append(evaluate(adapter, evaluation).accuracy)

@@ -22,7 +22,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import exponent, in_a_process, parser_of, seconds, side_by_side, sized, write_down
+from common import (
+    FIXED,
+    exponent,
+    in_a_process,
+    parser_of,
+    seconds,
+    side_by_side,
+    sized,
+    write_down,
+)
 from transformers import CLIPConfig, CLIPModel
 
 from pyg_graphadapter import Encoder, Features, FewShotTask, GraphAdapter, TrainConfig, train
@@ -151,7 +160,7 @@ def shots(num_classes: int, sizes: tuple[int, ...], device: str, repeats: int) -
     config = TrainConfig(epochs=2, device=device)
 
     def trains(task: FewShotTask):
-        adapter = GraphAdapter.from_task(task)
+        adapter = GraphAdapter.from_task(task, **FIXED)
         return lambda: train(adapter, task, config, progress=False)
 
     return growth(sizes, [trains(task) for task in tasks], device, repeats, 1)
@@ -167,7 +176,7 @@ def seeds(sizes: tuple[tuple[int, int], ...], device: str, repeats: int) -> dict
         torch.set_num_threads(threads)
         for num_classes, width in sizes:
             tasks = [task_of(num_classes, width, 16, seed) for seed in SEEDS]
-            adapters = [GraphAdapter.from_task(task) for task in tasks]
+            adapters = [GraphAdapter.from_task(task, **FIXED) for task in tasks]
             config = TrainConfig(device=device)
 
             def one_by_one(tasks=tasks, adapters=adapters, config=config) -> None:
@@ -261,7 +270,7 @@ def precision(num_classes: int, device: str, repeats: int) -> dict:
 def training(num_classes: int, device: str, epochs: int) -> dict:
     """16 shots, width 1024; with 1000 classes, this is ImageNet's size."""
     task = task_of(num_classes, 1024, 16)
-    adapter = GraphAdapter.from_task(task)
+    adapter = GraphAdapter.from_task(task, **FIXED)
     history = train(adapter, task, TrainConfig(epochs=epochs, device=device), progress=False)
     return {"epochs": epochs, "steps": history.steps, "seconds": round(history.seconds, 1)}
 
@@ -279,7 +288,7 @@ def _coop(num_classes: int, layers: int, device: str) -> dict:
     names = tuple(f"class number {c}" for c in range(num_classes))
     text = torch.randn(num_classes, 512)
     task = FewShotTask(names, text, Features(text, torch.arange(num_classes)), None, 100.0, encoder)
-    adapter = CoOp.from_task(task).to(device).train()
+    adapter = CoOp.from_task(task, context_length=16).to(device).train()
     spent = seconds(
         lambda: adapter.backward(unit(text[:32]).to(device), torch.arange(32, device=device)),
         device,

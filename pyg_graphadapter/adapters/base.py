@@ -66,6 +66,11 @@ class Adapter(torch.nn.Module, ABC):
     needs_text: ClassVar[bool] = True
     #: Whether it needs the encoder of the texts, which a feature file does not have.
     needs_text_encoder: ClassVar[bool] = False
+    #: Whether it needs shots. A method that does not can be built from the texts alone.
+    needs_shots: ClassVar[bool] = True
+    #: Whether it classifies images together: the prediction of one depends on the others that
+    #: :meth:`forward` is given with it. All images of a test set are then given at once.
+    is_transductive: ClassVar[bool] = False
     #: Whether it is fitted by the weights of the shots (``task.weight``): in what it is built from,
     #: and in :meth:`backward`.
     takes_weights: ClassVar[bool] = False

@@ -81,7 +81,8 @@ def check_built(adapter: Any, task: FewShotTask) -> None:
                 f"{name} gives other logits after saving and loading: whatever forward uses must "
                 f"be a setting, a parameter, a buffer, or computed from these in the constructor."
             )
-        _check_linear(copy.eval(), x, logits)
+        _check_rows(copy.eval(), x, logits)
+        _check_linear(copy, x, logits)
         if adapter.is_trained:
             _check_gradients(copy, task)
 
@@ -124,6 +125,19 @@ def _logits(adapter: Adapter, x: Tensor) -> Tensor:
             f"noise belong to training alone (self.training)."
         )
     return logits
+
+
+@torch.no_grad()
+def _check_rows(adapter: Adapter, x: Tensor, logits: Tensor) -> None:
+    """Checks that the logits of an image are those that it has alone, unless the method says that
+    it classifies images together: they are else given in batches of any size."""
+    alone = adapter(x[:1].to(adapter.text))
+    if not adapter.is_transductive and not torch.allclose(alone, logits[:1], 1e-3, 1e-3):
+        raise ValueError(
+            f"forward of {type(adapter).__name__} gives other logits for an image alone than for "
+            f"the same image among others: compute each row from itself, or set is_transductive = "
+            f"True if the method classifies images together."
+        )
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """CoOp: learned context vectors in the prompts of the classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,7 +15,10 @@ from pyg_graphadapter.task import FewShotTask, TextEncoder
 
 CONTEXTS = ("unified", "class")
 POSITIONS = ("end", "middle", "front")
-DEVIATION = 0.02
+WORDS = "a photo of a"
+CONTEXT_LENGTH = 16  # of the paper
+# The recipe is for CLIP: token embeddings start at this deviation, and logits have this scale.
+DEVIATION, LOGIT_SCALE = 0.02, 100.0
 TOKENS_AT_ONCE = 4096  # takes 2 GB in the backward pass of CLIP ViT-B's text tower
 
 
@@ -23,9 +26,16 @@ TOKENS_AT_ONCE = 4096  # takes 2 GB in the backward pass of CLIP ViT-B's text to
 class CoOpConfig(AdapterConfig):
     """The settings of :class:`CoOp`."""
 
-    context_length: int = setting(16, "context vectors per prompt, unless words are given", low=1)
+    context_length: int | None = setting(
+        None, "context vectors per prompt, which start at random, unless words are given", low=1
+    )
     context_words: str = setting(
-        "", "words whose embeddings the context starts with, such as 'a photo of a'"
+        "",
+        f"words whose embeddings the context starts with; {WORDS!r} or {CONTEXT_LENGTH} random "
+        f"vectors, by the shots, if neither is given",
+    )
+    vector_scale: float | None = setting(
+        None, "scale of the context vectors, by the text tower if not given; the paper: 1", low=1e-6
     )
     context: str = setting(
         "unified", "one context for all classes, or one per class", choices=CONTEXTS
@@ -45,22 +55,40 @@ class CoOp(LinearAdapter):
 
     The context vectors :math:`\mathbf{v}` replace the embeddings of placeholders, at the input of
     the frozen text encoder :math:`g`, which can be any text tower. Gradients flow back through it.
-    The vectors start at random, from :math:`\mathcal{N}(0, 0.02^2)`, or at the embeddings of words.
 
-    The recipe is the paper's: SGD with a learning rate of 2e-3, momentum 0.9 and weight decay 5e-4,
-    batches of 32, one epoch of warm-up, 50 epochs (the presets have 100 to 200 for more shots).
+    **Start.** The vectors start at random, from :math:`\mathcal{N}(0, 0.02^2)`, if their number is
+    given, and at the embeddings of words, if these are given. Otherwise, both the words "a photo of
+    a" and 16 random vectors make prompts, and those that classify more of the shots right, before
+    any training, are taken; the words, if both are as good.
+
+    **Steps.** The recipe is the paper's: SGD with a learning rate of 2e-3, momentum 0.9 and weight
+    decay 5e-4, batches of 32, one epoch of warm-up, 50 epochs (the presets have 100 to 200 for more
+    shots). It was made for CLIP. In another tower, its steps are too short where token embeddings
+    are longer, of deviation :math:`\sigma`, or where logits are less steep: a step changes them by
+    a multiple of :math:`s^2 / \sigma^2`. So the trained parameters are
+    :math:`\mathbf{v} / \kappa`, which makes the steps of :math:`\mathbf{v}` :math:`\kappa^2` times
+    as long, with
+
+    .. math::
+        \kappa = \max \left( 1, \frac{\sigma}{0.02} \cdot \frac{100}{s} \right)
+
+    where :math:`\sigma` is the root mean square of the token embeddings of "a photo of a". The
+    learning rate is in these units; with a scale of 1 that is given, it is that of
+    :math:`\mathbf{v}` itself. The preset ``paper`` has 16 random vectors and a scale of 1.
 
     The task must have a text encoder. The learned text features are stored as class weights, so
     that predicting, saving and loading need no encoder.
 
     Args:
         text (torch.Tensor): The class text features.
-        vectors (torch.Tensor): The context vectors.
+        vectors (torch.Tensor): The context vectors, divided by :math:`\kappa`.
         logit_scale (float, optional): The factor :math:`s`. (default: :obj:`100.0`)
-        context_length (int, optional): The number :math:`M` of context vectors, unless words are
-            given. (default: :obj:`16`)
+        context_length (int, optional): The number :math:`M` of context vectors, which start at
+            random, unless words are given. (default: :obj:`None`)
         context_words (str, optional): Words whose embeddings the context starts with.
             (default: :obj:`""`)
+        vector_scale (float, optional): The scale :math:`\kappa`; if not given, 1 here and that of
+            the text tower in :meth:`from_task`. (default: :obj:`None`)
         context (str, optional): :obj:`"unified"`, or one context per :obj:`"class"`.
             (default: :obj:`"unified"`)
         class_position (str, optional): The position of the class name in the prompt:
@@ -99,7 +127,7 @@ class CoOp(LinearAdapter):
 
     @classmethod
     def from_task(cls, task: FewShotTask, **settings: Any) -> Self:
-        """Builds the prompts of the task's classes.
+        """Builds the prompts of the task's classes. Start and scale are chosen if not given.
 
         Raises:
             ValueError: If the task has no text encoder, or a name is too long for it.
@@ -110,23 +138,48 @@ class CoOp(LinearAdapter):
                 "model, not features alone."
             )
         config = CoOpConfig(**settings)
-        encoder, words = task.text_encoder, config.context_words
-        length = config.context_length
-        with torch.no_grad():
-            if words:
-                start = encoder.embed_tokens(encoder.token_ids(words)).float()  # [M, W]
-                length = len(start)
-            else:
-                width = encoder.embed_tokens(encoder.token_ids("a")).size(-1)
-                generator = torch.Generator().manual_seed(0)
-                start = DEVIATION * torch.randn(length, width, generator=generator)
+        if config.vector_scale is None:
+            deviation = _embed(task.text_encoder, WORDS).square().mean().sqrt()
+            scale = float(deviation) / DEVIATION * LOGIT_SCALE / task.logit_scale
+            config = replace(config, vector_scale=max(1.0, round(scale, 2)))
+        if config.context_words or config.context_length is not None:
+            return cls._started(task, task.text_encoder, config)
+        starts = (
+            replace(config, context_words=WORDS),
+            replace(config, context_length=CONTEXT_LENGTH),
+        )
+        adapters = [cls._started(task, task.text_encoder, start) for start in starts]
+        return max(adapters, key=lambda adapter: adapter._num_right(task))  # the first of equals
+
+    @classmethod
+    def _started(cls, task: FewShotTask, encoder: TextEncoder, config: CoOpConfig) -> Self:
+        """The adapter before training, with words or a number of vectors."""
+        if config.context_words:
+            start = _embed(encoder, config.context_words)  # [M, W]
+        else:
+            assert config.context_length is not None
+            shape = (config.context_length, _embed(encoder, "a").size(-1))
+            start = DEVIATION * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        prompts = _Prompts(encoder, task.class_names, len(start), config.class_position)
         if config.context == "class":
             start = start.repeat(task.num_classes, 1, 1)
-        prompts = _Prompts(encoder, task.class_names, length, config.class_position)
         adapter = cls(task.text, start, task.logit_scale, **asdict(config))
+        with torch.no_grad():
+            adapter.vectors.div_(adapter.vector_scale)
         adapter._prompts = prompts
         adapter.eval()
         return adapter
+
+    @property
+    def vector_scale(self) -> float:
+        r"""The scale :math:`\kappa` of the context vectors."""
+        return self.config.vector_scale or 1.0
+
+    @torch.no_grad()
+    def _num_right(self, task: FewShotTask) -> int:
+        """How many of a task's shots it classifies right."""
+        logits = self(task.support.mean_views().to(self.text))
+        return int((logits.argmax(dim=1) == task.support.y.to(logits.device)).sum())
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CoOp":
         """The classifier for its classes and new ones, with the same context.
@@ -154,18 +207,24 @@ class CoOp(LinearAdapter):
         super().train(mode)
         if not mode and self._prompts is not None:
             with torch.no_grad():
-                self.learned.copy_(self._prompts.encode(self.vectors))
+                self.learned.copy_(self._prompts.encode(self.vector_scale * self.vectors))
         return self
 
     def class_weights(self) -> Tensor:
         """The text features of the prompts, of length one ``[C, D]``."""
         if self.training and self._prompts is not None:
-            return self._prompts.encode(self.vectors).to(self.text)
+            return self._prompts.encode(self.vector_scale * self.vectors).to(self.text)
         return self.learned
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without the text encoder, which is not part of the adapter."""
         return {**self.__dict__, "_prompts": None}
+
+
+@torch.no_grad()
+def _embed(encoder: TextEncoder, words: str) -> Tensor:
+    """The token embeddings of words ``[M, W]``."""
+    return encoder.embed_tokens(encoder.token_ids(words)).float()
 
 
 class _Prompts:

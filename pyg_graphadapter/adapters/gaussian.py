@@ -17,14 +17,14 @@ class Moments(NamedTuple):
         x (torch.Tensor): One feature of length one per image ``[N, D]``.
         y (torch.Tensor): Their classes ``[N]``.
         number (torch.Tensor): How often each image counts ``[N, 1]``.
-        count (torch.Tensor): The sum of these numbers in every class ``[C, 1]``.
+        total (torch.Tensor): The sum of these numbers in every class ``[C, 1]``.
         mean (torch.Tensor): The class means ``[C, D]``.
     """
 
     x: Tensor
     y: Tensor
     number: Tensor
-    count: Tensor
+    total: Tensor
     mean: Tensor
 
 
@@ -37,8 +37,8 @@ def moments(task: FewShotTask) -> Moments:
     task.prototypes()  # raises if a class has no shot
     x, y = task.support.mean_views().double(), task.support.y
     number = task.weights().double().unsqueeze(1)  # [N, 1]
-    count = number.new_zeros(task.num_classes, 1).index_add_(0, y, number)
-    return Moments(x, y, number, count, class_means(x, y, number, task.num_classes))
+    total = number.new_zeros(task.num_classes, 1).index_add_(0, y, number)
+    return Moments(x, y, number, total, class_means(x, y, number, task.num_classes))
 
 
 def class_means(x: Tensor, y: Tensor, number: Tensor, num_classes: int) -> Tensor:

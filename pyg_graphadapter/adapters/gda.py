@@ -77,7 +77,7 @@ class GDA(FittedLinearAdapter):
         """
         shots = moments(task)
         weight = shots.mean @ _precision(shots)
-        frequency = (shots.count / shots.count.sum()).squeeze(1)
+        frequency = (shots.total / shots.total.sum()).squeeze(1)
         bias = frequency.log() - 0.5 * (weight * shots.mean).sum(dim=1)
         if not task.has_text:
             settings = {"alpha": 1.0, **settings}

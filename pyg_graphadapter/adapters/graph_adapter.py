@@ -30,6 +30,7 @@ BIASES = ("class", "shared", "none")
 ACTIVATIONS = ("tanh", "gelu", "none")
 KNOWLEDGE_CONV = "KnowledgeConv"
 LARGEST_MESSAGES = 2**28  # numbers in the messages of all edges, one GiB in float32
+FROM_SHOTS = "if not given, it follows from the shots"
 LOGIT_SCALE_OF_IMAGES = 15.0  # of the cosine with means of images
 STACKED_PARAMETERS = 350_000  # per adapter; with more, a batch is not faster on a CPU
 
@@ -42,7 +43,10 @@ class GraphAdapterConfig(AdapterConfig):
     """The settings of :class:`GraphAdapter`."""
 
     alpha: float = setting(
-        0.9, "weight of the class text feature against the knowledge of the graphs", low=0, high=1
+        0.9,
+        f"weight of the class text feature against the knowledge of the graphs; {FROM_SHOTS}",
+        low=0,
+        high=1,
     )
     beta: float = setting(0.7, "weight of the text sub-graph against the visual one", low=0, high=1)
     bias: str = setting(
@@ -62,12 +66,16 @@ class GraphAdapterConfig(AdapterConfig):
         KNOWLEDGE_CONV, "graph convolution", choices=(KNOWLEDGE_CONV, *CONVS)
     )
     nodes: str = setting(
-        TEXTS, "what a class itself is: its text feature, or the mean of its images", choices=NODES
+        TEXTS,
+        f"what a class itself is: its text feature, or the mean of its images; {FROM_SHOTS}",
+        choices=NODES,
     )
     whitening: float = setting(
-        0.0, "how far image features are whitened by the covariance within classes", low=0,
+        0.0,
+        f"how far image features are whitened by the covariance within classes; {FROM_SHOTS}",
+        low=0,
         high=0.99,
-    )  # fmt: skip
+    )
 
     def __post_init__(self) -> None:
         """Checks every setting against its bounds.
@@ -121,9 +129,10 @@ class GraphAdapter(LinearAdapter):
     .. math::
         \mathbf{x}' = \mathbf{M} \mathbf{x}, \qquad \mathbf{t}'_c = \mathbf{M}^{-1} \mathbf{t}_c,
         \qquad \textrm{logits}_c = s \cdot {\Vert \mathbf{t}'_c \Vert} \cdot
-        {\mathbf{x}'}^{\top} \frac{\mathbf{t}'^{*}_c}{\Vert \mathbf{t}'^{*}_c \Vert}
+        {\mathbf{x}'}^{\top} \mathbf{t}'^{*}_c
 
-    so that training starts at zero-shot CLIP there, too. The classifier stays linear in the image.
+    with :math:`\mathbf{t}'^{*}_c` of length one, so that training starts at zero-shot CLIP there,
+    too. The classifier stays linear in the image.
 
     **Nodes of images.** Where texts are missing, or say next to nothing, the prototypes of the
     shots stand in their place, in both sub-graphs. They are centred: the mean of all prototypes,
@@ -282,7 +291,12 @@ class GraphAdapter(LinearAdapter):
         center = prototypes.double().mean(dim=0) if config.nodes == IMAGES else None
         metric = metric_of(task, config.whitening, center)
         if metric is None:
-            settings["whitening"] = 0.0  # nothing scatters
+            if config.whitening and int(torch.bincount(task.support.y).max()) == 1:
+                warn(
+                    f"whitening={config.whitening} changes nothing: no class has two shots that "
+                    f"could differ."
+                )
+            settings["whitening"] = 0.0
         adapter = cls(task.text, prototypes, task.logit_scale, metric, center, **settings)
         k = adapter.config.k
         if k is not None and k > task.num_classes:
@@ -308,6 +322,11 @@ class GraphAdapter(LinearAdapter):
                 f"'center' belongs to nodes={IMAGES!r} (got nodes={self.config.nodes!r} and center="
                 f"{'None' if self.center is None else 'a tensor'}): give both or neither."
             )
+        if self.metric is None:
+            return
+        is_symmetric = torch.allclose(self.metric, self.metric.t(), rtol=1e-3, atol=1e-6)
+        if not (is_symmetric and (self.metric.diagonal() > 0).all()):
+            raise ValueError("'metric' must be symmetric, with a positive diagonal.")
 
     @property
     def is_recordable(self) -> bool:

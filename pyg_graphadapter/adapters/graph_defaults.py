@@ -1,9 +1,9 @@
 r"""GraphAdapter's settings where none are given: one rule for all tasks, from the shots alone.
 
-How far class texts are trusted, :math:`\alpha`, follows from how well they, and the images, tell the
-shots apart (:attr:`~pyg_graphadapter.adapters.trust.Evidence.change`), between 0.4 and 0.9. Where
-the texts say next to nothing, the images alone decide: the nodes of the classes are the means of
-their images, as they are without texts.
+How far class texts are trusted, :math:`\alpha`, follows from how well they, and the images, tell
+the shots apart (:attr:`~pyg_graphadapter.adapters.trust.Evidence.change`), between 0.4 and 0.9.
+Where the texts say next to nothing, the images alone decide: the nodes of the classes are the means
+of their images, as they are without texts.
 
 Image features are whitened by the covariance within classes, shrunk towards the identity, as
 :math:`N - C` residuals know a covariance in :math:`D` dimensions only so well:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.gaussian import class_means
-from pyg_graphadapter.graph import unit
+from pyg_graphadapter.graph import row_blocks, unit
 from pyg_graphadapter.task import FewShotTask
 
 USUAL = 0.87  # the share where nothing was measured; it counts like one more shot
@@ -78,7 +78,7 @@ class Evidence(NamedTuple):
 
 
 def evidence(task: FewShotTask) -> Evidence:
-    """Measures texts and images on the shots of a task with texts.
+    """Measures texts and images on the shots of a task with texts, in blocks of shots.
 
     Raises:
         ValueError: If the task has no shot.
@@ -87,33 +87,42 @@ def evidence(task: FewShotTask) -> Evidence:
     x, y = task.support.mean_views().double(), task.support.y
     if not len(y):
         raise ValueError("The task has no shot, so that there is nothing to measure texts on.")
-    number = task.weights().to(x)  # [N]
-    total = float(number.sum())
-    is_right, ahead = _ranked(x @ unit(task.text).to(x).t(), y)
-    right, share = float(number @ is_right), float(number @ ahead) / total
-    if int(torch.bincount(y, minlength=task.num_classes).min()) < 2:
-        return Evidence(right, share, total, task.num_classes)
-    is_right, ahead = _ranked(_left_out_cosine(x, y, number, task.num_classes), y)
-    by_images = float(number @ is_right), float(number @ ahead) / total
-    return Evidence(right, share, total, task.num_classes, *by_images)
+    number, num_classes = task.weights().to(x), task.num_classes
+    texts = _measured(x, unit(task.text).to(x), y, number)
+    if int(torch.bincount(y, minlength=num_classes).min()) < 2:
+        return Evidence(*texts, float(number.sum()), num_classes)
+    # Centred, as the features of all classes have much in common:
+    x = x - class_means(x, y, number.unsqueeze(1), num_classes).mean(dim=0)
+    weighted = number.unsqueeze(1) * x
+    totals = x.new_zeros(num_classes, x.size(1)).index_add_(0, y, weighted)
+    own = (unit(x) * unit(totals[y] - weighted)).sum(dim=1)  # with the image left out [N]
+    images = _measured(unit(x), unit(totals), y, number, own)
+    return Evidence(*texts, float(number.sum()), num_classes, *images)
 
 
-def _ranked(score: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Of scores ``[N, C]``, whether that of class ``y`` is the highest ``[N]``, and the share of
-    the others that are lower ``[N]``; of equal ones, half."""
-    own = score.gather(1, y.unsqueeze(1))
-    lower = (score < own).sum(dim=1) + 0.5 * ((score == own).sum(dim=1) - 1)
-    is_right = (score.argmax(dim=1) == y).to(score)
-    return is_right, lower.to(score) / max(1, score.size(1) - 1)
+def _measured(
+    x: Tensor, of_classes: Tensor, y: Tensor, number: Tensor, own: Tensor | None = None
+) -> tuple[float, float]:
+    """How many images ``[N, D]`` are right by their products with class features ``[C, D]``, and
+    the mean share of the other classes with a smaller product; of equal ones half, of no others
+    all.
 
-
-def _left_out_cosine(x: Tensor, y: Tensor, number: Tensor, num_classes: int) -> Tensor:
-    """The cosine of every image to the mean of every class ``[N, C]``; of its own class, to the
-    mean of the other images. All are centred, as the features of all classes have much in
-    common."""
-    weight = number.unsqueeze(1)
-    x = x - class_means(x, y, weight, num_classes).mean(dim=0)
-    totals = x.new_zeros(num_classes, x.size(1)).index_add_(0, y, weight * x)
-    cosine = unit(x) @ unit(totals).t()
-    own = unit(totals[y] - weight * x)
-    return cosine.scatter(1, y.unsqueeze(1), (unit(x) * own).sum(dim=1, keepdim=True))
+    Args:
+        x (torch.Tensor): The images.
+        of_classes (torch.Tensor): The class features.
+        y (torch.Tensor): The classes of the images ``[N]``.
+        number (torch.Tensor): How often each image counts ``[N]``.
+        own (torch.Tensor, optional): What stands in the place of the products with the class of
+            the image ``[N]``. (default: :obj:`None`)
+    """
+    right = ahead = 0.0
+    others = len(of_classes) - 1
+    for rows in row_blocks(len(x), len(of_classes)):
+        score, label = x[rows] @ of_classes.t(), y[rows].unsqueeze(1)
+        if own is not None:
+            score.scatter_(1, label, own[rows].unsqueeze(1))
+        true = score.gather(1, label)
+        lower = (score < true).sum(dim=1) + 0.5 * ((score == true).sum(dim=1) - 1)
+        right += float(number[rows] @ (score.argmax(dim=1) == y[rows]).to(number))
+        ahead += float(number[rows] @ (lower.to(number) / others)) if others else 0.0
+    return right, ahead / float(number.sum()) if others else 1.0

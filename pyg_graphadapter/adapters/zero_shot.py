@@ -32,6 +32,7 @@ class ZeroShot(LinearAdapter):
 
     takes_weights: ClassVar[bool] = True
     is_trained: ClassVar[bool] = False
+    needs_shots: ClassVar[bool] = False
 
     def class_weights(self) -> Tensor:
         """The class text features ``[C, D]``."""

@@ -33,6 +33,11 @@ class ExplanationMixin(EncoderMixin):
             ValueError: If the method has no such weights, or the suffix is another.
             OSError: If the file cannot be written.
         """
+        if self.adapter.is_transductive:
+            raise ValueError(
+                f"{type(self.adapter).__name__} is transductive: it classifies images together, "
+                f"and has no class weights to export. Save the classifier instead."
+            )
         if not isinstance(self.adapter, LinearAdapter):
             raise ValueError(
                 f"{type(self.adapter).__name__} compares an image with more than one weight per "

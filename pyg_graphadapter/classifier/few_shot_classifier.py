@@ -26,6 +26,7 @@ from pyg_graphadapter.labels import told_apart
 from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
 from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             templates, and how images were encoded; empty if it was fitted on features.
             (default: :obj:`{}`)
         measured (dict): Measured accuracies, for the model card. (default: :obj:`{}`)
-        selected (dict): The settings that :meth:`fit` selected inside the few shots.
+        selected (dict): The settings that :meth:`fit` selected inside the few shots, or that the
+            method chose for them where none were given.
             (default: :obj:`{}`)
         shot_hashes (tuple of str): The hashes of the images that it was fitted on
             (:mod:`pyg_graphadapter.classifier.shots`); empty if they are not known.
@@ -108,7 +110,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         follow_links: bool = False,
         **settings: Any,
     ) -> Self:
-        """Trains a method on all labelled images, or on a few shots that are drawn.
+        """Trains a method on all labelled images, or on a few shots that are drawn. Warns if the
+        class names say next to nothing about the images.
 
         Args:
             data (str, Path, datasets.Dataset, FeatureFile, FewShotTask or Source): Images as
@@ -116,7 +119,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
                 feature file, shots that are drawn already, or a source of features, which brings
                 its own encoder.
             shots (int or str, optional): The number of images per class, or :obj:`"all"`. With 0,
-                it is the zero-shot classifier of the class names. (default: :obj:`"all"`)
+                it is the zero-shot classifier of the class names, or by a method that needs no
+                shots. (default: :obj:`"all"`)
             seed (int, optional): The seed of the draw. (default: :obj:`1`)
             method (str, optional): The method's name. (default: :obj:`"graph_adapter"`)
             config (TrainConfig, optional): How to train; the defaults with :obj:`seed` if not
@@ -176,13 +180,14 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             source = source_of(data, model, encoding, config.device, options, progress=progress)
             task = source.task(drawn.shots, seed, allow_fewer=drawn.allow_fewer)
             if drawn.shots == 0:
-                method, settings = method_without_shots(method, settings), {}
+                method = method_without_shots(method, settings)
         fitted = fit_method(method, task, config, settings, select=select, progress=progress)
         training = recipe(method, task, config, fitted.history, None if source is None else seed)
         names = told_apart(task.class_names)
         if names != task.class_names:
             first = next(name for name in names if name not in task.class_names)
             warn(f"Classes of one name are told apart by their numbers, as {first!r}.")
+        tell_of_poor_texts(evidence_of(training), fitted.adapter, method)
         classifier = cls(fitted.adapter, names, method, training)
         classifier.selected = fitted.selected
         classifier.shot_hashes = shot_hashes(task)
@@ -205,6 +210,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         model: "str | Path | EncoderModel",
         encoding: EncodingConfig | None = None,
         device: str = "auto",
+        method: str = "zero_shot",
+        **settings: Any,
     ) -> Self:
         """Makes the zero-shot classifier of class names, to which shots may be added later.
 
@@ -215,12 +222,15 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             encoding (EncodingConfig, optional): The prompts, and how images that are added later
                 are encoded. (default: :obj:`None`)
             device (str, optional): The device of the encoder. (default: :obj:`"auto"`)
+            method (str, optional): A method that needs no shots. (default: :obj:`"zero_shot"`)
+            **settings (optional): The method's settings.
 
         Raises:
-            ValueError: If there are fewer than two names, one is empty or there twice, or the
-                encoder cannot be loaded.
+            ValueError: If there are fewer than two names, one is empty or there twice, the method
+                needs shots, or the encoder cannot be loaded.
         """
-        return growth.from_names(cls, class_names, model, encoding or EncodingConfig(), device)
+        encoding = encoding or EncodingConfig()
+        return growth.from_names(cls, class_names, model, encoding, device, method, settings)
 
     def add_shots(self, data: Any, labels: Sequence[str | int] | None = None, **how: Any) -> Self:
         """The classifier, fitted again to its shots and more, in seconds: with the same method,
@@ -247,7 +257,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         (:meth:`~pyg_graphadapter.adapters.Adapter.extend`). Otherwise it is fitted again to the
         shots that it holds, and text features stand in for the shots that the new classes lack
         (:func:`~pyg_graphadapter.training.fitting.with_text_shots`). Such classes are predicted
-        less often than those with shots, and hardly ever by ``linear_probe`` and ``clap``.
+        less often than those with shots, and hardly ever by ``linear_probe``, ``clap`` and
+        ``ss_text``.
 
         Args:
             data: The names of the new classes, or labelled images or features as in
@@ -279,7 +290,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         return growth.rename_classes(self, names, encode=encode, **how)
 
     def __repr__(self) -> str:
-        parts = [self.method, counted(len(self.class_names), "class")]
+        name = f"{self.method} (transductive)" if self.adapter.is_transductive else self.method
+        parts = [name, counted(len(self.class_names), "class")]
         parts.append(f"{self.adapter.text.size(1)} wide")
         parts.append(counted(self.adapter.num_parameters(), "parameter"))
         if self.encoding:

@@ -18,6 +18,7 @@ from pyg_graphadapter.features import (
     LOGIT_SCALES,
     Features,
     check_directions,
+    check_finite,
     check_fits,
     check_logit_scale,
 )
@@ -300,7 +301,8 @@ def _adapter_of(card: Card, state: dict[str, Tensor]) -> Adapter:
 
 
 def _check_tensors(state: Mapping[str, Tensor], card: Card) -> None:
-    """Checks the tensors by what they are: directions are not zero, and labels are classes."""
+    """Checks the tensors by what they are: directions are not zero, labels are classes, and no
+    row is so long that its square overflows."""
     for name, tensor in state.items():
         if name == "labels":
             if tensor.is_floating_point() or not bool(
@@ -309,6 +311,8 @@ def _check_tensors(state: Mapping[str, Tensor], card: Card) -> None:
                 raise ValueError("its tensor 'labels' holds what is no number of a class")
         elif not tensor.is_floating_point():
             raise ValueError(f"its tensor {name!r} must be floating-point numbers")
+        if tensor.dim() == 2:  # lengths that overflow would be divided by, and leave zeros
+            check_finite(tensor, f"its tensor {name!r}")
         if name in DIRECTIONS and tensor.dim() == 2 and not _stands_for_no_text(name, tensor, card):
             check_directions(tensor, f"its tensor {name!r}")
 

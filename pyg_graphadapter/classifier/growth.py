@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyg_graphadapter.adapters import ZeroShot
 from pyg_graphadapter.classifier.added import LabelledFeatures, names_alone, read_added
 from pyg_graphadapter.classifier.refitting import (
     NO_SHOTS,
@@ -18,6 +17,7 @@ from pyg_graphadapter.classifier.refitting import (
     holds_shots,
     kept_shots,
     like,
+    method_without_shots,
     refit,
     show_lacking,
 )
@@ -34,8 +34,10 @@ from pyg_graphadapter.encoding.sources import load_encoder
 from pyg_graphadapter.features import Features, check_fits, check_labels, counted
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import unknown, warn
+from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.copies import are_copies
+from pyg_graphadapter.training.fitting import fit_method
 
 if TYPE_CHECKING:
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
@@ -50,10 +52,13 @@ def from_names(
     model: "str | Path | EncoderModel",
     encoding: EncodingConfig,
     device: str,
+    method: str = ZERO_SHOT,
+    settings: Mapping[str, Any] | None = None,
 ) -> C:
     """:meth:`FewShotClassifier.from_names`."""
     from pyg_graphadapter.data.names_file import check_names, read_names
 
+    method = method_without_shots(method, settings or {})
     if isinstance(class_names, str | Path):
         names = read_names(class_names)
     else:
@@ -63,8 +68,11 @@ def from_names(
 
     encoding = encoding.matched(names)
     text = text_features_of(encoder, names, encoding)
-    adapter = ZeroShot(text, encoder.logit_scale).eval()
-    classifier = cls(adapter, names, ZERO_SHOT, {"shots": 0, "draw_seed": None})
+    shots = Features(text[:0], torch.empty(0, dtype=torch.long))
+    task = FewShotTask(names, text, shots, logit_scale=encoder.logit_scale)
+    fitted = fit_method(method, task, TrainConfig(device=device), settings or {})
+    classifier = cls(fitted.adapter, names, method, {"shots": 0, "draw_seed": None})
+    classifier.selected = fitted.selected
     classifier.use_encoder(encoder, encoding)
     return classifier
 

@@ -59,6 +59,7 @@ class Labelled:
         if is_shot.any():
             others = None
             if not is_shot.all():
+                # A transductive method classifies the others together, without the shots:
                 others = evaluate(adapter, self.features.select(~is_shot)).accuracy
             tell_of_shots(is_shot, evaluation.accuracy, others)
         return replace(evaluation, num_shots=int(is_shot.sum()))

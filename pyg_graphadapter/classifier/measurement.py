@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyg_graphadapter.adapters import Adapter, ZeroShot
+from pyg_graphadapter.adapters import Adapter, ZeroShot, adapter_class
 from pyg_graphadapter.encoding.sources import Source
 from pyg_graphadapter.features import Features, Shots, counted
 from pyg_graphadapter.settings import warn
@@ -26,6 +26,7 @@ TEST_SPLIT = "test split"
 NOT_DRAWN = "not drawn"
 CROSS_VALIDATED = "cross-validated"
 HELD_OUT = "held out"
+TOGETHER = "classified together"
 FOLDS = 5
 LARGEST_MEASURED = 2000  # images that are encoded for the measurement alone
 NORMAL_95 = 1.959964  # the quantile of the normal distribution for 95 %
@@ -86,7 +87,8 @@ def measure(
     predicted, zero_shot = _predicted(adapter, test), _zero_shot(task, test)
     skipped = source.origin().skipped - skipped
     num_different = _num_different(test)
-    return _measured(kind, predicted, zero_shot, test.y, skipped, num_different)
+    measured = _measured(kind, predicted, zero_shot, test.y, skipped, num_different)
+    return measured | together(adapter)
 
 
 def cross_validated(
@@ -142,6 +144,7 @@ def cross_validated(
     zero_shot = torch.cat(by_texts) if by_texts else None
     num_different = _num_different(support.select(torch.cat([part for _, part in folds])))
     measured = _measured(kind, predicted, zero_shot, y, 0, num_different)
+    measured |= together(adapter_class(method))
     return {**measured, "folds": len(parts)} if kind == CROSS_VALIDATED else measured
 
 
@@ -192,6 +195,11 @@ def _measured(
     }
 
 
+def together(method: Adapter | type[Adapter]) -> dict[str, Any]:
+    """What is recorded of a transductive method; of others, nothing."""
+    return {TOGETHER: "yes, unlabelled"} if method.is_transductive else {}
+
+
 def measured_in_words(measured: Mapping[str, Any]) -> str:
     """A sentence on what was measured, and on what."""
     if "kind" not in measured:
@@ -208,6 +216,9 @@ def measured_in_words(measured: Mapping[str, Any]) -> str:
         ),
         HELD_OUT: ("Accuracy", f"{images} that were held out, by a classifier without them"),
     }[measured["kind"]]
+    if TOGETHER in measured:
+        which = "images of each fold" if measured["kind"] == CROSS_VALIDATED else "images"
+        place += f"; the {which} were classified together, unlabelled (transductive)"
     beside = "without texts"
     if "zero-shot accuracy (%)" in measured:
         beside = f"zero-shot {measured['zero-shot accuracy (%)']:.2f} %"

@@ -17,6 +17,8 @@ def model_card(
     training: Mapping[str, Any],
     encoding: Mapping[str, Any],
     measured: Mapping[str, Any],
+    *,
+    is_transductive: bool = False,
 ) -> ModelCard:
     """Describes a classifier, its training and its measured accuracies; names are escaped.
 
@@ -26,6 +28,8 @@ def model_card(
         training (dict): How it was trained.
         encoding (dict): The origin of its features; empty if it is not known.
         measured (dict): Measured accuracies.
+        is_transductive (bool, optional): Whether its method is transductive.
+            (default: :obj:`False`)
     """
     data = ModelCardData(
         library_name="pyg_graphadapter",
@@ -36,9 +40,15 @@ def model_card(
     model = f"{markdown_code(encoding['model'])}" if encoding else "a frozen dual encoder"
     first_classes = ", ".join(markdown(name) for name in class_names[:SHOWN_CLASSES])
     more = f", and {len(class_names) - SHOWN_CLASSES} more" * (len(class_names) > SHOWN_CLASSES)
+    together = (
+        " It is transductive: it classifies the images that are given together, and what it "
+        "predicts for one depends on the others."
+        if is_transductive
+        else ""
+    )
     sections = [
         f"# {len(class_names)} classes by {markdown(method)}",
-        f"A few-shot classifier: {markdown(method)} on features of {model}.",
+        f"A few-shot classifier: {markdown(method)} on features of {model}.{together}",
         "```python\nfrom pyg_graphadapter import FewShotClassifier\n\n"
         'classifier = FewShotClassifier.from_pretrained("…")\n'
         'classifier.predict(["image.jpg"])\n```',

@@ -8,7 +8,7 @@ from torch import Tensor
 from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
 from pyg_graphadapter.classifier.inputs import FeatureInput
 from pyg_graphadapter.classifier.predictions import Classified, Prediction, check_on_error
-from pyg_graphadapter.settings import check_whole_number
+from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.training.evaluation import predict_logits
 
 
@@ -24,6 +24,7 @@ class PredictionMixin(EncoderMixin):
         progress: bool = True,
     ) -> Classified:
         """Class probabilities of features or images, and which images have none, with the reason.
+        A transductive method classifies all of them together; of one image alone, it warns.
 
         Args:
             x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
@@ -42,6 +43,12 @@ class PredictionMixin(EncoderMixin):
         else:
             encoded = self._encode(given.images, strict=strict, progress=progress)
             features, index, skipped = encoded.x[:, 0], encoded.index, encoded.skipped
+        if self.adapter.is_transductive and len(features) == 1:
+            warn(
+                f"{self.method} is transductive: it classifies images together, and there is one "
+                f"alone, for which it is little better than zero-shot. Give images of all classes "
+                f"at once."
+            )
         probability = predict_logits(self.adapter, features).softmax(dim=1)
         return Classified(probability, index, skipped, given.files)
 

@@ -112,5 +112,10 @@ class StorageMixin(ClassifierBase, ModelHubMixin):
     def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
         """The model card that :meth:`push_to_hub` uploads, with measured accuracies."""
         return model_card(
-            self.class_names, self.method, self.training, self.encoding, self.measured
+            self.class_names,
+            self.method,
+            self.training,
+            self.encoding,
+            self.measured,
+            is_transductive=self.adapter.is_transductive,
         )

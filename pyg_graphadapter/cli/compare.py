@@ -330,20 +330,21 @@ def _tasks(
 
 def _print_summary(title: str, results: Sequence[dict[str, Any]]) -> None:
     from pyg_graphadapter.report.results import summarize
-    from pyg_graphadapter.report.tables import markdown_table, skipped_note
+    from pyg_graphadapter.report.tables import markdown_table, marked, skipped_note
 
     rows = summarize(results)
     heading = f"{markdown(title)}\n\n" if title else ""
     echo_lines(heading + markdown_table(rows))
-    if note := skipped_note(rows):
-        echo(note)
+    for note in (marked(row.label for row in rows).strip(), skipped_note(rows)):
+        if note:
+            echo(note)
 
 
 def _print_further_tables(results: Sequence[dict[str, Any]]) -> None:
     from pyg_graphadapter.report.tables import base_to_new_tables, shifted_tables
 
     for table in [*shifted_tables(results), *base_to_new_tables(results)]:
-        echo_lines(f"\n{markdown(table.title)}\n\n{table.markdown()}")
+        echo_lines(f"\n{table.terminal()}")
 
 
 def _exit_if_failed(results: Sequence[dict[str, Any]]) -> None:

@@ -75,8 +75,8 @@ Shots = Annotated[
     typer.Option(
         parser=_number_or_all,
         metavar="NUMBER",
-        help="Images per class: a number, or all. With 0, zero-shot from the class names alone; "
-        "DATA may then be a file of names (.txt, .json).",
+        help="Images per class: a number, or all. With 0, from the class names alone (zero_shot, "
+        "or transclip); DATA may then be a file of names (.txt, .json).",
     ),
 ]
 AtMost = Annotated[
@@ -201,12 +201,14 @@ def fit(
                 how |= {"measure": measure} if source is None else {"measure": measure, **draw}
                 classifier = start.add_classes(more, **how)
             elif source is None:
-                method_without_shots(name, settings.get(name, {}))
+                of_method = settings.get(name, {})
+                name = method_without_shots(name, of_method)
                 if model is None:
                     raise ValueError("Class names need an encoder: name one (--model).")
                 classifier = FewShotClassifier.from_names(
-                    data, model=model, encoding=encoding, device=training.device
-                )
+                    data, model=model, encoding=encoding, device=training.device,
+                    method=name, **of_method,
+                )  # fmt: skip
             else:
                 classifier = FewShotClassifier.fit(
                     source,
@@ -230,24 +232,32 @@ def fit(
 def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
     """Prints what was fitted, saved and measured."""
     from pyg_graphadapter.adapters import adapter_class
-    from pyg_graphadapter.classifier.evidence import evidence_in_words
     from pyg_graphadapter.classifier.measurement import measured_in_words
     from pyg_graphadapter.features import counted
+    from pyg_graphadapter.training.evidence import evidence_in_words, evidence_of
 
     training, names = classifier.training, classifier.class_names
     new = names[len(start.class_names) :] if start is not None else ()
     if new:
         echo(f"Added {counted(len(new), 'class')}: {', '.join(new)}.")
-    tried = [name for name in classifier.selected if name in adapter_class(classifier.method).grid]
-    if tried and training["shots"] > 1:
-        chosen = ", ".join(f"{name} = {classifier.selected[name]}" for name in tried)
-        echo(f"Selected {chosen}.")
-    words = evidence_in_words(classifier)
-    if words:
-        echo(words)
+    grid = adapter_class(classifier.method).grid
+    follows = () if classifier.method == "graph_adapter" else classifier.selected
+    is_measured = training["shots"] > 1  # with one shot, no value of a grid is
+    chosen = [
+        f"{name} = {classifier.selected[name]}"
+        for name in follows
+        if is_measured or name not in grid
+    ]
+    if chosen:
+        echo(f"Selected {', '.join(chosen)}.")
+    found = evidence_of(training)
+    if found is not None and not found.says_little:  # of which fit has warned
+        echo(evidence_in_words(found, classifier.adapter, classifier.method))
     if "fewest_shots" in training:
         echo(f"Shots per class: {training['fewest_shots']} to {training['shots']}.")
     echo(f"Saved {classifier.method} for {len(names)} classes to {out}.")
+    if classifier.adapter.is_transductive:
+        echo("It is transductive: it classifies the images that are given together.")
     if classifier.shots is not None:
         echo(f"It holds the features of its {counted(len(classifier.shots), 'shot')}.")
     if classifier.measured:

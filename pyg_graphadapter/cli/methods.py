@@ -19,6 +19,8 @@ from pyg_graphadapter.cli.arguments import (
     one_sentence,
 )
 from pyg_graphadapter.display import visible
+from pyg_graphadapter.report.results import TRANSDUCTIVE
+from pyg_graphadapter.report.tables import MARKS
 from pyg_graphadapter.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -30,12 +32,14 @@ SHOWN_VALUES = 6
 SYMBOLS = {
     rf"\{name}": unicodedata.lookup(f"GREEK SMALL LETTER {letter}")
     for name, letter in (
-        ("alpha", "ALPHA"), ("beta", "BETA"), ("gamma", "GAMMA"), ("lambda", "LAMDA"),
-        ("mu", "MU"), ("pi", "PI"), ("sigma", "SIGMA"),
+        ("alpha", "ALPHA"), ("beta", "BETA"), ("gamma", "GAMMA"), ("kappa", "KAPPA"),
+        ("lambda", "LAMDA"), ("mu", "MU"), ("pi", "PI"), ("rho", "RHO"), ("sigma", "SIGMA"),
+        ("tau", "TAU"),
     )
 } | {
     r"\cdot": "·", r"\sum": "Σ", r"\top": "T", r"\Vert": "‖", r"\exp": "exp", r"\cos": "cos",
     r"\log": "log", r"\ldots": "…", r"\qquad": "   ", r"\quad": "  ", r"\times": "x", r"\in": "∈",
+    r"\neq": "≠", r"\propto": "∝",
     r"\max": "max", r"\left": "", r"\right": "", r"\,": " ", r"\prime": "'",
 }  # fmt: skip
 
@@ -58,8 +62,10 @@ def methods(
                 echo(f"{method:14} {error}")
                 continue
             kind = "trained" if adapter.is_trained else "not trained"
-            echo(f"{method:14} {kind:12} {_summary(adapter)}")
+            mark = TRANSDUCTIVE if adapter.is_transductive else ""
+            echo(f"{method:14} {kind + mark:12} {_summary(adapter)}")
         echo()
+        echo(f"{TRANSDUCTIVE} {MARKS[TRANSDUCTIVE]}")
         echo("Show one with its settings: graphadapter methods NAME")
         return
     for method in method_names(name):
@@ -76,7 +82,8 @@ def _description(name: str) -> str:
     method = adapter_class(name)
     about = _plain((inspect.getdoc(method) or "").split("\nArgs:")[0].split("\nShapes:")[0])
     settings = fields(method.Config)
-    sections = [visible(name), about.strip()]
+    kind = f"{TRANSDUCTIVE} {MARKS[TRANSDUCTIVE]}\n\n" if method.is_transductive else ""
+    sections = [visible(name), kind + about.strip()]
     sections.append("Settings (--set NAME=VALUE)" if settings else "It has no settings.")
     sections += [_setting_line(field, method.grid) for field in settings]
     if method.is_trained:
@@ -123,6 +130,7 @@ def _plain(text: str) -> str:
     text = re.sub(r":(?:class|meth|func|obj|math|term):`~?([^`]*)`", r"\1", text)
     for _ in range(2):  # nested once
         text = re.sub(r"\\(?:mathbf|boldsymbol|textrm|mathcal)\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\\hat\{?(\w)\}?", lambda m: unicodedata.normalize("NFC", m[1] + "\u0302"), text)
     text = re.sub(r"\\t?frac\{(\w)\}\{(\w)\}", r"\1/\2", text)
     text = re.sub(r"\\t?frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", text)
     for latex in sorted(SYMBOLS, key=len, reverse=True):

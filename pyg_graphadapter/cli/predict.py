@@ -115,6 +115,11 @@ def predict(
     for reason in classified.skipped.values():
         echo(f"Skipped: {reason}", err=True)
     count, total = len(classified.index), len(classified.files)
+    if classifier.adapter.is_transductive and count > 1:
+        echo(
+            f"{classifier.method} is transductive: {count} images were classified together.",
+            err=True,
+        )
     if out is not None:
         echo(f"Wrote {out}: {count} of {total} images classified.")
     if labelled is not None and len(labelled):

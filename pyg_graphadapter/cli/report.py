@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from pyg_graphadapter.cli.arguments import echo, echo_lines, new_app, one_sentence
-from pyg_graphadapter.display import markdown
 from pyg_graphadapter.outputs import no_empty_folders
 
 app = new_app()
@@ -42,5 +41,5 @@ def report(
             results, out, published=numbers, backbone=backbone, reference=reference
         )
     for table in tables:
-        echo_lines(f"{markdown(table.title)}\n\n{table.markdown()}\n")
+        echo_lines(f"{table.terminal()}\n")
     echo(f"Wrote {out / PAGE}, and the tables and the figure beside it.")

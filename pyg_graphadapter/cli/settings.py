@@ -109,7 +109,7 @@ Set = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="Setting of a method, as alpha=0.7 or tip_adapter.alpha=3 (graphadapter methods NAME "
-        "lists them). May be repeated; the last value of a setting counts.",
+        "lists them). May be repeated; the last one counts.",
     ),
 ]
 

@@ -21,12 +21,14 @@ def paper(method: str, dataset: str, shots: int) -> Settings:
     """What the paper of a method prescribes; what the paper searches for is selected.
 
     - GraphAdapter: alpha 0.6, beta 0.7, no whitening, Adam, 1e-3, 100 epochs.
-    - CoOp: 50, 100, 100, 200 and 200 epochs at 1, 2, 4, 8 and 16 shots, 50 on ImageNet.
+    - CoOp: 16 random context vectors, in the units of CLIP; 50, 100, 100, 200 and 200 epochs at 1,
+      2, 4, 8 and 16 shots, 50 on ImageNet.
     - TaskRes: scale 0.5 (Flowers 1.0), learning rate 2e-3 (ImageNet 2e-4), 100 epochs at 1 to 4
       shots and 200 above.
     - CLIP-Adapter: ratio 0.2, 200 epochs.
     - Tip-Adapter: beta 1 and one alpha per data set; Tip-Adapter-F: the same, 20 epochs, 100 on
       EuroSAT.
+    - APE and APE-T: 500 of 1024 channels, 800 on ImageNet; APE-T: 20 epochs.
 
     Args:
         method (str): The method's name.
@@ -39,7 +41,8 @@ def paper(method: str, dataset: str, shots: int) -> Settings:
         return settings, {"epochs": 100, "temperature": 1.0}
     if method == "coop":
         nearest = max((count for count in COOP_EPOCHS if count <= shots), default=1)
-        return {}, {"epochs": 50 if dataset == "imagenet" else COOP_EPOCHS[nearest]}
+        epochs = 50 if dataset == "imagenet" else COOP_EPOCHS[nearest]
+        return {"context_length": 16, "vector_scale": 1.0}, {"epochs": epochs}
     if method == "task_res":
         scale = 1.0 if dataset == "oxford_flowers" else 0.5
         lr = 2e-4 if dataset == "imagenet" else 2e-3
@@ -50,6 +53,9 @@ def paper(method: str, dataset: str, shots: int) -> Settings:
         settings = {"alpha": TIP_ALPHA.get(dataset, 1.17), "beta": 1.0}
         tuned = method == "tip_adapter_f"
         return settings, {"epochs": 100 if dataset == "eurosat" else 20} if tuned else {}
+    if method in ("ape", "ape_t"):
+        channels = (800 if dataset == "imagenet" else 500) / 1024
+        return {"channels": channels}, {"epochs": 20} if method == "ape_t" else {}
     return {}, {}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, GraphAdapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
+from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.adapters.registry import code_identity
 from pyg_graphadapter.graph import knowledge_graph
 from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, Edge, strongest_edges
@@ -26,7 +27,6 @@ from pyg_graphadapter.training.evaluation import (
     evaluate,
     harmonic_mean,
 )
-from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.training.selection import select_defaults
 
 FILE_NAME = re.compile(r".+-\d+shot-seed-?\d+-[0-9a-f]{8}\.json")
@@ -91,6 +91,7 @@ def identity(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "variant": run.variant,
         "protocol": run.protocol if run.selects else "honest",
+        "is_transductive": adapter_class(run.method).is_transductive,
     }
 
 

@@ -18,7 +18,7 @@ from pyg_graphadapter.storage import FileKind, Length, SchemaError, Within, chec
 
 RESULT_FORMAT = "pyg_graphadapter/result/1"
 REMEDY = "Remove it to have the run done again, or move it to another folder if it is none"
-SELECTED_ON_TEST = "†"
+SELECTED_ON_TEST, TRANSDUCTIVE = "†", "‡"  # at the end of a method's name in tables
 DETERMINISTIC = ("zero_shot",)  # methods whose accuracy depends on the test images alone
 TOLERANCE = 0.1  # points that rounding on another machine can change
 Percent: TypeAlias = Annotated[float, Within(0, 100)]
@@ -41,7 +41,7 @@ class Row:
         dataset (str, optional): The name of the task: that of the data set, and what tells it apart
             from other tasks of the same data set. (default: :obj:`""`)
         label (str, optional): The name in tables: the method's name, its changed settings, and
-            :obj:`SELECTED_ON_TEST` if they were selected on the test split. (default: the name)
+            its marks (:func:`label_of`). (default: the name)
         suite (str, optional): What tells its kind of task apart from others; means over data sets
             are taken within a suite. (default: :obj:`""`)
         task (Task, optional): What it was measured on. (default: :obj:`None`)
@@ -97,6 +97,7 @@ class FailedRun:
     error: str
     variant: str | None = ""
     protocol: Literal["honest", "paper"] = "honest"
+    is_transductive: bool = False
     dataset: str = ""
     backbone: str | None = None
     features: FeaturesOfResult | None = None
@@ -117,6 +118,7 @@ class FinishedRun:
     parameters: Count
     variant: str | None = ""
     protocol: Literal["honest", "paper"] = "honest"
+    is_transductive: bool = False
     dataset: str = ""
     backbone: str | None = None
     features: FeaturesOfResult | None = None
@@ -208,10 +210,19 @@ def dataset_of(result: dict[str, Any]) -> str:
 
 
 def label_of(result: dict[str, Any]) -> str:
-    """The name of a result's method in tables."""
+    """The name of a result's method in tables, with :obj:`SELECTED_ON_TEST` if its settings were
+    selected on the test split, and :obj:`TRANSDUCTIVE` if it classifies the test images together.
+    """
     variant = result.get("variant")
-    mark = SELECTED_ON_TEST if result.get("protocol") == "paper" else ""
-    return f"{result['method']}{f' ({variant})' if variant else ''}{mark}"
+    marks = SELECTED_ON_TEST if result.get("protocol") == "paper" else ""
+    marks += TRANSDUCTIVE if result.get("is_transductive") else ""
+    return f"{result['method']}{f' ({variant})' if variant else ''}{marks}"
+
+
+def name_and_marks(label: str) -> tuple[str, str]:
+    """A method's name in tables without its marks, and the marks."""
+    name = label.rstrip(SELECTED_ON_TEST + TRANSDUCTIVE)
+    return name, label[len(name) :]
 
 
 @dataclass(frozen=True)
@@ -283,8 +294,8 @@ def _labels(results: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> list[st
 
 
 def _with_code(label: str, code: str | None) -> str:
-    name = label.removesuffix(SELECTED_ON_TEST)
-    return f"{name} [{(code or 'code not recorded')[:30]}]{label[len(name) :]}"
+    name, marks = name_and_marks(label)
+    return f"{name} [{(code or 'code not recorded')[:30]}]{marks}"
 
 
 def _each_once(runs: Iterable[Measured]) -> list[Measured]:

@@ -8,12 +8,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pyg_graphadapter.display import csv_cell, latex, markdown
-from pyg_graphadapter.report.results import SELECTED_ON_TEST, Row, finished, measured
+from pyg_graphadapter.report.results import (
+    SELECTED_ON_TEST,
+    TRANSDUCTIVE,
+    Row,
+    finished,
+    measured,
+    name_and_marks,
+)
 
+MARKS = {
+    SELECTED_ON_TEST: "Settings were selected on the test split, as some papers do: not an honest "
+    "estimate.",
+    TRANSDUCTIVE: "transductive: classifies the test images together, unlabelled.",
+}
 HEADER = ("method", "shots", "seeds", "accuracy %", "training s", "parameters")
 CSV_HEADER = (
     "dataset", "method", "shots", "seeds", "accuracy", "deviation", "fit_seconds", "parameters",
-    "selected_on_test",
+    "selected_on_test", "transductive",
 )  # fmt: skip
 
 
@@ -70,6 +82,11 @@ class Table:
             for line in [header, rule, *lines]
         )
 
+    def terminal(self) -> str:
+        """Title and table, and below what the marks in it mean."""
+        marks = [f"{mark} {note}" for mark, note in MARKS.items() if f"{mark} {note}" in self.note]
+        return "\n\n".join([markdown(self.title), self.markdown(), *marks])
+
     def latex(self) -> str:
         """The table for LaTeX with the package booktabs, with the best values in bold."""
 
@@ -123,10 +140,11 @@ def csv_table(rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
     for row in rows:
+        name, marks = name_and_marks(row.label)
         writer.writerow([
-            csv_cell(row.dataset), csv_cell(row.label.removesuffix(SELECTED_ON_TEST)),
+            csv_cell(row.dataset), csv_cell(name),
             row.shots, row.seeds, row.accuracy, row.deviation, row.fit_seconds, row.parameters,
-            row.label.endswith(SELECTED_ON_TEST),
+            SELECTED_ON_TEST in marks, TRANSDUCTIVE in marks,
         ])  # fmt: skip
     return text.getvalue()
 
@@ -257,13 +275,9 @@ def skipped_note(rows: Sequence[Row]) -> str:
 
 
 def marked(labels: Iterable[str]) -> str:
-    """The note on the mark in labels, if a label has it."""
-    if not any(label.endswith(SELECTED_ON_TEST) for label in labels):
-        return ""
-    return (
-        f" {SELECTED_ON_TEST} Settings were selected on the test split, as some papers do: not an "
-        "honest estimate."
-    )
+    """The notes on the marks that labels have, each after a blank."""
+    marks = "".join(name_and_marks(label)[1] for label in labels)
+    return "".join(f" {mark} {note}" for mark, note in MARKS.items() if mark in marks)
 
 
 def shifted_tables(results: Sequence[dict[str, Any]]) -> list[Table]:
@@ -322,7 +336,7 @@ def _tables_of(
 
 def _mean(values: Sequence[float | None]) -> tuple[float, float] | None:
     accuracies = [value for value in values if value is not None]
-    if not accuracies:
+    if not accuracies or len(accuracies) < len(values):  # not of some draws alone
         return None
     deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
     return statistics.fmean(accuracies), deviation

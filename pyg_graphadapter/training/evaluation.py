@@ -18,7 +18,7 @@ from pyg_graphadapter.task import EvaluationTask, NewClasses, ShiftedTest
 EVALUATION_BATCH = 4096
 CALIBRATION_BINS = 15
 CLASSES_FOR_TOP5 = 10  # of five classes, every image is right
-NOT_MEASURES = ("num_skipped", "num_shots", "zero_shot")
+NO_MEASURES = ("num_skipped", "num_shots", "zero_shot", "is_transductive")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Evaluation:
             :obj:`None` where this is not known. (default: :obj:`None`)
         zero_shot (float, optional): The accuracy of the class texts alone, zero-shot CLIP;
             :obj:`None` where there are none. (default: :obj:`None`)
+        is_transductive (bool, optional): Whether the images were classified together, unlabelled,
+            by a transductive method. (default: :obj:`False`)
     """
 
     accuracy: float
@@ -50,12 +52,13 @@ class Evaluation:
     num_skipped: int = 0
     num_shots: int | None = None
     zero_shot: float | None = None
+    is_transductive: bool = False
 
     def measures(self) -> dict[str, float | None]:
         """What was measured of the adapter, without the counts of images that have no part in it
         and without zero-shot CLIP."""
         content = asdict(self)
-        return {name: content[name] for name in content if name not in NOT_MEASURES}
+        return {name: content[name] for name in content if name not in NO_MEASURES}
 
     def further(self) -> str:
         """The measures beside the accuracy, in words."""
@@ -67,6 +70,8 @@ class Evaluation:
             parts.append(f"top-5 accuracy {self.top5:.2f} %")
         if self.zero_shot is not None:
             parts.append(f"zero-shot accuracy {self.zero_shot:.2f} %")
+        if self.is_transductive:
+            parts.append("classified together (transductive)")
         return ", ".join(parts)
 
     def __str__(self) -> str:
@@ -80,20 +85,28 @@ class Evaluation:
         return ", ".join(parts)
 
 
+def batches(adapter: Adapter, count: int) -> list[slice]:
+    """Which of so many images are classified at a time, in at least one batch: all in one, if the
+    adapter classifies them together (:obj:`~pyg_graphadapter.adapters.Adapter.is_transductive`)."""
+    size = count if adapter.is_transductive else EVALUATION_BATCH
+    return [slice(start, start + size) for start in range(0, count, size or 1)] or [slice(0, 0)]
+
+
 @torch.inference_mode()
 def predict_logits(adapter: Adapter, x: Tensor) -> Tensor:
-    """Logits ``[N, C]`` of features ``[N, D]`` on the CPU, computed on the adapter's device.
+    """Logits ``[N, C]`` of features ``[N, D]`` on the CPU, computed on the adapter's device. A
+    transductive method gets all of them at once.
 
     Raises:
         ValueError: If the adapter returns another shape, or logits that are not finite.
     """
-    batches = [x[start : start + EVALUATION_BATCH] for start in range(0, len(x), EVALUATION_BATCH)]
+    parts = [x[batch] for batch in batches(adapter, len(x))]
     return torch.cat(
         [
             check_logits(
-                adapter(with_usual_length(batch.to(adapter.text))).cpu(), adapter, len(batch)
+                adapter(with_usual_length(part.to(adapter.text))).cpu(), adapter, len(part)
             )
-            for batch in batches or [x]
+            for part in parts
         ]
     )
 
@@ -127,17 +140,20 @@ def evaluate(adapter: Adapter, data: EvaluationTask | Features) -> Evaluation:
         top5=top5,
         ece=100 * expected_calibration_error(probability, y),
         num_images=len(features),
+        is_transductive=adapter.is_transductive,
     )
 
 
 def accuracy_on_shifted(adapter: Adapter, shifted: ShiftedTest) -> float:
-    """Accuracy in percent on a shifted test set, among its own classes."""
+    """Accuracy in percent on a shifted test set, among its own classes. A transductive method
+    classifies the images of this set together, and no others."""
     logits = predict_logits(adapter, shifted.test.mean_views())[:, shifted.classes]
     return 100 * float(accuracy_score(shifted.test.y, logits.argmax(dim=1)))
 
 
 def accuracy_on_new(adapter: Adapter, new: NewClasses) -> float:
-    """Accuracy in percent on new classes, which are classified among themselves.
+    """Accuracy in percent on new classes, which are classified among themselves. A transductive
+    method classifies the images of these classes together, and no others.
 
     Raises:
         ValueError: If the adapter cannot classify new classes.

@@ -28,7 +28,7 @@ class Fitted(NamedTuple):
 
     Args:
         adapter (Adapter): The adapter, on the CPU.
-        selected (dict): The settings that were selected inside the shots, or follow from them.
+        selected (dict): The settings that were selected inside the shots, or that follow from them.
         history (History): The training.
     """
 
@@ -70,12 +70,18 @@ def fit_method(
     if may_lack and task.has_text and method != "zero_shot":
         task = with_text_shots(task)
     _tell_of_unequal_shots(method, task)
+    given = {**settings, **chosen}
     if select:
-        given = {**settings, **chosen}
-        chosen |= select_defaults(method, task, config, given, progress=progress)
-    adapter = build_adapter(build, task, {**settings, **chosen})
+        given |= select_defaults(method, task, config, given, progress=progress)
+    adapter = build_adapter(build, task, given)
+    defaults = asdict(build.Config())
+    selected = {
+        name: value
+        for name, value in adapter.settings().items()
+        if name not in settings and (name in given or value != defaults[name])
+    }
     history = train(adapter, task, config, progress=progress)
-    return Fitted(adapter.cpu().eval(), chosen, history)
+    return Fitted(adapter.cpu().eval(), selected, history)
 
 
 def _tell_of_unequal_shots(method: str, task: FewShotTask) -> None:

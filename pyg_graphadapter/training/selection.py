@@ -22,7 +22,7 @@ from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.copies import groups_of_copies
 from pyg_graphadapter.training.engine import train_together
-from pyg_graphadapter.training.evaluation import EVALUATION_BATCH, predict_logits
+from pyg_graphadapter.training.evaluation import batches, predict_logits
 from pyg_graphadapter.training.folds import held_out_folds
 
 logger = logging.getLogger(__name__)
@@ -153,15 +153,11 @@ def _right_over(
     x, y = held_out.mean_views(), held_out.y
     if not isinstance(adapter, PredictionTuned) or not grid:
         return [(predict_logits(adapter, x).argmax(dim=1) == y).numpy()]
-    batches = [
-        adapter.right_over(
-            x[i : i + EVALUATION_BATCH].to(adapter.text),
-            y[i : i + EVALUATION_BATCH].to(adapter.text.device),
-            grid,
-        )
-        for i in range(0, len(x), EVALUATION_BATCH)
+    is_right = [
+        adapter.right_over(x[i].to(adapter.text), y[i].to(adapter.text.device), grid)
+        for i in batches(adapter, len(x))
     ]
-    return list(torch.cat(batches, dim=1).cpu().numpy())
+    return list(torch.cat(is_right, dim=1).cpu().numpy())
 
 
 def select_defaults(

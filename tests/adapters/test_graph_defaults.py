@@ -1,5 +1,6 @@
 """GraphAdapter's settings of a task: trust in texts, nodes of images, and whitening."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from pyg_graphadapter import (
     EvaluationTask,
+    FewShotClassifier,
     FewShotTask,
     GraphAdapter,
     TrainConfig,
@@ -15,6 +17,7 @@ from pyg_graphadapter import (
     evaluate,
     train,
 )
+from pyg_graphadapter.adapters import trust
 from pyg_graphadapter.adapters.graph_defaults import graph_settings, metric_of
 from pyg_graphadapter.adapters.trust import evidence
 from pyg_graphadapter.classifier.explanation import explain_class, explain_image
@@ -282,3 +285,43 @@ def test_shots_without_scatter(shots):
             adapter = GraphAdapter.from_task(task)
             train(adapter, task, TrainConfig(epochs=3), progress=False)
             assert adapter(x).isfinite().all()
+
+
+def test_classifiers_of_format_2_are_read(data, tmp_path):
+    """They have no nodes and no whitening."""
+    settings = {"alpha": 0.7, "nodes": "texts", "whitening": 0.0}
+    saved = FewShotClassifier.fit(data, shots=2, progress=False, **settings)
+    saved.save(tmp_path)
+    card = json.loads((tmp_path / "classifier.json").read_text())
+    card["format"] = "pyg_graphadapter/classifier/2"
+    del card["settings"]["nodes"], card["settings"]["whitening"], card["training"]["evidence"]
+    (tmp_path / "classifier.json").write_text(json.dumps(card))
+    x = data.test.mean_views()
+    loaded = FewShotClassifier.load(tmp_path)
+    assert torch.equal(loaded.predict_proba(x), saved.predict_proba(x))
+
+
+def test_fit_says_that_names_say_nothing(data):
+    file = replace(data, text=-data.text)
+    with pytest.warns(UserWarning, match=r"tell this model little.*the images alone decide"):
+        classifier = FewShotClassifier.fit(file, shots=4, progress=False)
+    evaluation = classifier.evaluate(file)
+    assert evaluation.zero_shot < 20 < evaluation.accuracy
+    assert f"zero-shot accuracy {evaluation.zero_shot:.2f} %" in str(evaluation)
+    with pytest.raises(ValueError, match="a new class needs images"):
+        classifier.add_classes(["one more"], text=torch.randn(1, D))
+
+
+def test_one_shot_cannot_be_whitened(data, task):
+    with pytest.warns(UserWarning, match=r"whitening=0\.5 changes nothing: no class has two"):
+        GraphAdapter.from_task(EvaluationTask.from_file(data, 1, 1).task, whitening=0.5)
+    for metric in (torch.randn(D, D), torch.zeros(D, D)):
+        with pytest.raises(ValueError, match="must be symmetric, with a positive diagonal"):
+            GraphAdapter(task.text, task.prototypes(), metric=metric)
+
+
+def test_evidence_in_blocks_of_shots(task, monkeypatch):
+    whole = evidence(task)
+    blocks = trust.row_blocks
+    monkeypatch.setattr(trust, "row_blocks", lambda rows, cols: blocks(rows, cols, 5))
+    assert evidence(task) == pytest.approx(whole)

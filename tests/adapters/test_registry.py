@@ -349,6 +349,10 @@ def changed_text(cls, task, **settings):
     return cls(task.text, task.logit_scale)
 
 
+def together(self, x):
+    return Nearest.forward(self, x) * (1 + x.mean())
+
+
 def further_tensor(self, text, logit_scale=100.0, **settings):
     LinearAdapter.__init__(self, text, logit_scale, {"more": text})
 
@@ -373,6 +377,7 @@ def lost(self):
         (Nearest, {"forward": without_logits}, r"\(got NoneType\)"),
         (Nearest, {"forward": nan}, "Bad returned logits that are NaN or infinite, in rows 0, 1"),
         (Nearest, {"forward": noisy}, "gives other logits when it is called again"),
+        (Nearest, {"forward": together}, "for an image alone .* set is_transductive = True"),
         (Nearest, {"forward": in_place}, "forward of Bad changes the features in place"),
         (Nearest, {"forward": whole_numbers}, "must return floating-point logits"),
         (Trained, {"forward": negative}, "forward of Bad gives other logits than its class_weigh"),
@@ -439,3 +444,7 @@ def test_a_check_changes_no_later_draw(evaluation):
         weights.append((adapter.class_weights().detach(), torch.rand(3)))
     for first, second in zip(*weights, strict=True):
         assert torch.equal(first, second)
+
+
+def test_a_method_that_classifies_images_together_says_so():
+    check_adapter(type("Together", (Nearest,), {"forward": together, "is_transductive": True}))

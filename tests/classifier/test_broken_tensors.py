@@ -50,6 +50,13 @@ def first_row_zero(x):
         ("tip_adapter", "labels", lambda x: x - 1),
         ("proker", "labels", lambda x: torch.full_like(x, 10**6)),
         ("proker", "keys", lambda x: torch.full_like(x, 3e38)),
+        ("task_res", "residual", lambda x: torch.full_like(x, 3e38)),
+        ("hierarchical_lda", "bias", lambda x: torch.full_like(x, 3e38)),
+        ("ss_text", "weight", lambda x: torch.full_like(x, 3e38)),
+        ("ape", "labels", lambda x: x - 1),
+        ("ape", "keys", first_row_zero),
+        ("ape_t", "residual", lambda x: torch.full_like(x, 3e38)),
+        ("ape_t", "score", lambda x: torch.full_like(x, 3e38)),
     ],
 )
 def test_tensors_that_would_answer_otherwise(tmp_path, method, name, change):

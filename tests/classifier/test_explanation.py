@@ -69,14 +69,14 @@ def only(explanation, **wanted):
 
 def check_sums(adapter, x):
     class_names = names(adapter.num_classes)
-    logits, weights = adapter(x.unsqueeze(0))[0].detach(), adapter.class_weights().detach()
+    logits, weights = adapter(x.unsqueeze(0))[0].detach(), adapter.adapted_nodes().detach()
     for c in {0, adapter.num_classes // 2}:
         image = explain_image(adapter, class_names, x, c)
         assert image.total == pytest.approx(float(logits[c]), abs=1e-4)
         assert total_of(image) == pytest.approx(image.total, abs=1e-4)
         moved = explain_class(adapter, class_names, c)
-        cosine = float(weights[c] @ adapter.text[c])
-        sine = float((weights[c] - cosine * adapter.text[c]).norm())
+        cosine = float(weights[c] @ adapter.class_nodes[c])
+        sine = float((weights[c] - cosine * adapter.class_nodes[c]).norm())
         assert moved.total == pytest.approx(sine, abs=1e-5)
         assert total_of(moved) == pytest.approx(moved.total, abs=1e-5)
 

@@ -307,3 +307,25 @@ def test_classes_of_one_name_are_told_apart():
     labels = pd.Series(y.numpy()).sample(frac=1, random_state=0)
     with pytest.raises(ValueError, match="the same rows in another order"):
         classifier.evaluate(pd.DataFrame(x.numpy()), labels)
+
+
+def test_a_transductive_method_says_so(data):
+    classifier = FewShotClassifier.fit(data, method="transclip", measure=True, progress=False)
+    assert "transclip (transductive)" in repr(classifier)
+    assert classifier.measured["classified together"] == "yes, unlabelled"
+    assert "classified together (transductive)" in str(classifier.evaluate(data))
+    x = data.test.mean_views()
+    together = classifier.predict_proba(x)
+    assert not torch.allclose(classifier.predict_proba(x[:5]), together[:5])
+    with pytest.warns(UserWarning, match="classifies images together, and there is one alone"):
+        classifier.predict(x[:1])
+    for path in (None, "classifier.onnx"):
+        with pytest.raises(ValueError, match=r"TransCLIP is transductive: .* no class weights to"):
+            classifier.export(path)
+    with pytest.raises(ValueError, match="Only graph_adapter can be explained"):
+        classifier.explain(class_name=data.class_names[0])
+    within = FewShotClassifier.fit(
+        replace(data, test=None), method="transclip", measure=True, progress=False
+    )
+    assert within.measured["kind"] == "cross-validated"
+    assert within.measured["classified together"] == "yes, unlabelled"

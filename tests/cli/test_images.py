@@ -94,9 +94,29 @@ def test_what_encode_refuses(images, model, tmp_path):
     assert "is a feature file already" in refused.stderr
 
 
+def test_fit_says_how_coop_starts(images, tmp_path):
+    def selected(*options):
+        fitted = run(
+            "fit", images, "--model", "builtin", "--shots", 1, "--method", "coop", "--epochs", 1,
+            *options, "--out", tmp_path / "c", "--overwrite",
+        )  # fmt: skip
+        [line] = [line for line in fitted.stdout.splitlines() if line.startswith("Selected")]
+        return line, json.loads((tmp_path / "c" / "classifier.json").read_text())["settings"]
+
+    line, settings = selected()
+    start = "context_words" if settings["context_words"] else "context_length"
+    scale = settings["vector_scale"]
+    assert scale > 20
+    assert line == f"Selected {start} = {settings[start]}, vector_scale = {scale}."
+    line, settings = selected("--set", "context_words=a drawing of")
+    assert line == f"Selected vector_scale = {scale}."
+    assert settings["context_words"] == "a drawing of"
+
+
 def test_fit_then_predict_images(images, model, tmp_path):
     fitted = run("fit", images, "--model", model, "--shots", 2, "--out", tmp_path / "c")
-    assert "Selected alpha = " in fitted.stdout
+    assert "The class names alone are right on 4 of 6 shots" in fitted.stdout
+    assert "they count for" in fitted.stdout
     assert "Saved graph_adapter for 3 classes" in fitted.stdout
     assert "zero-shot" in fitted.stdout
     card = json.loads((tmp_path / "c" / "classifier.json").read_text())

@@ -9,7 +9,10 @@ from pyg_graphadapter import FewShotClassifier
 from pyg_graphadapter.testing import fake_features
 from tests.faults.command import said_by
 
-NEED_NONE = ("graph_adapter", "linear_probe", "tip_adapter", "tip_adapter_f", "gda", "proker")
+NEED_NONE = (
+    "graph_adapter", "linear_probe", "tip_adapter", "tip_adapter_f", "gda", "proker",
+    "hierarchical_lda",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -53,8 +56,10 @@ def test_fit_shows_no_zero_shot_and_says_so_in_the_card(features, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "method", ["zero_shot", "clip_adapter", "task_res", "lp_pp", "clap", "cross_modal", "coop"]
-)
+    "method",
+    ["zero_shot", "clip_adapter", "task_res", "lp_pp", "clap", "cross_modal", "coop", "ss_text",
+     "ape", "ape_t"],
+)  # fmt: skip
 def test_methods_that_need_texts_say_so(features, tmp_path, method):
     said = said_by(
         "fit", features, "--shots", 2, "--method", method, "--out", tmp_path / "c", code=1

@@ -83,7 +83,7 @@ def test_finished_runs_are_skipped_and_other_settings_are_other_files(
 
 def test_selection_is_recorded(data, tasks, tmp_path):
     [result] = run_all(
-        grid(methods=["graph_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
+        grid(methods=["clip_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
         tasks,
         ORIGIN,
         tmp_path / "out",
@@ -91,7 +91,7 @@ def test_selection_is_recorded(data, tasks, tmp_path):
     assert result["selected_on"] == "support"
     assert result["select_seconds"] > 0
     [result] = run_all(
-        grid(methods=["graph_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
+        grid(methods=["clip_adapter"], shots=[4], seeds=[1], settings={}, selects=True),
         tasks_of(replace(data, val=data.test)),
         ORIGIN,
         tmp_path / "other",
@@ -178,16 +178,16 @@ def _unless(unwanted, task):
 
 
 def test_settings_that_are_selected_may_differ_between_seeds(tasks, tmp_path, monkeypatch):
-    chosen = iter([{"alpha": 0.5}, {"alpha": 0.9}])
+    chosen = iter([{"ratio": 0.5}, {"ratio": 0.9}])
     monkeypatch.setattr(run, "select_defaults", lambda *args, **kwargs: next(chosen))
     found = run_all(
-        grid(methods=["graph_adapter"], shots=[4], settings={}),
+        grid(methods=["clip_adapter"], shots=[4], settings={}),
         tasks,
         ORIGIN,
         tmp_path / "out",
         workers=1,
     )
-    assert [each["settings"]["alpha"] for each in found] == [0.5, 0.9]
+    assert [each["settings"]["ratio"] for each in found] == [0.5, 0.9]
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -195,7 +195,8 @@ def test_settings_that_are_selected_may_differ_between_seeds(tasks, tmp_path, mo
 def test_graph_adapter_records_the_strongest_edges_of_its_sub_graphs(beta, groups, tmp_path):
     data = fake_features(num_classes=6, channels=8, shots=4, text_noise=0.1)
     tasks = tasks_of(data)
-    settings = {"graph_adapter": {"alpha": 0.8, "beta": beta, "groups": groups}}
+    settings = {"alpha": 0.8, "beta": beta, "groups": groups, "whitening": 0.0}
+    settings = {"graph_adapter": settings}
     [result] = run_all(
         grid(methods=["graph_adapter"], shots=[2], seeds=[1], settings=settings),
         tasks,

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -253,9 +254,9 @@ def test_the_card_holds_the_whole_recipe(data, tmp_path):
     assert None not in card["training"].values()
     assert card["training"]["shots"] == 2
     assert card["training"]["draw_seed"] == card["training"]["seed"] == 3
-    again = TrainConfig(
-        **{k: v for k, v in card["training"].items() if k not in ("shots", "draw_seed")}
-    )
+    names = {field.name for field in fields(TrainConfig)}
+    assert card["training"].keys() == names | {"shots", "draw_seed", "evidence"}
+    again = TrainConfig(**{name: card["training"][name] for name in names})
     other = FewShotClassifier.fit(data, 2, 3, config=again, progress=False, **card["settings"])
     saved = FewShotClassifier.load(tmp_path / "c")
     x = data.test.mean_views()
@@ -264,7 +265,9 @@ def test_the_card_holds_the_whole_recipe(data, tmp_path):
 
 def test_the_recipe_of_shots_that_were_given_has_no_draw(data):
     classifier = FewShotClassifier.fit(draw_task(data, 3, 1), method="zero_shot", progress=False)
-    assert classifier.training == {"shots": 3, "draw_seed": None, "seed": 1, "device": "auto"}
+    training = dict(classifier.training)
+    assert training.pop("evidence")["total"] == 12
+    assert training == {"shots": 3, "draw_seed": None, "seed": 1, "device": "auto"}
 
 
 def test_result_files_hold_the_epochs(data, tmp_path):

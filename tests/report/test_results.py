@@ -31,6 +31,8 @@ def test_what_is_not_the_same_is_not_averaged():
             result(variant="alpha = 0.5"),
             result(protocol="paper"),
             result(variant="alpha = 0.5", protocol="paper"),
+            result("transclip", is_transductive=True),
+            result("transclip", protocol="paper", is_transductive=True),
             {**result(), "error": "diverged"},
         ]
     )
@@ -40,6 +42,8 @@ def test_what_is_not_the_same_is_not_averaged():
         ("a", "graph_adapter (alpha = 0.5)"),
         ("a", "graph_adapter†"),
         ("a", "graph_adapter (alpha = 0.5)†"),
+        ("a", "transclip‡"),
+        ("a", "transclip†‡"),
     ]
     assert {row.seeds for row in rows} == {1}
     assert label_of({"method": "gda"}) == "gda"  # of a file without variant and protocol
