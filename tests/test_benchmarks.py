@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pyg_graphadapter.adapters import ADAPTERS
 from pyg_graphadapter.testing import fake_features
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture
 def copy(tmp_path):
     """A folder of its own to write to."""
-    ignored = shutil.ignore_patterns("__pycache__", "startup")
+    ignored = shutil.ignore_patterns("__pycache__", "startup", "runs")
     return shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=ignored)
 
 
@@ -199,6 +200,18 @@ def test_quick_encoding(copy):
     assert found["kill-cpu"]["largest_difference"] < 1e-5
     shares = found["profile-cpu"]["percent"]
     assert all(shares[part] > 0 for part in ("vision tower", "decoding", "selection", "training"))
+
+
+@pytest.mark.slow
+def test_quick_methods(copy):
+    before = content(copy)
+    ranks, behind = run(copy / "methods" / "run.py", "--quick").split("Points behind")
+    for table in (ranks, behind):
+        for method in (*ADAPTERS, "logistic_regression", "lda"):
+            assert f"| {method} " in table or f"| {method}‡ " in table
+        for kind in ("ImageNet", "hard subsets", "without texts", "wrong names", "base to new"):
+            assert f"| {kind} |" in re.sub(" +", " ", table)
+    assert content(copy) == before
 
 
 @pytest.mark.slow

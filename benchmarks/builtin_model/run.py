@@ -7,14 +7,11 @@ IMAGES holds pacs_mini (domains of class folders), cifar10_mini (train and test)
 (class folders); DIR holds Fashion-MNIST's four files. Of PACS, three domains are for training and
 the fourth is the test split, all four ways. Of DTD, 8 images per class are for training, drawn
 once, the others are the test split. Runs that are finished are skipped.
-
-    python benchmarks/builtin_model/run.py IMAGES --methods all --out DIR
-
-compares methods on the same images, at fewer numbers of shots.
 """
 
 import argparse
 import gzip
+import sys
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -23,9 +20,10 @@ import datasets
 import numpy as np
 from PIL import Image
 
+sys.path.append(str(Path(__file__).parents[1]))
+from image_sets import image_sets
+
 from pyg_graphadapter import Encoder, EncodingConfig, TrainConfig, draw_knowledge_graph
-from pyg_graphadapter.adapters import ADAPTERS
-from pyg_graphadapter.data import few_shot, load_images
 from pyg_graphadapter.demo import SEEDS, SHOTS, TEMPLATES
 from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.sources import evaluation_tasks
@@ -35,8 +33,6 @@ from pyg_graphadapter.report.results import read_result, summarize
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-DOMAINS = ("photo", "art_painting", "cartoon", "sketch")
-SOME_SHOTS = (1, 4, 8, 16)
 FASHION = (
     "T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
     "ankle boot",
@@ -47,22 +43,6 @@ PUBLISHED = {
     "settings": {"alpha": 0.6, "nodes": "texts", "whitening": 0.0},
     "training": {"epochs": 100, "temperature": 1.0},
 }
-
-
-def pacs(folder: Path, held_out: str) -> datasets.DatasetDict:
-    """Three domains to train on, the fourth to test on."""
-    domains = {name: load_images(folder / name)["train"] for name in DOMAINS}
-    rest = [domains[name] for name in DOMAINS if name != held_out]
-    return datasets.DatasetDict(train=datasets.concatenate_datasets(rest), test=domains[held_out])
-
-
-def dtd(folder: Path) -> datasets.DatasetDict:
-    """8 images per class to train on, the others to test on."""
-    images = load_images(folder / "images")["train"]
-    numbered = images.add_column("row", list(range(len(images))))
-    train = few_shot(numbered, 8, seed=0)["row"]
-    rest = sorted(set(range(len(images))) - set(train))
-    return datasets.DatasetDict(train=images.select(train), test=images.select(rest))
 
 
 def fashion_mnist(folder: Path) -> datasets.DatasetDict:
@@ -115,20 +95,6 @@ def measure(data: dict[str, datasets.DatasetDict]) -> None:
         print(*table(name), sep="\n", flush=True)
 
 
-def compare(data: dict[str, datasets.DatasetDict], methods: list[str], out: Path) -> None:
-    """Methods, with selection inside the shots; where test images are of another domain, into a
-    folder of their own."""
-    encoder = Encoder.from_pretrained("builtin")
-    for name, images in data.items():
-        source = ImageSource(images, encoder, EncodingConfig(templates=TEMPLATES), name=name)
-        fewest = min(Counter(images["train"]["label"]).values())
-        shots = [count for count in SOME_SHOTS if count <= fewest]
-        tasks = evaluation_tasks(source, product(shots, SEEDS))
-        runs = grid_runs(methods, shots, SEEDS, TrainConfig(), {})
-        folder = out / ("domains" if name.startswith("pacs") else "images") / name
-        run_all(runs, tasks, source.origin(), folder)
-
-
 def table(name: str) -> list[str]:
     """The rows of a data set."""
     lines = []
@@ -149,8 +115,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path)
     parser.add_argument("--fashion-mnist", type=Path)
-    parser.add_argument("--methods", help="compare these alone, with commas between them, or all")
-    parser.add_argument("--out", type=Path, help="folder for their results")
     parser.add_argument("--report", action="store_true", help="print the tables alone")
     arguments = parser.parse_args()
     if arguments.report:
@@ -165,17 +129,10 @@ def main() -> None:
         most_shots = max(recorded, key=lambda each: (each["shots"], -each["seed"]))
         draw_knowledge_graph(most_shots["knowledge_graphs"], path=HERE / "knowledge_graphs.png")
         return
-    data = {"drawings": load_images("builtin")}
-    data["cifar10_mini"] = load_images(arguments.images / "cifar10_mini")
-    data["dtd10_mini"] = dtd(arguments.images / "dtd10_mini")
-    data |= {f"pacs_{name}": pacs(arguments.images / "pacs_mini", name) for name in DOMAINS}
+    data = image_sets(arguments.images)
     if arguments.fashion_mnist:
         data["fashion_mnist"] = fashion_mnist(arguments.fashion_mnist)
-    if arguments.methods:
-        methods = list(ADAPTERS) if arguments.methods == "all" else arguments.methods.split(",")
-        compare(data, methods, arguments.out)
-    else:
-        measure(data)
+    measure(data)
 
 
 if __name__ == "__main__":

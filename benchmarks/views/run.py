@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from builtin_model.run import DOMAINS, dtd
 from common import parser_of, sized, write_down
+from image_sets import DOMAINS, dtd
 from report import put, table
 
 from pyg_graphadapter import Encoder, EncodingConfig, FeatureFile, Features, TrainConfig
