@@ -24,6 +24,7 @@ REPORTS = {
     "builtin_model/run.py": ["builtin_model"],
     "faults/run.py": ["faults"],
     "descriptions/run.py": ["descriptions"],
+    "trust/run.py": ["trust"],
 }
 WITHOUT_FIGURE = ("faults/run.py", "descriptions/run.py")
 ARGUMENTS = {  # of runners with --report that need some
@@ -140,6 +141,18 @@ def test_quick_descriptions(copy):
     for weight in ("0.0", "0.5"):
         [accuracy] = measured["drawings"][weight]["zero-shot"]
         assert [accuracy] == pytest.approx(committed["drawings"][weight]["zero-shot"], abs=0.5)
+
+
+@pytest.mark.slow
+def test_quick_trust(copy):
+    committed = json.loads((copy / "trust" / "results" / "cpu.json").read_text())["cases"]
+    cases = {(case["kind"], case["shots"]): case for case in committed}
+    for case in quick(copy, "trust")["cases"]:
+        same = zip(case["draws"], cases[case["kind"], case["shots"]]["draws"], strict=True)
+        for measured, expected in same:
+            assert measured["facts"]["texts"] == pytest.approx(expected["facts"]["texts"], rel=0.02)
+            for key in ("0.9 texts 0", "0.7 images 0"):  # processors differ in the last bits
+                assert measured["accuracy"][key] == pytest.approx(expected["accuracy"][key], abs=3)
 
 
 @pytest.mark.slow
