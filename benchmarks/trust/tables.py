@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Any
 
 from cases import ALL_IMAGENET
@@ -141,10 +141,11 @@ def constants_table(all_cases: Sequence[Any]) -> str:
             kind: fmean(of_case(case, choice) - of_case(case, RULE) for case in same)
             for kind, same in kinds
         }
-        least, most = min(change, key=change.__getitem__), max(change, key=change.__getitem__)
-        extremes = (f"{change[kind]:+.1f} ({kind})" for kind in (least, most))
-        mean = f"{fmean(change.values()):+.2f}"
-        rows.append((name.replace("_", " "), mean, *extremes, *distances(kinds, choice)))
+        extremes = [pick(change, key=change.__getitem__) for pick in (min, max)]
+        error = stdev(change.values()) / len(change) ** 0.5 if len(change) > 1 else 0.0
+        mean = f"{fmean(change.values()):+.2f} ± {error:.2f}"
+        named = [f"{change[kind]:+.1f} ({kind})" if change[kind] else "" for kind in extremes]
+        rows.append((name.replace("_", " "), mean, *named, *distances(kinds, choice)))
     header = ["differs in", "mean", "lowest", "highest", "behind the best, mean", "worst"]
     return table(header, rows)
 
