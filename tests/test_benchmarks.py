@@ -26,6 +26,7 @@ REPORTS = {
     "faults/run.py": ["faults"],
     "descriptions/run.py": ["descriptions"],
     "views/run.py": ["views"],
+    "trust/run.py": ["trust"],
 }
 WITHOUT_FIGURE = ("faults/run.py", "descriptions/run.py", "views/run.py")
 ARGUMENTS = {  # of runners with --report that need some
@@ -153,6 +154,19 @@ def test_quick_views(copy):
     for views in ("1", "2"):
         [accuracy] = measured["accuracy"]["zero_shot"][views]
         assert accuracy == pytest.approx(committed["accuracy"]["zero_shot"][views][0], abs=0.5)
+
+
+@pytest.mark.slow
+def test_quick_trust(copy):
+    committed = json.loads((copy / "trust" / "results" / "cpu.json").read_text())["cases"]
+    cases = {(case["kind"], case["shots"]): case for case in committed}
+    for case in quick(copy, "trust")["cases"]:
+        same = zip(case["draws"], cases[case["kind"], case["shots"]]["draws"], strict=True)
+        for measured, expected in same:
+            found, kept = (draw["facts"]["texts"]["ahead"] for draw in (measured, expected))
+            assert found == pytest.approx(kept, abs=0.02)
+            for key in ("0.9 texts 0", "0.7 images 0"):  # processors differ in the last bits
+                assert measured["accuracy"][key] == pytest.approx(expected["accuracy"][key], abs=3)
 
 
 @pytest.mark.slow
