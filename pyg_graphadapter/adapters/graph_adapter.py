@@ -119,9 +119,9 @@ class GraphAdapter(LinearAdapter):
 
     **Which settings.** Of a task (:meth:`from_task`), :obj:`alpha`, :obj:`nodes` and
     :obj:`whitening` follow from the shots where they are not given, by the rule of
-    :mod:`~pyg_graphadapter.adapters.graph_defaults`: by how well the texts, and the images, tell the
-    shots apart, and by the number of shots. The paper has ``alpha=0.6, nodes="texts",
-    whitening=0``.
+    :mod:`~pyg_graphadapter.adapters.graph_defaults`: by how well the texts, and the images, tell
+    the shots apart, and by the number of shots. The paper has
+    ``alpha=0.6, nodes="texts", whitening=0``.
 
     **Whitening** takes image features and class text features to another metric, in which they have
     the same products,
