@@ -170,3 +170,14 @@ def test_results_are_written_and_read(module, tmp_path):
     path.write_text(path.read_text().replace("50.0", "500.0"))
     with pytest.raises(ValueError, match=r"a\.json .*accuracy"):
         collected.read_results(path)
+
+
+def test_what_is_collected(module):
+    result = run_of("a", "x", 33.333333333, is_transductive=False, parameters=0, top5=1.0)
+    result["base_to_new"] = {"base": 1.00004, "new": None, "harmonic_mean": None, "reason": "why"}
+    expected = {**run_of("a", "x", 33.3333), "parameters": 0}
+    expected["base_to_new"] = {"base": 1.0, "new": None, "harmonic_mean": None}
+    del expected["variant"]
+    assert module("collected").collected(result) == expected
+    transductive = run_of("a", "x", 0.0, is_transductive=True, variant="k = 1")
+    assert module("collected").collected(transductive) == transductive

@@ -1,6 +1,7 @@
 """The results of a group of tasks in one file: what tables and figures need of every run."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,23 @@ class Results:
     def seconds(self) -> float:
         """The time of all selections and trainings, on one core."""
         return sum(run["fit_seconds"] + run["select_seconds"] for run in self.runs)
+
+
+def collected(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a result file that are kept, rounded, without those that say nothing."""
+    entries = {name: result[name] for name in KEPT if result.get(name) not in (None, "")}
+    if not entries.get("is_transductive"):
+        entries.pop("is_transductive", None)
+    if "base_to_new" in entries:
+        measured = entries["base_to_new"]
+        entries["base_to_new"] = {
+            name: _rounded(measured[name]) for name in ("base", "new", "harmonic_mean")
+        }
+    return {name: _rounded(value) for name, value in entries.items()}
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 RESULTS_FILE: FileKind[Results] = FileKind(

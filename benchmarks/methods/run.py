@@ -22,7 +22,7 @@ from typing import Any
 
 import scikit_learn  # noqa: F401  (registers two methods)
 from cases import GROUPS, Case, Data
-from collected import KEPT, Results, write_results
+from collected import Results, collected, write_results
 from tables import rank_tables, write_readme
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class
@@ -97,11 +97,7 @@ def measure(group: str, data: Data, runs: Path, draws: int, *, pool: bool = Fals
         versions(),
         f"{os.cpu_count()} cores, {platform.machine()}",
         tuple(dict.fromkeys(_refusal(each) for each in results if "error" in each)),
-        tuple(
-            {name: each[name] for name in KEPT if name in each} | of_pool
-            for each in results
-            if "error" not in each
-        ),
+        tuple(collected(each) | of_pool for each in results if "error" not in each),
     )
 
 

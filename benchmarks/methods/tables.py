@@ -4,6 +4,7 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ def write_readme(readme: Path, out: Path) -> None:
         for group in GROUPS
         if (path := out / "results" / f"{group}.json").exists()
     }
+    if "without_texts" in results:  # where all are
+        runs = tuple({**run, "variant": ""} for run in results["without_texts"].runs)
+        results["without_texts"] = replace(results["without_texts"], runs=runs)
     if not results:
         raise ValueError(f"There are no results in {out / 'results'}: measure some first.")
     text = readme.read_text()
