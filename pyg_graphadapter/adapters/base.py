@@ -220,9 +220,8 @@ class Adapter(torch.nn.Module, ABC):
                 images. (default: :obj:`None`)
         """
         self.zero_grad()
-        logits = self.training_logits(x).to(
-            x.dtype
-        )  # with autocast, the product has a lower precision
+        # With autocast, the product has a lower precision:
+        logits = self.training_logits(x).to(x.dtype)
         logits = logits / temperature
         if weight is None:
             loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)

@@ -322,6 +322,8 @@ class GraphAdapter(LinearAdapter):
                 f"'center' belongs to nodes={IMAGES!r} (got nodes={self.config.nodes!r} and center="
                 f"{'None' if self.center is None else 'a tensor'}): give both or neither."
             )
+        if self.metric is None and self.center is not None:
+            raise ValueError("'center' needs a 'metric': give torch.eye(D) to whiten nothing.")
         if self.metric is None:
             return
         is_symmetric = torch.allclose(self.metric, self.metric.t(), rtol=1e-3, atol=1e-6)

@@ -40,9 +40,8 @@ def graph_settings(task: FewShotTask, given: Mapping[str, Any]) -> dict[str, Any
         task (FewShotTask): The task.
         given (dict): Settings that are given.
     """
-    settings: dict[str, Any] = {}
-    if not len(task.support):
-        return settings
+    if not len(task.support) or {"alpha", "nodes", "whitening"} <= given.keys():
+        return {}
     alpha, nodes = ALPHA_OF_IMAGES, IMAGES
     if task.has_text and given.get("nodes") != IMAGES:
         found = evidence(task)

@@ -237,6 +237,8 @@ def test_tensors_and_settings_belong_together(task):
         GraphAdapter(text, prototypes, nodes="images")
     with pytest.raises(ValueError, match="'center' belongs to nodes='images'"):
         GraphAdapter(text, prototypes, center=torch.zeros(D))
+    with pytest.raises(ValueError, match="'center' needs a 'metric'"):
+        GraphAdapter(text, prototypes, center=torch.zeros(D), nodes="images")
     with pytest.raises(ValueError, match="'metric' must be"):
         GraphAdapter(text, prototypes, metric=torch.eye(D + 1))
 
