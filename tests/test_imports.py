@@ -27,7 +27,7 @@ ORDER = (
     ("report",),
     ("graph",),
     ("nn", "transforms", "features", "feature_keys"),
-    ("labels", "orientation"),
+    ("labels", "orientation", "copies"),
     ("data", "feature_file"),
     ("task", "importing"),
     ("adapters", "encoding"),

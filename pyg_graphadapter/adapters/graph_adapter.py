@@ -291,7 +291,7 @@ class GraphAdapter(LinearAdapter):
         center = prototypes.double().mean(dim=0) if config.nodes == IMAGES else None
         metric = metric_of(task, config.whitening, center)
         if metric is None:
-            if config.whitening and int(torch.bincount(task.support.y).max()) == 1:
+            if config.whitening:
                 warn(
                     f"whitening={config.whitening} changes nothing: no class has two shots that "
                     f"could differ."

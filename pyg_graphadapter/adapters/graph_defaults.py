@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.gaussian import moments, scatter_around
-from pyg_graphadapter.adapters.trust import evidence
+from pyg_graphadapter.adapters.trust import distinct_shots, evidence
 from pyg_graphadapter.task import FewShotTask
 
 IMAGES, TEXTS = "images", "texts"
@@ -48,7 +48,7 @@ def graph_settings(task: FewShotTask, given: Mapping[str, Any]) -> dict[str, Any
         if not found.says_little or {"alpha", "nodes"} & given.keys():
             alpha, nodes = 1 - min(max(found.change, LEAST), MOST), TEXTS
     alpha, nodes = given.get("alpha", alpha), given.get("nodes", nodes)
-    freedom = max(0.0, float(task.weights().sum()) - task.num_classes)
+    freedom = max(0, len(distinct_shots(task).y) - task.num_classes)
     share = 1 - 0.6 * alpha if nodes == TEXTS else 1.0
     whitening = min(share * freedom / (freedom + task.support.num_channels), MOST_WHITENING)
     settings = {"alpha": round(alpha, 4), "nodes": nodes, "whitening": round(whitening, 4)}

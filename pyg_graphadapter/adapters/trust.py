@@ -7,7 +7,8 @@ share of the other classes that an image's own class is placed before,
     u = \frac{1}{N} \sum_i \frac{1}{C - 1} \sum_{c \neq y_i}
     [\mathbf{x}_i^{\top} \mathbf{t}_{y_i} > \mathbf{x}_i^{\top} \mathbf{t}_c]
 
-the area under the curve of receiver operating characteristics, averaged over images. It is one half
+the area under the curve of receiver operating characteristics, averaged over the images of each
+class and then over classes. It is one half
 by chance, whatever the number of classes, and says more of a few images than the accuracy does: a
 name that means nothing to the model is placed anywhere, a near miss is placed second. With two
 shots or more per class, the images are measured in the same way: by their cosine to the mean of the
@@ -20,33 +21,33 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.gaussian import class_means
+from pyg_graphadapter.copies import groups_of_copies
 from pyg_graphadapter.graph import row_blocks, unit
 from pyg_graphadapter.task import FewShotTask
 
 USUAL = 0.87  # the share where nothing was measured; it counts like one more shot
-SAYS_LITTLE = 0.56  # texts with a lower share say next to nothing
+SAYS_LITTLE = 0.565  # texts with a lower share say next to nothing
 
 
 class Evidence(NamedTuple):
     """What the shots say of the texts, and of the images.
 
     Args:
-        right (float): How many shots zero-shot CLIP classifies right. Shots of weight two count
-            like two.
-        ahead (float): The mean share of the other classes that zero-shot CLIP places behind the
-            class of a shot.
-        total (float): The number of shots.
+        right (int): How many shots zero-shot CLIP classifies right.
+        ahead (float): The share of the other classes that zero-shot CLIP places behind the class of
+            a shot, a mean over classes.
+        total (int): The number of shots; copies of an image are one.
         num_classes (int): The number of classes :math:`C`.
-        right_by_images (float, optional): How many shots are nearest to the mean of the other shots
+        right_by_images (int, optional): How many shots are nearest to the mean of the other shots
             of their class; :obj:`None` if a class has a single shot.
         ahead_by_images (float, optional): The share for these means, likewise.
     """
 
-    right: float
+    right: int
     ahead: float
-    total: float
+    total: int
     num_classes: int
-    right_by_images: float | None = None
+    right_by_images: int | None = None
     ahead_by_images: float | None = None
 
     def as_dict(self) -> dict[str, float]:
@@ -77,45 +78,75 @@ class Evidence(NamedTuple):
         return (share * self.total + USUAL) / (self.total + 1)
 
 
+class DistinctShots(NamedTuple):
+    """The shots of a task, each image once.
+
+    Args:
+        x (torch.Tensor): One feature of length one per image, in double precision ``[N, D]``.
+        y (torch.Tensor): Their classes ``[N]``.
+        number (torch.Tensor): How often each image counts within its class: the sum of the weights
+            of its copies ``[N]``.
+    """
+
+    x: Tensor
+    y: Tensor
+    number: Tensor
+
+
+def distinct_shots(task: FewShotTask) -> DistinctShots:
+    """The shots of a task, each image once in its class: copies say nothing new, and left out in
+    turn they would vouch for each other."""
+    x, y, number = task.support.mean_views().double(), task.support.y, task.weights().double()
+    key = groups_of_copies(x) * task.num_classes + y
+    which = torch.unique(key, return_inverse=True)[1]
+    first = torch.full((int(which.max()) + 1,), len(y)) if len(y) else torch.empty(0).long()
+    first = first.scatter_reduce(0, which, torch.arange(len(y)), "amin")
+    total = number.new_zeros(len(first)).index_add_(0, which, number)
+    return DistinctShots(x[first], y[first], total)
+
+
 def evidence(task: FewShotTask) -> Evidence:
-    """Measures texts and images on the shots of a task with texts, in blocks of shots.
+    """Measures texts and images on the shots of a task with texts, in blocks of shots. Every class
+    counts the same, and every image once (:func:`distinct_shots`).
 
     Raises:
         ValueError: If the task has no shot.
     """
-    # In double precision, in which products with equal texts are equal:
-    x, y = task.support.mean_views().double(), task.support.y
+    x, y, number = distinct_shots(task)
     if not len(y):
         raise ValueError("The task has no shot, so that there is nothing to measure texts on.")
-    number, num_classes = task.weights().to(x), task.num_classes
-    texts = _measured(x, unit(task.text).to(x), y, number)
-    if int(torch.bincount(y, minlength=num_classes).min()) < 2:
-        return Evidence(*texts, float(number.sum()), num_classes)
+    num_classes = task.num_classes
+    share = number / number.new_zeros(num_classes).index_add_(0, y, number)[y]  # one per class
+    # In double precision, products with equal texts are equal:
+    texts = _measured(x, unit(task.text).to(x), y, share)
+    count = torch.bincount(y, minlength=num_classes)
+    if int(count.min()) < 2:
+        return Evidence(*texts, len(y), num_classes)
     # Centred, as the features of all classes have much in common:
     x = x - class_means(x, y, number.unsqueeze(1), num_classes).mean(dim=0)
     weighted = number.unsqueeze(1) * x
     totals = x.new_zeros(num_classes, x.size(1)).index_add_(0, y, weighted)
     own = (unit(x) * unit(totals[y] - weighted)).sum(dim=1)  # with the image left out [N]
-    images = _measured(unit(x), unit(totals), y, number, own)
-    return Evidence(*texts, float(number.sum()), num_classes, *images)
+    images = _measured(unit(x), unit(totals), y, share, own)
+    return Evidence(*texts, len(y), num_classes, *images)
 
 
 def _measured(
-    x: Tensor, of_classes: Tensor, y: Tensor, number: Tensor, own: Tensor | None = None
-) -> tuple[float, float]:
+    x: Tensor, of_classes: Tensor, y: Tensor, share: Tensor, own: Tensor | None = None
+) -> tuple[int, float]:
     """How many images ``[N, D]`` are right by their products with class features ``[C, D]``, and
-    the mean share of the other classes with a smaller product; of equal ones half, of no others
-    all.
+    the mean over classes of the share of the other classes with a smaller product; of equal ones
+    half, of no others all.
 
     Args:
         x (torch.Tensor): The images.
         of_classes (torch.Tensor): The class features.
         y (torch.Tensor): The classes of the images ``[N]``.
-        number (torch.Tensor): How often each image counts ``[N]``.
+        share (torch.Tensor): The share of each image in its class ``[N]``.
         own (torch.Tensor, optional): What stands in the place of the products with the class of
             the image ``[N]``. (default: :obj:`None`)
     """
-    right = ahead = 0.0
+    right, ahead = 0, 0.0
     others = len(of_classes) - 1
     for rows in row_blocks(len(x), len(of_classes)):
         score, label = x[rows] @ of_classes.t(), y[rows].unsqueeze(1)
@@ -123,6 +154,6 @@ def _measured(
             score.scatter_(1, label, own[rows].unsqueeze(1))
         true = score.gather(1, label)
         lower = (score < true).sum(dim=1) + 0.5 * ((score == true).sum(dim=1) - 1)
-        right += float(number[rows] @ (score.argmax(dim=1) == y[rows]).to(number))
-        ahead += float(number[rows] @ (lower.to(number) / others)) if others else 0.0
-    return right, ahead / float(number.sum()) if others else 1.0
+        right += int((score.argmax(dim=1) == y[rows]).sum())
+        ahead += float(share[rows] @ lower.to(share)) / max(1, others)
+    return right, ahead / float(share.sum()) if others else 1.0

@@ -28,6 +28,7 @@ from pyg_graphadapter.classifier.texts import (
     has_texts,
     recorded,
 )
+from pyg_graphadapter.copies import are_copies
 from pyg_graphadapter.data.descriptions import DescriptionsLike
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import load_encoder
@@ -36,7 +37,6 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
-from pyg_graphadapter.training.copies import are_copies
 from pyg_graphadapter.training.fitting import fit_method
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from pyg_graphadapter.classifier.shots import (
     image_hashes,
     tell_of_shots,
 )
+from pyg_graphadapter.copies import are_copies
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.image_list import as_array, as_images, described
 from pyg_graphadapter.feature_file import SPLITS, FeatureFile
 from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.settings import unknown, warn
-from pyg_graphadapter.training.copies import are_copies
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:

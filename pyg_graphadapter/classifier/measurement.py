@@ -10,12 +10,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, ZeroShot, adapter_class
+from pyg_graphadapter.copies import are_copies, groups_of_copies
 from pyg_graphadapter.encoding.sources import Source
 from pyg_graphadapter.features import Features, Shots, counted
 from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
-from pyg_graphadapter.training.copies import are_copies, groups_of_copies
 from pyg_graphadapter.training.engine import TrainingDivergedError
 from pyg_graphadapter.training.evaluation import predict_logits
 from pyg_graphadapter.training.fitting import fit_method

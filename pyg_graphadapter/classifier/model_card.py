@@ -7,6 +7,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from pyg_graphadapter.classifier.measurement import measured_in_words
 from pyg_graphadapter.display import markdown, markdown_code, visible
+from pyg_graphadapter.training.evidence import evidence_of
 
 SHOWN_CLASSES = 50
 
@@ -54,7 +55,7 @@ def model_card(
         'classifier.predict(["image.jpg"])\n```',
         f"## Classes\n\n{first_classes}{more}",
         "## Measured\n\n" + _measured(measured),
-        "## Training\n\n" + _table({**training, **encoding}),
+        "## Training\n\n" + _table({**_plain(training), **encoding}),
     ]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
 
@@ -69,3 +70,15 @@ def _measured(measured: Mapping[str, Any]) -> str:
 def _table(values: Mapping[str, Any]) -> str:
     rows = [f"| {markdown(key)} | {markdown(value)} |" for key, value in values.items()]
     return "\n".join(["| what | value |", "|---|---|", *rows])
+
+
+def _plain(training: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe with what the shots say of the class names as numbers of their own."""
+    found = evidence_of(training)
+    rows = {name: value for name, value in training.items() if name != "evidence"}
+    if found is None:
+        return rows
+    rows["shots that class names alone get right"] = f"{found.right:,} of {found.total:,}"
+    if found.right_by_images is not None:
+        rows["shots that the other images alone get right"] = f"{found.right_by_images:,}"
+    return rows

@@ -15,6 +15,7 @@ from pyg_graphadapter.features import Features
 from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask, TextEncoder
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
 from pyg_graphadapter.training.fitting import (
     classes_without_shots,
     fit_method,
@@ -100,7 +101,10 @@ def refit(
         method = method_without_shots(method, settings or {})
     is_same = method == classifier.method
     config = config or config_of(classifier.training if is_same else {})
-    again = tuple(classifier.selected) if is_same else ()
+    again = set(classifier.selected) if is_same else set()
+    follow = {"alpha", "nodes", "whitening"} if method == DEFAULT_METHOD else set()
+    if again & follow:  # files of earlier versions have the first of them alone
+        again |= follow
     old_settings = classifier.adapter.settings() if is_same else {}
     settings = {
         **{name: value for name, value in old_settings.items() if name not in again},
@@ -122,6 +126,7 @@ def refit(
     training = recipe(method, task, config, fitted.history, None)
     if lacking:
         training["classes_without_shots"] = lacking
+    tell_of_poor_texts(evidence_of(training), fitted.adapter, method)
     grown = like(classifier, fitted.adapter, names, training, method)
     grown.encoding |= recorded(classifier, descriptions)
     grown.selected = fitted.selected

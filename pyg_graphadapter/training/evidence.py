@@ -9,6 +9,8 @@ from pyg_graphadapter.adapters.trust import Evidence
 from pyg_graphadapter.features import counted
 from pyg_graphadapter.settings import warn
 
+WITHOUT_NAMES = ("linear_probe",)  # methods that use no names, whatever they say
+
 
 def evidence_of(training: Mapping[str, Any]) -> Evidence | None:
     """What the recipe of a training (:func:`~pyg_graphadapter.training.fitting.recipe`) says of
@@ -21,37 +23,34 @@ def evidence_of(training: Mapping[str, Any]) -> Evidence | None:
 def evidence_in_words(found: Evidence, adapter: Adapter, method: str) -> str:
     """How often class names alone, and images alone, are right on the shots, and what follows from
     that."""
-    total, chance = max(1, round(found.total)), 100 / max(1, found.num_classes)
     names = (
-        f"right on {round(found.right)} of {counted(total, 'shot')} "
-        f"({100 * found.right / found.total:.0f} %, chance {chance:.{0 if chance >= 1 else 1}f} %)"
+        f"right on {found.right:,} of {counted(found.total, 'shot')} "
+        f"({100 * found.right / found.total:.2g} %, chance {100 / found.num_classes:.2g} %)"
     )
     follows = _what_follows(found, adapter, method)
-    if found.says_little:
-        return f"The class names tell this model little: they alone are {names}; {follows}"
     images = ""
     if found.right_by_images is not None:
-        right = round(found.right_by_images)
-        more = "more" if right > found.right else "fewer"
-        amount = "as many" if right == round(found.right) else f"{more}, {right}"
+        more = "more" if found.right_by_images > found.right else "fewer"
+        is_equal = found.right_by_images == found.right
+        amount = "as many" if is_equal else f"{more}, {found.right_by_images:,}"
         images = f", and images alone on {amount} (each left out in turn)"
-    return f"The class names alone are {names}{images}; {follows}"
+    if found.says_little:
+        return f"The class names tell this model little: they alone are {names}{images}{follows}."
+    return f"The class names alone are {names}{images}{follows}."
 
 
 def _what_follows(found: Evidence, adapter: Adapter, method: str) -> str:
     if not isinstance(adapter, GraphAdapter):
-        if found.says_little:
-            return "of all methods, graph_adapter alone leaves them out then."
-        return f"{method} does not weigh one against the other by that."
+        return "; graph_adapter lets the images alone decide then" if found.says_little else ""
+    whitening = round(100 * adapter.config.whitening)
+    metric = f", with features whitened by {whitening} %" if whitening else ""
     if adapter.config.nodes == IMAGES:
-        return "the images alone decide."
+        return f"; the images alone decide{metric}"
     share = round(100 * adapter.config.alpha)
-    whitening = adapter.config.whitening
-    metric = f"; features are whitened by {100 * whitening:.0f} %" if whitening else ""
-    return f"they count for {share} % (alpha), the graphs for {100 - share} %{metric}."
+    return f"; names count for {share} % (alpha), the graphs for {100 - share} %{metric}"
 
 
 def tell_of_poor_texts(found: Evidence | None, adapter: Adapter, method: str) -> None:
     """Warns where the class names say next to nothing about the images."""
-    if found is not None and found.says_little and method != "zero_shot":
+    if found is not None and found.says_little and method not in WITHOUT_NAMES:
         warn(evidence_in_words(found, adapter, method))

@@ -23,7 +23,7 @@ def held_out_folds(
         seed (int): The seed of the division; it counts modulo :math:`2^{32}`.
         groups (torch.Tensor, optional): The group of each image ``[N]``, counted from 0. Images of
             one group are held out together; of copies of an image, one would else be trained on and
-            another measured (:func:`~pyg_graphadapter.training.copies.groups_of_copies`).
+            another measured (:func:`~pyg_graphadapter.copies.groups_of_copies`).
             (default: :obj:`None`)
 
     Returns:

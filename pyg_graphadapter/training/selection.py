@@ -17,10 +17,10 @@ from pyg_graphadapter.adapters.prediction import (
     combinations,
     prediction_settings,
 )
+from pyg_graphadapter.copies import groups_of_copies
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
-from pyg_graphadapter.training.copies import groups_of_copies
 from pyg_graphadapter.training.engine import train_together
 from pyg_graphadapter.training.evaluation import batches, predict_logits
 from pyg_graphadapter.training.folds import held_out_folds

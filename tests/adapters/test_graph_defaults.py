@@ -83,8 +83,31 @@ def test_weights_count_like_copies(task):
     x, y = task.support.x, task.support.y
     repeated = evidence(replace(task, support=Features(x[index], y[index])))
     weighted = evidence(replace(task, weight=weight))
-    # A copy is left out alone, while a weighted image is left out whole:
-    assert weighted[:4] == pytest.approx(repeated[:4], rel=1e-6)
+    assert weighted == pytest.approx(repeated, rel=1e-6)
+    # ... and a common factor changes nothing:
+    assert evidence(replace(task, weight=weight / 70)) == pytest.approx(repeated, rel=1e-6)
+    given = [graph_settings(replace(task, weight=weight * f), {}) for f in (1, 1 / 70)]
+    assert given[0] == given[1]
+
+
+def test_copies_say_nothing_new(data, task):
+    """Two copies of each image are not left out in turn, and whiten nothing."""
+    one = EvaluationTask.from_file(data, shots=1, seed=1).task
+    twice = replace(one, support=one.support.select(torch.arange(C).repeat(2)))
+    assert evidence(twice) == pytest.approx(evidence(one))
+    assert graph_settings(twice, {}) == graph_settings(one, {})
+    assert graph_settings(twice, {})["whitening"] == 0
+
+
+def test_every_class_counts_the_same(task):
+    """Of a frequent class with a wrong name, and of one with a right name."""
+    rare = torch.tensor([0, 1, 2, 3, 4, 8, 12, 16, 20])
+    few = evidence(task.with_support(rare))
+    by_class = [evidence(task.with_support(torch.arange(4))).ahead]
+    for c in range(1, C):
+        by_class.append(evidence(task.with_support(torch.tensor([4 * c]))).ahead)
+    assert task.support.y[rare].bincount().tolist() == [4, 1, 1, 1, 1, 1]
+    assert few.ahead == pytest.approx(sum(by_class) / C)
 
 
 def test_texts_that_are_equal_are_at_chance(task):

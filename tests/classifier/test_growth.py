@@ -432,6 +432,7 @@ def model(tmp_path_factory):
     return save_checkpoint("clip", tmp_path_factory.mktemp("clip"))
 
 
+@pytest.mark.filterwarnings("ignore:The class names tell")
 def test_from_names_to_shots_to_classes(model, tmp_path):
     (tmp_path / "names.txt").write_text("class_0\nclass_1\n", encoding="utf-8")
     start = FewShotClassifier.from_names(tmp_path / "names.txt", model=model, encoding=NO_CACHE)

@@ -118,7 +118,7 @@ def test_fit_says_how_coop_starts(images, tmp_path):
 def test_fit_then_predict_images(images, model, tmp_path):
     fitted = run("fit", images, "--model", model, "--shots", 2, "--out", tmp_path / "c")
     assert "The class names alone are right on 4 of 6 shots" in fitted.stdout
-    assert "they count for" in fitted.stdout
+    assert "names count for" in fitted.stdout
     assert "Saved graph_adapter for 3 classes" in fitted.stdout
     assert "zero-shot" in fitted.stdout
     card = json.loads((tmp_path / "c" / "classifier.json").read_text())

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from pyg_graphadapter.training import copies
-from pyg_graphadapter.training.copies import are_copies, groups_of_copies
+from pyg_graphadapter import copies
+from pyg_graphadapter.copies import are_copies, groups_of_copies
 
 
 def random_rows(count, channels=16, seed=0):
