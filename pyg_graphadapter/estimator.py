@@ -339,7 +339,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             without_direction = (text == 0).all(dim=1).nonzero().flatten().tolist()
             if without_direction:
                 raise ValueError(
-                    f"The class {self.classes_[without_direction[0]]!r} has no direction: the mean "
+                    f"The class {self.classes_.tolist()[without_direction[0]]!r} has no direction: the mean "
                     f"of its samples is zero. Pass 'text_features', or other samples."
                 )
         else:

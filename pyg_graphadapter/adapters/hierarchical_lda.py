@@ -1,5 +1,4 @@
-"""Hierarchical LDA: Gaussian classes whose means are predicted from the texts and corrected by the
-shots."""
+"""Hierarchical LDA: Gaussian classes, their means predicted from texts, corrected by shots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -59,11 +59,11 @@ def methods(
             try:
                 adapter = adapter_class(method)
             except ValueError as error:  # of an installed package
-                echo(f"{method:14} {error}")
+                echo(f"{method:16} {error}")
                 continue
             kind = "trained" if adapter.is_trained else "not trained"
             mark = TRANSDUCTIVE if adapter.is_transductive else ""
-            echo(f"{method:14} {kind + mark:12} {_summary(adapter)}")
+            echo(f"{method:16} {kind + mark:13} {_summary(adapter)}")
         echo()
         echo(f"{TRANSDUCTIVE} {MARKS[TRANSDUCTIVE]}")
         echo("Show one with its settings: graphadapter methods NAME")
