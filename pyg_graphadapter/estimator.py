@@ -338,9 +338,10 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             text = class_prototypes(images, labels, weight=weights)
             without_direction = (text == 0).all(dim=1).nonzero().flatten().tolist()
             if without_direction:
+                label = self.classes_.tolist()[without_direction[0]]
                 raise ValueError(
-                    f"The class {self.classes_.tolist()[without_direction[0]]!r} has no direction: the mean "
-                    f"of its samples is zero. Pass 'text_features', or other samples."
+                    f"The class {label!r} has no direction: the mean of its samples is zero. Pass "
+                    f"'text_features', or other samples."
                 )
         else:
             text = torch.from_numpy(_unit_rows(self._text_of(text_features))).to(dtype)

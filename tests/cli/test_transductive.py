@@ -81,7 +81,7 @@ def test_base_to_new(file, tmp_path):
 
 def test_methods_say_it():
     listed = run("methods").stdout
-    assert "transclip      not trained‡" in listed
+    assert "transclip        not trained‡  TransCLIP" in listed
     assert listed.count("‡") == 2
     assert f"‡ {NOTE}" in run("methods", "transclip").stdout
     assert "‡" not in run("methods", "gda").stdout
