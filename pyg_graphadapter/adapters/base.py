@@ -74,6 +74,8 @@ class Adapter(torch.nn.Module, ABC):
     #: Whether it is fitted by the weights of the shots (``task.weight``): in what it is built from,
     #: and in :meth:`backward`.
     takes_weights: ClassVar[bool] = False
+    #: Whether every class has the same part in the training loss, however many shots it has.
+    balances_classes: ClassVar[bool] = False
     #: The settings that weigh the texts; without texts, they are not selected.
     text_settings: ClassVar[tuple[str, ...]] = ()
     #: How the method is trained, where it differs from the defaults of ``TrainConfig``.

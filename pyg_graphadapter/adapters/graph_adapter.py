@@ -134,6 +134,9 @@ class GraphAdapter(LinearAdapter):
     with :math:`\mathbf{t}'^{*}_c` of length one, so that training starts at zero-shot CLIP there,
     too. The classifier stays linear in the image.
 
+    **Unequal numbers of shots.** Every class has the same part in the training loss: the loss of an
+    image is divided by the number of different images of its class.
+
     **Nodes of images.** Where texts are missing, or say next to nothing, the prototypes of the
     shots stand in their place, in both sub-graphs. They are centred: the mean of all prototypes,
     :obj:`center`, is taken from them and from image features. With ``nodes="texts"``, a task
@@ -203,6 +206,7 @@ class GraphAdapter(LinearAdapter):
     """
 
     takes_weights: ClassVar[bool] = True
+    balances_classes: ClassVar[bool] = True
     Config: ClassVar[type[AdapterConfig]] = GraphAdapterConfig
     inputs: ClassVar[Mapping[str, str]] = {
         "text": "CD", "prototypes": "CD", "metric": "DD", "center": "D"
@@ -350,13 +354,13 @@ class GraphAdapter(LinearAdapter):
     ) -> Tensor:
         """Computes the mean training loss of a batch and its gradient
         (:class:`~pyg_graphadapter.adapters.graph_step.GraphStep`)."""
-        if weight is not None or not GraphStep.supports(self.config):
+        if not GraphStep.supports(self.config):
             return super().backward(x, y, temperature, label_smoothing, weight)
         if self._step is None or not self._step.uses(self._messages().values()):
             self._step = GraphStep(
                 self.class_nodes, self.sides(), self.config, lengths=self.lengths
             )
-        return self._step(x, y, self.logit_scale / temperature, label_smoothing)
+        return self._step(x, y, self.logit_scale / temperature, label_smoothing, weight)
 
     @torch.no_grad()
     def prepare(self, x: Tensor) -> Tensor:

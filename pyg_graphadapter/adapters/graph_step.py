@@ -112,7 +112,14 @@ class GraphStep:
         self._raw = self._logits = text.new_empty(0)  # for [*, B, C] each
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, y: Tensor, scale: float, label_smoothing: float = 0.0) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        scale: float,
+        label_smoothing: float = 0.0,
+        weight: Tensor | None = None,
+    ) -> Tensor:
         r"""Returns the loss, and stores the gradient in the parameters' :obj:`grad`.
 
         Args:
@@ -121,9 +128,11 @@ class GraphStep:
             scale (float): The factor of the cosine.
             label_smoothing (float, optional): As in :func:`torch.nn.functional.cross_entropy`.
                 (default: :obj:`0.0`)
+            weight (torch.Tensor, optional): Factors of the losses. (default: :obj:`None`)
 
         Shapes:
-            - **x:** :math:`(B, D)` or :math:`(S, B, D)`; **y:** :math:`(B)` or :math:`(S, B)`
+            - **x:** :math:`(B, D)` or :math:`(S, B, D)`
+            - **y**, **weight:** :math:`(B)` or :math:`(S, B)`
             - **output:** :math:`()` or :math:`(S)`
         """
         self._use_dtype(product_dtype(self._w))
@@ -144,14 +153,19 @@ class GraphStep:
         torch.mul(raw, factor, out=logits)
         log_p = torch.log_softmax(logits, dim=-1)
         target = y.unsqueeze(-1)  # [*, B, 1]
-        loss = log_p.gather(-1, target).mean(dim=(-2, -1)).neg_()
+        losses = log_p.gather(-1, target)  # [*, B, 1], negative
         if label_smoothing:
-            loss = torch.lerp(loss, log_p.mean(dim=(-2, -1)).neg_(), label_smoothing)
+            losses = torch.lerp(losses, log_p.mean(dim=-1, keepdim=True), label_smoothing)
+        if weight is not None:
+            losses = losses * weight.unsqueeze(-1)
+        loss = losses.mean(dim=(-2, -1)).neg_()
 
         g = log_p.exp_()  # becomes the gradient with respect to `raw`, times 1 - alpha
         if label_smoothing:
             g.sub_(label_smoothing / num_classes)
         g.scatter_add_(-1, target, g.new_full((), label_smoothing - 1).expand(target.shape))
+        if weight is not None:
+            g.mul_(weight.unsqueeze(-1))
         g.mul_(factor.mul_((1 - self.alpha) / size))
         pull = raw.mul_(g).sum(dim=-2).unsqueeze(-1).div_(norm.square_())  # [*, C, 1]
         self._product(grad, g.mT, x)

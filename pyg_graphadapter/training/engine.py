@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, Stack, Stackable
+from pyg_graphadapter.adapters.trust import distinct_shots
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.task import FewShotTask
@@ -119,7 +120,10 @@ def train_together(
     device = resolve_device(config.device)
     for adapter in adapters:
         adapter.to(device)
-    is_weighted = any(task.weight is not None for task in tasks)
+    is_weighted = any(
+        _factors(adapter, task, device) is not None
+        for adapter, task in zip(adapters, tasks, strict=True)
+    )
     same_shape = len({task.support.x.shape for task in tasks}) == 1
     if len(adapters) > 1 and same_shape and not is_weighted:
         histories = _train_stacked(adapters, tasks, seeds, config, progress=progress)
@@ -195,8 +199,9 @@ def _train(
     orders = _orders(seeds, num_images, num_views, epochs, device)
     losses_of_epochs: list[Tensor] = []
     finite_state = _FiniteState(parameters)
+    factors = _factors(adapters[0], tasks[0], device)
     with (
-        training_steps(trainee, x, y, config, num_steps, _factors(tasks[0], device)) as step,
+        training_steps(trainee, x, y, config, num_steps, factors) as step,
         tqdm(total=epochs, unit="epoch", disable=None if progress else True) as bar,
     ):
         schedule = _schedule(step.optimizer, config, steps_per_epoch, epochs)
@@ -215,12 +220,19 @@ def _train(
     return history, time.perf_counter() - start, num_steps
 
 
-def _factors(task: FewShotTask, device: torch.device) -> Tensor | None:
-    """The factors of the losses of the images: their weights, one on average, so that a step is as
-    long as without weights, and is the same where images of whole weights are repeated instead."""
-    if task.weight is None:
+def _factors(adapter: Adapter, task: FewShotTask, device: torch.device) -> Tensor | None:
+    """The factors of the losses of the images ``[N]``, one on average, so that a step is as long as
+    without any: the weights of the images, over the number of different images of their class where
+    the method balances classes. Images of whole weights are as if they were repeated instead."""
+    factors, y = task.weight, task.support.y
+    if adapter.balances_classes and len(y):
+        count = torch.bincount(distinct_shots(task).y, minlength=task.num_classes)
+        count_of_each = count[count > 0]
+        if bool((count_of_each != count_of_each[0]).any()):
+            factors = (torch.ones(len(y)) if factors is None else factors) / count[y]
+    if factors is None:
         return None
-    return (task.weight / task.weight.mean()).to(device, task.support.x.dtype)
+    return (factors / factors.mean()).to(device, task.support.x.dtype)
 
 
 def _schedule(

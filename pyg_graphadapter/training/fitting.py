@@ -68,7 +68,7 @@ def fit_method(
     check_setting_names(method, build.Config, settings)
     chosen = build.settings_for(task, settings)  # of the real shots
     if may_lack and task.has_text and method != "zero_shot":
-        task = with_text_shots(task)
+        task = with_text_shots(task, once=build.balances_classes)
     _tell_of_unequal_shots(method, task)
     given = {**settings, **chosen}
     if select:
@@ -127,7 +127,7 @@ def classes_without_shots(task: FewShotTask) -> Tensor:
     return (torch.bincount(task.support.y, minlength=task.num_classes) == 0).nonzero().flatten()
 
 
-def with_text_shots(task: FewShotTask) -> FewShotTask:
+def with_text_shots(task: FewShotTask, *, once: bool = False) -> FewShotTask:
     r"""The task in which the text feature of each class without shots stands in for shots.
 
     Images and texts of one class lie apart in the space of features, in about the same direction
@@ -138,6 +138,11 @@ def with_text_shots(task: FewShotTask) -> FewShotTask:
 
     over the classes :math:`K` with shots, whose mean feature is :math:`\mathbf{p}_k`. It stands for
     as many shots as these classes have on average.
+
+    Args:
+        task (FewShotTask): The task.
+        once (bool, optional): Let it stand for one shot, for methods in which every class has the
+            same part in the loss. (default: :obj:`False`)
     """
     lacking, support = classes_without_shots(task), task.support
     if not len(lacking) or not len(support):
@@ -149,7 +154,7 @@ def with_text_shots(task: FewShotTask) -> FewShotTask:
     text = unit(task.text).to(images)
     moved = text[lacking] + (prototypes - text)[has_shots].mean(dim=0)
     x = unit(moved).to(support.x).unsqueeze(1).expand(-1, support.x.size(1), -1)
-    repeats = max(1, round(len(support) / int(has_shots.sum())))
+    repeats = 1 if once else max(1, round(len(support) / int(has_shots.sum())))
     with_text = Features(
         torch.cat([support.x, x.repeat(repeats, 1, 1)]),
         torch.cat([support.y, lacking.repeat(repeats)]),

@@ -99,6 +99,26 @@ def test_copies_say_nothing_new(data, task):
     assert graph_settings(twice, {})["whitening"] == 0
 
 
+def test_every_class_has_the_same_part_in_the_loss(task):
+    few = task.with_support(torch.tensor([0, 1, 2, 3, 4, 8, 12, 16, 20]))
+    factors = torch.tensor([0.25, 0.25, 0.25, 0.25, 1, 1, 1, 1, 1]) * 9 / 6
+    whole = train(one := GraphAdapter.from_task(few, alpha=0.5), few, TrainConfig(epochs=3),
+                  progress=False)  # fmt: skip
+    x, y = one.prepare(few.support.x[:, 0]), few.support.y
+    one.reset_parameters()
+    one.backward(x, y, 2.0, weight=factors)
+    assert whole.loss[0] == pytest.approx(float(one.backward(x, y, 2.0, weight=factors)), rel=1e-5)
+    # A copy of an image is one of the images of its class, with half of the weight in sum:
+    copied = task.with_support(torch.tensor([0, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21]))
+    weight = torch.tensor([2.0, *[1.0] * 11])
+    weighted = task.with_support(torch.tensor([0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21]))
+    weighted = replace(weighted, weight=weight)
+    for each in (copied, weighted):
+        train(adapter := GraphAdapter.from_task(each), each, TrainConfig(epochs=3), progress=False)
+        x = adapter.class_weights() if each is copied else x
+    torch.testing.assert_close(adapter.class_weights(), x, rtol=1e-3, atol=1e-4)
+
+
 def test_every_class_counts_the_same(task):
     """Of a frequent class with a wrong name, and of one with a right name."""
     rare = torch.tensor([0, 1, 2, 3, 4, 8, 12, 16, 20])
@@ -222,10 +242,12 @@ def test_steps_follow_the_gradient_of_the_logits(task, nodes, settings):
     for parameter in adapter.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x, y = unit(task.support.x[:, 0]), task.support.y
-    loss = torch.nn.functional.cross_entropy(adapter(x) / 2, y)
-    expected = torch.autograd.grad(loss, list(adapter.parameters()))
-    for weight in (None, torch.ones(len(y)).double()):
-        stored = adapter.backward(adapter.prepare(x), y, 2.0, weight=weight)
+    for weight in (None, torch.rand(len(y)).double()):
+        losses = torch.nn.functional.cross_entropy(adapter(x) / 2, y, reduction="none",
+                                                   label_smoothing=0.1)  # fmt: skip
+        loss = losses.mean() if weight is None else (weight * losses).mean()
+        expected = torch.autograd.grad(loss, list(adapter.parameters()))
+        stored = adapter.backward(adapter.prepare(x), y, 2.0, 0.1, weight=weight)
         torch.testing.assert_close(stored, loss)
         for parameter, gradient in zip(adapter.parameters(), expected, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-6, atol=1e-9)
