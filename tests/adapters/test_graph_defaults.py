@@ -9,7 +9,6 @@ import torch
 
 from pyg_graphadapter import (
     EvaluationTask,
-    FewShotClassifier,
     FewShotTask,
     GraphAdapter,
     TrainConfig,
@@ -336,6 +335,9 @@ def test_shots_without_scatter(shots):
 
 def test_classifiers_of_format_2_are_read(data, tmp_path):
     """They have no nodes and no whitening."""
+    pytest.importorskip("huggingface_hub")
+    from pyg_graphadapter import FewShotClassifier
+
     settings = {"alpha": 0.7, "nodes": "texts", "whitening": 0.0}
     saved = FewShotClassifier.fit(data, shots=2, progress=False, **settings)
     saved.save(tmp_path)
@@ -349,6 +351,9 @@ def test_classifiers_of_format_2_are_read(data, tmp_path):
 
 
 def test_fit_says_that_names_say_nothing(data):
+    pytest.importorskip("huggingface_hub")
+    from pyg_graphadapter import FewShotClassifier
+
     file = replace(data, text=-data.text)
     with pytest.warns(UserWarning, match=r"tell this model little.*the images alone decide"):
         classifier = FewShotClassifier.fit(file, shots=4, progress=False)
