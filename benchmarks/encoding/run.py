@@ -38,7 +38,6 @@ from pyg_graphadapter.data import list_images
 from pyg_graphadapter.encoding import image_batches, sources
 from pyg_graphadapter.encoding.cache import FeatureCache
 from pyg_graphadapter.encoding.views import Views
-from pyg_graphadapter.training import fitting
 
 SIZES, QUICK_SIZES, TINY_SIZES = (100, 200, 400, 800), (16, 32, 64), (4, 8)
 PROGRAM = """
@@ -245,7 +244,6 @@ def profile(images: Path, device: str) -> dict:
         (FeatureCache, "has", "cache"),
         (EncodingConfig, "load", "loading the model"),
         (sources, "open_source", "listing images"),
-        (fitting, "select_defaults", "selection"),
         (FewShotClassifier, "fit", "training"),
     ):
         found.watch(owner, name, part)

@@ -9,7 +9,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-from builtin_model.run import DOMAINS, dtd
+from image_sets import DOMAINS, dtd
 from torch import Tensor
 
 from pyg_graphadapter import Encoder, EncodingConfig, FeatureFile, Features
