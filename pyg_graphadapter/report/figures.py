@@ -1,6 +1,7 @@
 """Figures of results. Matplotlib is imported when something is drawn."""
 
 import io
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # commands that draw nothing start half a second sooner
 COLUMNS = 6
 PANEL_COLUMNS = 4
 FEW_LINES = 4
+MOST_LINES = 16  # of one column of a legend
 MARKERS = "osD^v"
 ZERO_SHOT, REFERENCE = "zero_shot", "graph_adapter"  # stand out
 
@@ -74,7 +76,8 @@ def accuracy_curve(
         if len(names) <= FEW_LINES and len(panels) == 1:
             grid[0].legend(handles, names)
         else:
-            figure.legend(handles, names, loc="outside right upper", fontsize=8)
+            columns = math.ceil(len(names) / MOST_LINES)  # more do not fit beside the panels
+            figure.legend(handles, names, loc="outside right upper", fontsize=8, ncols=columns)
         if len(panels) > 1:
             figure.suptitle(visible(title))
         save_figure(figure, path)
