@@ -44,9 +44,9 @@ def graph_settings(task: FewShotTask, given: Mapping[str, Any]) -> dict[str, Any
         return {}
     alpha, nodes = ALPHA_OF_IMAGES, IMAGES
     if task.has_text and given.get("nodes") != IMAGES:
-        found = evidence(task)
-        if not found.says_little or {"alpha", "nodes"} & given.keys():
-            alpha, nodes = 1 - min(max(found.change, LEAST), MOST), TEXTS
+        shots_say = evidence(task)
+        if not shots_say.says_little or {"alpha", "nodes"} & given.keys():
+            alpha, nodes = 1 - min(max(shots_say.change, LEAST), MOST), TEXTS
     alpha, nodes = given.get("alpha", alpha), given.get("nodes", nodes)
     freedom = max(0, len(distinct_shots(task).y) - task.num_classes)
     share = 1 - 0.6 * alpha if nodes == TEXTS else 1.0

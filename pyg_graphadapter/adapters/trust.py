@@ -126,13 +126,13 @@ def evidence(task: FewShotTask) -> Evidence:
     x = x - class_means(x, y, number.unsqueeze(1), num_classes).mean(dim=0)
     weighted = number.unsqueeze(1) * x
     totals = x.new_zeros(num_classes, x.size(1)).index_add_(0, y, weighted)
-    own = (unit(x) * unit(totals[y] - weighted)).sum(dim=1)  # with the image left out [N]
-    images = _measured(unit(x), unit(totals), y, share, own)
+    left_out = (unit(x) * unit(totals[y] - weighted)).sum(dim=1)  # with the image left out [N]
+    images = _measured(unit(x), unit(totals), y, share, left_out)
     return Evidence(*texts, len(y), num_classes, *images)
 
 
 def _measured(
-    x: Tensor, of_classes: Tensor, y: Tensor, share: Tensor, own: Tensor | None = None
+    x: Tensor, of_classes: Tensor, y: Tensor, share: Tensor, left_out: Tensor | None = None
 ) -> tuple[int, float]:
     """How many images ``[N, D]`` are right by their products with class features ``[C, D]``, and
     the mean over classes of the share of the other classes with a smaller product; of equal ones
@@ -143,15 +143,15 @@ def _measured(
         of_classes (torch.Tensor): The class features.
         y (torch.Tensor): The classes of the images ``[N]``.
         share (torch.Tensor): The share of each image in its class ``[N]``.
-        own (torch.Tensor, optional): What stands in the place of the products with the class of
-            the image ``[N]``. (default: :obj:`None`)
+        left_out (torch.Tensor, optional): What stands in the place of the products with the class
+            of the image ``[N]``. (default: :obj:`None`)
     """
     right, ahead = 0, 0.0
     others = len(of_classes) - 1
     for rows in row_blocks(len(x), len(of_classes)):
         score, label = x[rows] @ of_classes.t(), y[rows].unsqueeze(1)
-        if own is not None:
-            score.scatter_(1, label, own[rows].unsqueeze(1))
+        if left_out is not None:
+            score.scatter_(1, label, left_out[rows].unsqueeze(1))
         true = score.gather(1, label)
         lower = (score < true).sum(dim=1) + 0.5 * ((score == true).sum(dim=1) - 1)
         right += int((score.argmax(dim=1) == y[rows]).sum())

@@ -74,11 +74,11 @@ def _table(values: Mapping[str, Any]) -> str:
 
 def _plain(training: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe with what the shots say of the class names as numbers of their own."""
-    found = evidence_of(training)
+    evidence = evidence_of(training)
     rows = {name: value for name, value in training.items() if name != "evidence"}
-    if found is None:
+    if evidence is None:
         return rows
-    rows["shots that class names alone get right"] = f"{found.right:,} of {found.total:,}"
-    if found.right_by_images is not None:
-        rows["shots that the other images alone get right"] = f"{found.right_by_images:,}"
+    rows["shots that class names alone get right"] = f"{evidence.right:,} of {evidence.total:,}"
+    if evidence.right_by_images is not None:
+        rows["shots that the other images alone get right"] = f"{evidence.right_by_images:,}"
     return rows

@@ -234,7 +234,12 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     from pyg_graphadapter.adapters import adapter_class
     from pyg_graphadapter.classifier.measurement import measured_in_words
     from pyg_graphadapter.features import counted
-    from pyg_graphadapter.training.evidence import WITHOUT_NAMES, evidence_in_words, evidence_of
+    from pyg_graphadapter.training.evidence import (
+        WITHOUT_NAMES,
+        evidence_in_words,
+        evidence_of,
+        without_texts_in_words,
+    )
 
     training, names = classifier.training, classifier.class_names
     new = names[len(start.class_names) :] if start is not None else ()
@@ -250,10 +255,15 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     ]
     if chosen:
         echo(f"Selected {', '.join(chosen)}.")
-    found = evidence_of(training)
-    has_names = found is not None and classifier.method not in WITHOUT_NAMES
-    if found is not None and has_names and not found.says_little:  # of which fit has warned
-        echo(evidence_in_words(found, classifier.adapter, classifier.method))
+    evidence = evidence_of(training)
+    if evidence is None:
+        words = "" if classifier.has_text else without_texts_in_words(classifier.adapter)
+    elif evidence.says_little or classifier.method in WITHOUT_NAMES:  # fit has warned
+        words = ""
+    else:
+        words = evidence_in_words(evidence, classifier.adapter, classifier.method)
+    if words:
+        echo(words)
     if "fewest_shots" in training:
         echo(f"Shots per class: {training['fewest_shots']} to {training['shots']}.")
     echo(f"Saved {classifier.method} for {len(names)} classes to {out}.")

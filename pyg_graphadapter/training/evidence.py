@@ -20,37 +20,49 @@ def evidence_of(training: Mapping[str, Any]) -> Evidence | None:
     return Evidence(**measured) if isinstance(measured, dict) else None
 
 
-def evidence_in_words(found: Evidence, adapter: Adapter, method: str) -> str:
+def evidence_in_words(evidence: Evidence, adapter: Adapter, method: str) -> str:
     """How often class names alone, and images alone, are right on the shots, and what follows from
     that."""
+    share, chance = 100 * evidence.right / evidence.total, 100 / evidence.num_classes
     names = (
-        f"right on {found.right:,} of {counted(found.total, 'shot')} "
-        f"({100 * found.right / found.total:.2g} %, chance {100 / found.num_classes:.2g} %)"
+        f"right on {evidence.right:,} of {counted(evidence.total, 'shot')} ({share:.2g} %, chance "
+        f"{chance:.2g} %)"
     )
-    follows = _what_follows(found, adapter, method)
+    follows = _what_follows(evidence, adapter, method)
     images = ""
-    if found.right_by_images is not None:
-        more = "more" if found.right_by_images > found.right else "fewer"
-        is_equal = found.right_by_images == found.right
-        amount = "as many" if is_equal else f"{more}, {found.right_by_images:,}"
+    if evidence.right_by_images is not None:
+        more = "more" if evidence.right_by_images > evidence.right else "fewer"
+        is_equal = evidence.right_by_images == evidence.right
+        amount = "as many" if is_equal else f"{more}, {evidence.right_by_images:,}"
         images = f", and images alone on {amount} (each left out in turn)"
-    if found.says_little:
+    if evidence.says_little:
         return f"The class names tell this model little: they alone are {names}{images}{follows}."
     return f"The class names alone are {names}{images}{follows}."
 
 
-def _what_follows(found: Evidence, adapter: Adapter, method: str) -> str:
-    if not isinstance(adapter, GraphAdapter):
-        return "; graph_adapter lets the images alone decide then" if found.says_little else ""
+def without_texts_in_words(adapter: Adapter) -> str:
+    """What follows for GraphAdapter where there are no texts; nothing for another method."""
+    if not isinstance(adapter, GraphAdapter) or adapter.config.nodes != IMAGES:
+        return ""
+    return f"There are no texts; the images alone decide{_whitening_in_words(adapter)}."
+
+
+def _whitening_in_words(adapter: GraphAdapter) -> str:
     whitening = round(100 * adapter.config.whitening)
-    metric = f", with features whitened by {whitening} %" if whitening else ""
+    return f", with features whitened by {whitening} %" if whitening else ""
+
+
+def _what_follows(evidence: Evidence, adapter: Adapter, method: str) -> str:
+    if not isinstance(adapter, GraphAdapter):
+        return "; graph_adapter lets the images alone decide then" if evidence.says_little else ""
+    metric = _whitening_in_words(adapter)
     if adapter.config.nodes == IMAGES:
         return f"; the images alone decide{metric}"
     share = round(100 * adapter.config.alpha)
     return f"; names count for {share} % (alpha), the graphs for {100 - share} %{metric}"
 
 
-def tell_of_poor_texts(found: Evidence | None, adapter: Adapter, method: str) -> None:
+def tell_of_poor_texts(evidence: Evidence | None, adapter: Adapter, method: str) -> None:
     """Warns where the class names say next to nothing about the images."""
-    if found is not None and found.says_little and method not in WITHOUT_NAMES:
-        warn(evidence_in_words(found, adapter, method))
+    if evidence is not None and evidence.says_little and method not in WITHOUT_NAMES:
+        warn(evidence_in_words(evidence, adapter, method))
