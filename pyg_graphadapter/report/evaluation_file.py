@@ -38,6 +38,8 @@ class EvaluatedImage:
         thumbnail (str, optional): A small JPEG of it in base64, of images that a page shows.
             (default: :obj:`None`)
         explanation (str, optional): Why it was classified so, in words. (default: :obj:`None`)
+        copy_of (int, optional): The number of the first image that is the same, by its features.
+            (default: :obj:`None`)
     """
 
     label: Class
@@ -50,6 +52,7 @@ class EvaluatedImage:
     file: str | None = None
     thumbnail: str | None = None
     explanation: str | None = None
+    copy_of: Annotated[int, Within(0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,13 +111,16 @@ class EvaluationFile:
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks that all labels have a class."""
+        """Checks that all labels have a class, and that copies are of earlier images."""
         labels = {image.label for image in self.images}
         labels |= {choice.label for image in self.images for choice in image.top}
         for edge in (*self.text_edges, *self.image_edges):
             labels |= {edge.source, edge.target}
         if max(labels) >= len(self.class_names):
             raise SchemaError("images", f"of {len(self.class_names)} classes", max(labels))
+        for i, image in enumerate(self.images):
+            if image.copy_of is not None and image.copy_of >= i:
+                raise SchemaError(f"images[{i}].copy_of", "an earlier image", image.copy_of)
 
     @classmethod
     def load(cls, path: str | Path) -> "EvaluationFile":

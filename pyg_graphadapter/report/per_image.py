@@ -1,0 +1,130 @@
+"""What follows from the images of an evaluation, class by class: accuracies, confusions, errors.
+
+Accuracies are in percent, as in :class:`~pyg_graphadapter.training.evaluation.Evaluation`.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyg_graphadapter.report.evaluation_file import EvaluationFile
+
+Integers: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How well one class is classified.
+
+    Args:
+        name (str): Its name.
+        images (int): The number of images that show it.
+        right (int): How many of them were classified right.
+        predicted (int): The number of images that were classified as it.
+        recall (float, optional): ``right`` of ``images``, in percent; :obj:`None` if no image
+            shows it.
+        precision (float, optional): ``right`` of ``predicted``, in percent; :obj:`None` if it was
+            never predicted.
+    """
+
+    name: str
+    images: int
+    right: int
+    predicted: int
+    recall: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Images of one class that were classified as another.
+
+    Args:
+        label (int): The class that they show.
+        predicted (int): The class that was predicted.
+        images (int): How many there are.
+        share (float): How many percent of the images of their class they are.
+    """
+
+    label: int
+    predicted: int
+    images: int
+    share: float
+
+
+def true_labels(e: EvaluationFile) -> Integers:
+    """The class ``[N]`` that each image shows."""
+    return np.array([image.label for image in e.images], dtype=np.int64)
+
+
+def predicted_labels(e: EvaluationFile) -> Integers:
+    """The likeliest class ``[N]`` of each image."""
+    return np.array([image.top[0].label for image in e.images], dtype=np.int64)
+
+
+def confidences(e: EvaluationFile, *, calibrated: bool = True) -> NDArray[np.float64]:
+    """The probability ``[N]`` of the likeliest class of each image."""
+    return np.array(
+        [image.top[0].probability if calibrated else image.uncalibrated for image in e.images],
+        dtype=np.float64,
+    )
+
+
+def confusion_matrix(e: EvaluationFile) -> Integers:
+    """The number of images ``[C, C]`` of each class (rows) that were classified as each class
+    (columns)."""
+    count = len(e.class_names)
+    cells = true_labels(e) * count + predicted_labels(e)
+    return np.bincount(cells, minlength=count**2).reshape(count, count)
+
+
+def class_rows(e: EvaluationFile) -> list[ClassRow]:
+    """One row per class, in the order of the classes."""
+    matrix = confusion_matrix(e)
+    counts = zip(
+        e.class_names,
+        matrix.sum(axis=1).tolist(),
+        matrix.diagonal().tolist(),
+        matrix.sum(axis=0).tolist(),
+        strict=True,
+    )
+    return [
+        ClassRow(
+            name, images, right, predicted, _percent(right, images), _percent(right, predicted)
+        )
+        for name, images, right, predicted in counts
+    ]
+
+
+def weakest_classes(e: EvaluationFile, most: int | None = None) -> list[ClassRow]:
+    """The classes that occur, those with the lowest accuracy first; among equals, those with more
+    images first."""
+    rows = [row for row in class_rows(e) if row.recall is not None]
+    return sorted(rows, key=lambda row: (row.recall or 0.0, -row.images))[:most]
+
+
+def errors(e: EvaluationFile) -> list[int]:
+    """The numbers of the images that were classified wrong, the most confident ones first."""
+    wrong = (true_labels(e) != predicted_labels(e)).nonzero()[0]
+    order = np.argsort(-confidences(e)[wrong], kind="stable")
+    indices: list[int] = wrong[order].tolist()
+    return indices
+
+
+def confused_pairs(e: EvaluationFile, most: int | None = None) -> list[ConfusedPair]:
+    """The pairs of classes that were confused, the most frequent ones first."""
+    matrix = confusion_matrix(e)
+    images = matrix.sum(axis=1)
+    np.fill_diagonal(matrix, 0)
+    label, predicted = matrix.nonzero()
+    order = np.argsort(-matrix[label, predicted], kind="stable")[:most]
+    return [
+        ConfusedPair(a, b, int(matrix[a, b]), 100 * float(matrix[a, b] / images[a]))
+        for a, b in zip(label[order].tolist(), predicted[order].tolist(), strict=True)
+    ]
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return 100 * part / whole if whole else None
