@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LINE_HEIGHT = 1.2  # of the font size
 NARROW, USUAL, BROAD, WIDE = 0.36, 0.62, 0.92, 1.25  # of the font size, in any font without serifs
+TITLES = {"text": "Alike by their names", "image": "Alike by their pictures"}
 PALEST = 0.25  # opacity of the weakest edge
 
 
@@ -96,6 +97,11 @@ class KnowledgeGraphs:
     drawings: tuple[Drawing, ...]
     neighbours: dict[str, list[tuple[int, int, float]]]
 
+    def content(self) -> dict[str, Any]:
+        """What the script of a page reads."""
+        titles = {drawing.side: drawing.title for drawing in self.drawings}
+        return {"names": self.class_names, "sides": self.neighbours, "titles": titles}
+
     @classmethod
     def of(
         cls, sides: Mapping[str, Iterable[Edge]], num_classes: int | None = None
@@ -138,7 +144,7 @@ def _drawing(side: str, edges: Sequence[Edge], total: int, label: Mapping[str, i
     position = dict(zip(panel.names, panel.centre.tolist(), strict=True))
     return Drawing(
         side,
-        {"text": "By their names", "image": "By their pictures"}.get(side, side),
+        TITLES.get(side, side),
         note_of(panel),
         round(panel.size[0], 1),
         round(panel.size[1], 1),

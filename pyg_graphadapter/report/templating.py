@@ -29,7 +29,7 @@ def render(template: str, **content: Any) -> str:
         ValueError: If the template would show :obj:`None` or a number that is not finite.
     """
     environment = _environment()
-    script = environment.get_template(SCRIPT).render().strip()
+    script = (TEMPLATES / SCRIPT).read_text(encoding="utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template(template).render(**content, script=script, script_hash=digest)
     return f"{page}\n"
