@@ -84,8 +84,9 @@ class EvaluationFile:
         images (tuple of EvaluatedImage): The images.
         measures (dict): The fields of :class:`~pyg_graphadapter.training.evaluation.Evaluation`.
         classifier (dict): The card of the classifier: method, training, encoding, settings,
-            selected, measured and versions.
+            selected, measured, and has_text.
         data (str): The data that it was measured on. (default: :obj:`""`)
+        split (str): The split of them, where they have any. (default: :obj:`""`)
         temperature (float): What logits are divided by. (default: 1)
         temperature_source (str): How the temperature was found, in words. (default: :obj:`""`)
         skipped (tuple of Skipped): The images that could not be decoded.
@@ -102,6 +103,7 @@ class EvaluationFile:
     measures: dict[str, Any]
     classifier: dict[str, Any]
     data: str = ""
+    split: str = ""
     temperature: Annotated[float, Within(1e-9, 1e9)] = 1.0
     temperature_source: str = ""
     skipped: tuple[Skipped, ...] = ()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pyg_graphadapter.report.evaluation_file import EvaluationFile
 
 Integers: TypeAlias = NDArray[np.int64]
+MOST_CONFIDENT = 60  # errors that are shown
+FREQUENT_PAIRS, PER_PAIR = 30, 3  # confusions of which examples are shown, and how many of each
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,20 @@ def confused_pairs(e: EvaluationFile, most: int | None = None) -> list[ConfusedP
         ConfusedPair(a, b, int(matrix[a, b]), 100 * float(matrix[a, b] / images[a]))
         for a, b in zip(label[order].tolist(), predicted[order].tolist(), strict=True)
     ]
+
+
+def shown_errors(e: EvaluationFile) -> list[int]:
+    """The errors that a page shows with a picture, in their order: examples of the most frequent
+    confusions, and the most confident ones, at most 150."""
+    in_order = errors(e)
+    pairs = {(pair.label, pair.predicted): 0 for pair in confused_pairs(e, FREQUENT_PAIRS)}
+    chosen = set(in_order[:MOST_CONFIDENT])
+    for i in in_order:
+        pair = e.images[i].label, e.images[i].top[0].label
+        if pairs.get(pair, PER_PAIR) < PER_PAIR:
+            pairs[pair] += 1
+            chosen.add(i)
+    return [i for i in in_order if i in chosen]
 
 
 def _percent(part: int, whole: int) -> float | None:
