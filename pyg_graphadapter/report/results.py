@@ -130,6 +130,7 @@ class FinishedRun:
     num_classes: Annotated[int, Within(1)] = 1
     select_seconds: Seconds = 0.0
     steps: Count = 0
+    loss: tuple[float, ...] = ()  # of every epoch; of very many, of some at equal distances
     settings: dict[str, Any] = field(default_factory=dict)
     selected_on: str | None = None
     code: Any = None
