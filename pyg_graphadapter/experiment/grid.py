@@ -159,6 +159,7 @@ def run_all(
     workers: int | None = None,
     executor: Executor | None = None,
     overwrite: bool = False,
+    command: str = "",
     announce: Callable[[str], None] = logger.info,
     progress: bool = True,
     callbacks: Iterable[Callback] = (),
@@ -185,6 +186,8 @@ def run_all(
             its own draw alone. What the executor does not bring back, a local process does. It is
             not shut down. (default: :obj:`None`)
         overwrite (bool, optional): Execute all runs again. (default: :obj:`False`)
+        command (str, optional): The command that asks for the runs, which their result files
+            record. (default: :obj:`""`)
         announce (callable, optional): Receives one line that says how many results were taken from
             ``out``. (default: the log)
         progress (bool, optional): Show a progress bar over the runs, on a terminal.
@@ -235,7 +238,7 @@ def run_all(
                 results = [{**identity(run), "error": str(results)} for run, _ in batches[i]]
             for (run, path), result in zip(batches[i], results, strict=True):
                 draw = run.shots, run.seed
-                _write(path, result, hashes[draw], tasks[draw], origin)
+                _write(path, result, hashes[draw], tasks[draw], origin, command)
             bar.update(len(batches[i]))
     return [read_result(path) for path in paths]
 
@@ -303,12 +306,19 @@ def _execute(piece: _Piece, callbacks: Callbacks | None = None) -> list[dict[str
 
 
 def _write(
-    path: Path, result: dict[str, Any], digest: str, task: EvaluationTask, origin: Origin
+    path: Path,
+    result: dict[str, Any],
+    digest: str,
+    task: EvaluationTask,
+    origin: Origin,
+    command: str,
 ) -> None:
     """Writes a result file."""
     result = result | {"dataset": origin.name, "backbone": origin.model}
     result["features"] = {"sha256": digest, "skipped": origin.skipped}
     result["task"] = asdict(task_of(task, origin))
+    if command:
+        result["command"] = command
     text = EDGE.sub(r"[\1, \2, \3]", json.dumps(result, indent=2))
     text = LOSSES.sub(f'  "loss": {json.dumps(result.get("loss"))}', text)
     write_atomic(path, (text + "\n").encode())

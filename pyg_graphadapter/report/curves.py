@@ -1,5 +1,6 @@
 """The curves of a comparison: accuracy over shots, and loss over epochs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,7 +103,9 @@ def loss_charts(results: Sequence[dict[str, Any]]) -> dict[str, Chart]:
 
 def _loss_curve(label: str, result: Mapping[str, Any], colour: int | None) -> Curve:
     losses = result[LOSS]
-    step = max(1, (len(losses) - 1) // (MOST_POINTS - 1))
-    points = [(float(i + 1), losses[i], 0.0) for i in range(0, len(losses), step)]
+    epochs = result.get("settings", {}).get("epochs") or len(losses)
+    distance = math.ceil(epochs / len(losses))  # in epochs, between losses in the file
+    step = math.ceil(len(losses) / MOST_POINTS)
+    points = [(float(1 + i * distance), losses[i], 0.0) for i in range(0, len(losses), step)]
     name = f"{label}, {_shots(result['shots'])}, seed {result['seed']}"
     return Curve(name, tuple(points), colour, has_markers=False, method=label)

@@ -102,6 +102,7 @@ class FailedRun:
     backbone: str | None = None
     features: FeaturesOfResult | None = None
     task: TaskOfResult | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class FinishedRun:
     selected_on: str | None = None
     code: Any = None
     task: TaskOfResult | None = None
+    command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     shifted: dict[str, Percent] = field(default_factory=dict)
     base_to_new: BaseToNew | None = None
