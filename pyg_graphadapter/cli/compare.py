@@ -28,6 +28,7 @@ from pyg_graphadapter.cli.arguments import (
     show_skipped,
     silence_libraries,
 )
+from pyg_graphadapter.cli.command_text import command_text
 from pyg_graphadapter.cli.entries import row_entry, table_entry
 from pyg_graphadapter.cli.output import alert, echo, echo_lines, emit
 from pyg_graphadapter.cli.settings import (
@@ -290,6 +291,7 @@ def _measure(
             out,
             workers=jobs,
             overwrite=overwrite,
+            command=command_text(),
             announce=partial(echo, err=True),
         )
     ]
