@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.classifier import growth, measurement
 from pyg_graphadapter.classifier.base import Images
+from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.evaluation_mixin import EvaluationMixin
 from pyg_graphadapter.classifier.explanation_mixin import ExplanationMixin
 from pyg_graphadapter.classifier.prediction_mixin import PredictionMixin
@@ -56,6 +57,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             (default: :obj:`()`)
         shots (Features, optional): The features of its shots, if it was fitted with
             :obj:`keep_shots`. (default: :obj:`None`)
+        confidence (Confidence): How far its probabilities can be trusted: the temperature, and how
+            often it was right on shots that were held out. (default: temperature 1)
 
     Example:
         >>> from pyg_graphadapter.testing import fake_features
@@ -76,6 +79,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
     selected: dict[str, Any] = field(default_factory=dict)
     shot_hashes: tuple[str, ...] = ()
     shots: Features | None = field(default=None, repr=False)
+    confidence: Confidence = field(default_factory=Confidence, repr=False)
 
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""

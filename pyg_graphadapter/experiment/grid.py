@@ -10,8 +10,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pyg_graphadapter.adapters import Adapter, Stackable, adapter_class, is_built_in
 from pyg_graphadapter.adapters.registry import (
     describe_error,
@@ -28,6 +26,7 @@ from pyg_graphadapter.parallel import (
     num_workers,
     to_bytes,
 )
+from pyg_graphadapter.progress import progress_bar
 from pyg_graphadapter.report.results import is_result, read_result
 from pyg_graphadapter.settings import check_setting_names, unknown
 from pyg_graphadapter.storage import prepare_folder, write_atomic
@@ -208,7 +207,7 @@ def run_all(
     batches = _by_seed(pending) if together else [[run_and_path] for run_and_path in pending]
     pieces = [_Piece.of([run for run, _ in batch], tasks) for batch in batches]
     finished = map_parallel(_execute, pieces, workers, executor)
-    with tqdm(total=len(pending), unit="run", disable=None if progress else True) as bar:
+    with progress_bar(total=len(pending), unit="run", progress=progress) as bar:
         for i, results in finished:
             if isinstance(results, WorkerKilledError):
                 results = [{**identity(run), "error": str(results)} for run, _ in batches[i]]
