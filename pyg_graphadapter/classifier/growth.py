@@ -37,6 +37,7 @@ from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import fit_method
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def from_names(
     fitted = fit_method(method, task, TrainConfig(device=device), settings or {})
     classifier = cls(fitted.adapter, names, method, {"shots": 0, "draw_seed": None})
     classifier.selected = fitted.selected
+    classifier.familiarity = Familiarity.from_task(task)
     classifier.use_encoder(encoder, encoding)
     return classifier
 
@@ -159,6 +161,8 @@ def add_names(
     extended = like(classifier, adapter, all_names, training)
     extended.encoding |= recorded(classifier, table)
     extended.shots = None if how.get("keep_shots") is False else classifier.shots
+    if classifier.familiarity is not None:
+        extended.familiarity = classifier.familiarity.extended(old_text, text)
     return extended
 
 
@@ -285,6 +289,7 @@ def rename_classes(
             raise ValueError("Descriptions of renamed classes need encode=True: give that, too.")
         renamed = like(classifier, classifier.adapter, names, dict(classifier.training))
         renamed.shots, renamed.measured = classifier.shots, dict(classifier.measured)
+        renamed.familiarity = classifier.familiarity
         without = classifier.training.get("classes_without_shots")
         if without:
             renamed.training["classes_without_shots"] = [new_names.get(n, n) for n in without]
