@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from pyg_graphadapter import __version__
-from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode, echo
+from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode
+from pyg_graphadapter.cli.output import alert, echo
 from pyg_graphadapter.display import VisibleFormatter
 from pyg_graphadapter.interrupts import STOPPED, end_at_signals, raised_as_stopped
 
@@ -50,7 +51,7 @@ class LazyGroup(VisibleGroup):
             else:
                 if not signals:
                     return result
-            echo(STOPPED, err=True)
+            alert(STOPPED)
             raise typer.Exit(128 + (signals[0] if signals else signal.SIGINT))
 
 
@@ -65,7 +66,7 @@ app = typer.Typer(
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    echo(f"Warning: {message}", err=True)
+    alert(f"Warning: {message}")
 
 
 def _print_version(is_asked: bool) -> None:

@@ -12,8 +12,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pyg_graphadapter.adapters import Adapter, Stackable, adapter_class, is_built_in
 from pyg_graphadapter.adapters.registry import (
     describe_error,
@@ -31,6 +29,7 @@ from pyg_graphadapter.parallel import (
     one_thread,
     to_bytes,
 )
+from pyg_graphadapter.progress import progress_bar
 from pyg_graphadapter.report.results import is_result, read_result
 from pyg_graphadapter.settings import check_setting_names, unknown
 from pyg_graphadapter.storage import prepare_folder, write_atomic
@@ -229,7 +228,7 @@ def run_all(
         finished = map_parallel(partial(_execute, callbacks=told), pieces, 1)
     else:
         limits, finished = nullcontext(), map_parallel(_execute, pieces, workers, executor)
-    with limits, tqdm(total=len(pending), unit="run", disable=None if progress else True) as bar:
+    with limits, progress_bar(total=len(pending), unit="run", progress=progress) as bar:
         for i, results in finished:
             if isinstance(results, WorkerKilledError):
                 results = [{**identity(run), "error": str(results)} for run, _ in batches[i]]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, Stack, Stackable
 from pyg_graphadapter.adapters.trust import distinct_shots
 from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.graph import unit
+from pyg_graphadapter.progress import progress_bar
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.callbacks import Callback, Callbacks, TrainingInfo
 from pyg_graphadapter.training.config import DEFAULT_EPOCHS, MIN_STEPS, WARMUP_LR, TrainConfig
@@ -251,7 +251,7 @@ def _train(
     factors = _factors(adapters[0], tasks[0], device)
     with (
         training_steps(trainee, x, y, config, num_steps, factors) as step,
-        tqdm(total=epochs, unit="epoch", disable=None if progress else True) as bar,
+        progress_bar(total=epochs, unit="epoch", progress=progress) as bar,
     ):
         schedule = _schedule(step.optimizer, config, steps_per_epoch, epochs)
         for epoch in range(1, epochs + 1):
