@@ -34,6 +34,7 @@ ORDER = (
     ("sources",),
     ("training",),
     ("estimator", "experiment", "classifier"),
+    ("comparison",),
     ("demo",),
     ("",),  # the package itself, which gathers the public names
     ("cli",),
