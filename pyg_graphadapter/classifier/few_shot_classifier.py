@@ -146,8 +146,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             keep_shots (bool, optional): Keep the features of the shots, which are saved with the
                 classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
-            image_column, label_column, split_column, split, class_names, layout, crops,
-                follow_links (optional): How images are read, as in
+            image_column, ..., follow_links (optional): How images are read, as in
                 :func:`pyg_graphadapter.data.load_images`.
             **settings (optional): The method's settings.
 
