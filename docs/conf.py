@@ -12,6 +12,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
 # The tutorials are run by processes of their own, which call the command line, too:
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PYG_GRAPHADAPTER_CACHE"] = str(ROOT / "docs" / "_build" / "features")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from pyg_graphadapter import __version__
