@@ -13,9 +13,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ["PYG_GRAPHADAPTER_CACHE"] = str(ROOT / "docs" / "_build" / "features")
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    "PYTHONWARNINGS": "ignore:IProgress not found",  # progress bars of notebooks are not needed
+}
 
-from pyg_graphadapter import __version__
+from pyg_graphadapter import __version__  # noqa: E402
 
 # What signatures and texts name, and users need not know:
 INSIDE = (
@@ -84,3 +89,4 @@ nb_execution_timeout = 240
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
