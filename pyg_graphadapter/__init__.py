@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.nn import DualKnowledgeConv, KnowledgeConv
     from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
     from pyg_graphadapter.task import EvaluationTask, FewShotTask
+    from pyg_graphadapter.training.callbacks import Callback
     from pyg_graphadapter.training.config import TrainConfig
     from pyg_graphadapter.training.engine import train
     from pyg_graphadapter.training.evaluation import evaluate
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Callback",
     "DualKnowledgeConv",
     "DualKnowledgeGraph",
     "Encoder",
@@ -71,6 +73,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Callback": "training.callbacks",
         "DualKnowledgeConv": "nn",
         "DualKnowledgeGraph": "transforms",
         "Encoder": "encoding.encoder",

@@ -21,7 +21,7 @@ MODULES = {
 }
 # A line may import the lines above it. A folder may also import its own files:
 ORDER = (
-    ("optional", "interrupts", "display"),
+    ("optional", "interrupts", "display", "progress"),
     ("outputs",),
     ("lazy", "settings", "storage", "builtin", "device", "hub", "parallel"),
     ("report",),

@@ -28,7 +28,14 @@ class StorageMixin(ClassifierBase, ModelHubMixin):
                 :obj:`overwrite`.
         """
         fields = {name: getattr(self, name) for name in FIELDS}
-        write_classifier(Path(folder), self.adapter, fields, overwrite=overwrite, shots=self.shots)
+        write_classifier(
+            Path(folder),
+            self.adapter,
+            fields,
+            overwrite=overwrite,
+            shots=self.shots,
+            confidence=self.confidence,
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

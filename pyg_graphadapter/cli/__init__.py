@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from pyg_graphadapter import __version__
-from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode, echo
+from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode
+from pyg_graphadapter.cli.output import alert, echo
 from pyg_graphadapter.display import VisibleFormatter
 from pyg_graphadapter.interrupts import STOPPED, end_at_signals, raised_as_stopped
 
@@ -18,6 +19,7 @@ COMMANDS = {
     "demo": "Measure zero-shot and GraphAdapter on built-in images.",
     "fit": "Fit a classifier to a few images per class, and save it.",
     "predict": "Classify images or features with a saved classifier.",
+    "evaluate": "Measure a saved classifier on labelled images: per class, and per image.",
     "compare": "Compare methods over shots and seeds.",
     "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
@@ -50,7 +52,7 @@ class LazyGroup(VisibleGroup):
             else:
                 if not signals:
                     return result
-            echo(STOPPED, err=True)
+            alert(STOPPED)
             raise typer.Exit(128 + (signals[0] if signals else signal.SIGINT))
 
 
@@ -65,7 +67,7 @@ app = typer.Typer(
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    echo(f"Warning: {message}", err=True)
+    alert(f"Warning: {message}")
 
 
 def _print_version(is_asked: bool) -> None:

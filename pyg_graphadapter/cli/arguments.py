@@ -1,7 +1,6 @@
 """Arguments that several commands have, and the conversion of their values."""
 
 import functools
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class, adapter_names
-from pyg_graphadapter.display import in_encoding_of, visible, visible_lines
+from pyg_graphadapter.cli.output import alert, echo, with_output
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.optional import MissingPackageError, explained
 from pyg_graphadapter.settings import check_whole_number, unknown
 
@@ -115,17 +115,6 @@ FollowLinks = Annotated[
 ]
 
 
-def echo(text: Any = "", *, err: bool = False) -> None:
-    """Prints one line, in which names may be of any characters."""
-    echo_lines(visible(text), err=err)
-
-
-def echo_lines(text: str, *, err: bool = False) -> None:
-    """Prints lines and columns that were composed of names made visible."""
-    stream = sys.stderr if err else sys.stdout
-    typer.echo(in_encoding_of(stream, visible_lines(text)), err=err)
-
-
 @contextmanager
 def visible_usage() -> Iterator[None]:
     """Makes visible what a wrong use of a command repeats of the command line."""
@@ -163,8 +152,9 @@ class _App(typer.Typer):
     """An app whose commands are visible ones."""
 
     def command(self, name: str | None = None, **settings: Any) -> Any:
-        """Makes a command of a function."""
-        return super().command(name, **{"cls": VisibleCommand, **settings})
+        """Makes a command of a function, with the options that every command has."""
+        make = super().command(name, **{"cls": VisibleCommand, **settings})
+        return lambda function: make(with_output(function))
 
 
 def new_app() -> typer.Typer:
@@ -193,7 +183,7 @@ def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
         except (ValueError, OSError, MissingPackageError) as error:
             if debug_mode.get():
                 raise
-            echo(f"Error: {sentence_of(error)}", err=True)
+            alert(f"Error: {sentence_of(error)}")
             raise typer.Exit(1) from error
 
     return run
@@ -283,5 +273,5 @@ def show_skipped(source: "Source") -> None:
     if encoder is None:
         return
     for name, reason in encoder.summary.skipped.items():
-        echo(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}", err=True)
+        alert(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}")
     echo(encoder.summary, err=True)

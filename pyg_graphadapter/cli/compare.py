@@ -21,8 +21,6 @@ from pyg_graphadapter.cli.arguments import (
     Templates,
     as_usage_error,
     benchmark_names,
-    echo,
-    echo_lines,
     method_names,
     new_app,
     numbers,
@@ -30,6 +28,9 @@ from pyg_graphadapter.cli.arguments import (
     show_skipped,
     silence_libraries,
 )
+from pyg_graphadapter.cli.command_text import command_text
+from pyg_graphadapter.cli.entries import row_entry, table_entry
+from pyg_graphadapter.cli.output import alert, echo, echo_lines, emit
 from pyg_graphadapter.cli.settings import (
     Config,
     SaveConfig,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.encoding.model import EncoderModel
     from pyg_graphadapter.encoding.sources import FileSource, Source
     from pyg_graphadapter.experiment.run import Run
+    from pyg_graphadapter.report.tables import Table
     from pyg_graphadapter.task import DrawKey, EvaluationTask, Origin
 
 app = new_app()
@@ -121,6 +123,9 @@ def compare(
     and writes one JSON file per run. Finished runs of the same code are not repeated. With
     --descriptions, images are also measured without them.
 
+    --json prints "out"; "rows" with "dataset", "method", "label", "shots", "seeds", "accuracy",
+    "deviation", "fit_seconds", "parameters" and "skipped"; further "tables", and "failed" runs.
+
     Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
     """
     options = options or {}
@@ -172,7 +177,10 @@ def compare(
             )
         _print_summary(source.name if len(sources) > 1 else "", measured)
         results += measured
-    _print_further_tables(results)
+    tables = _further_tables(results)
+    for table in tables:
+        echo_lines(f"\n{table.terminal()}")
+    emit(_entry(out, results, tables))
     _exit_if_failed(results)
 
 
@@ -283,6 +291,7 @@ def _measure(
             out,
             workers=jobs,
             overwrite=overwrite,
+            command=command_text(),
             announce=partial(echo, err=True),
         )
     ]
@@ -340,17 +349,31 @@ def _print_summary(title: str, results: Sequence[dict[str, Any]]) -> None:
             echo(note)
 
 
-def _print_further_tables(results: Sequence[dict[str, Any]]) -> None:
+def _further_tables(results: Sequence[dict[str, Any]]) -> "list[Table]":
     from pyg_graphadapter.report.tables import base_to_new_tables, shifted_tables
 
-    for table in [*shifted_tables(results), *base_to_new_tables(results)]:
-        echo_lines(f"\n{table.terminal()}")
+    return [*shifted_tables(results), *base_to_new_tables(results)]
+
+
+def _entry(
+    out: Path, results: Sequence[dict[str, Any]], tables: "Sequence[Table]"
+) -> dict[str, Any]:
+    """The JSON of all results."""
+    from pyg_graphadapter.report.results import summarize
+
+    keys = ("dataset", "method", "shots", "seed", "error")
+    return {
+        "out": str(out),
+        "rows": [row_entry(row) for row in summarize(results)],
+        "tables": [table_entry(table) for table in tables],
+        "failed": [{key: result[key] for key in keys} for result in results if "error" in result],
+    }
 
 
 def _exit_if_failed(results: Sequence[dict[str, Any]]) -> None:
     failed = [result for result in results if "error" in result]
     for result in failed:
         run = f"{result['method']}, {result['shots']} shots, seed {result['seed']}"
-        echo(f"Failed: {result['dataset']}, {run}: {result['error']}", err=True)
+        alert(f"Failed: {result['dataset']}, {run}: {result['error']}")
     if failed:
         raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """The command ``fit``."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,13 +19,13 @@ from pyg_graphadapter.cli.arguments import (
     Templates,
     as_fault_of,
     as_usage_error,
-    echo,
     method_names,
     new_app,
     one_sentence,
     show_skipped,
     silence_libraries,
 )
+from pyg_graphadapter.cli.output import echo, emit
 from pyg_graphadapter.cli.settings import (
     Config,
     SaveConfig,
@@ -143,6 +143,9 @@ def fit(
 ) -> None:
     """Fit a classifier to labelled images, measure it, and save it.
 
+    --json prints "classifier" (the folder), "method", "classes", "added_classes", "settings",
+    "selected", "training", "measured" and "is_transductive".
+
     Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
     """
     options = options or {}
@@ -227,6 +230,7 @@ def fit(
         with writing(out):
             classifier.save(out, overwrite=overwrite)
     _show(classifier, start, out)
+    emit(_entry(classifier, start, out))
 
 
 def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
@@ -273,6 +277,24 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
         echo(f"It holds the features of its {counted(len(classifier.shots), 'shot')}.")
     if classifier.measured:
         echo(measured_in_words(classifier.measured))
+
+
+def _entry(
+    classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path
+) -> dict[str, Any]:
+    """The JSON of what was fitted, saved and measured."""
+    names, training = classifier.class_names, classifier.training
+    return {
+        "classifier": str(out),
+        "method": classifier.method,
+        "classes": list(names),
+        "added_classes": [] if start is None else list(names[len(start.class_names) :]),
+        "settings": asdict(classifier.adapter.config),
+        "selected": classifier.selected,
+        "training": training,
+        "measured": classifier.measured,
+        "is_transductive": classifier.adapter.is_transductive,
+    }
 
 
 def _opened(ctx: typer.Context, folder: Path) -> "FewShotClassifier":

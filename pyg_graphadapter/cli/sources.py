@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pyg_graphadapter.cli.arguments import echo, silence_libraries
+from pyg_graphadapter.cli.arguments import silence_libraries
+from pyg_graphadapter.cli.output import echo
 from pyg_graphadapter.cli.settings import pop_config
 from pyg_graphadapter.data.descriptions import descriptions_of
 from pyg_graphadapter.data.reading import ReadOptions

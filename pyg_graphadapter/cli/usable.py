@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyg_graphadapter.adapters import adapter_class
-from pyg_graphadapter.cli.arguments import echo
+from pyg_graphadapter.cli.output import echo
 
 if TYPE_CHECKING:
     from pyg_graphadapter.encoding.sources import Source
