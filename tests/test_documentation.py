@@ -97,9 +97,7 @@ def folder(tmp_path, monkeypatch, checkpoint, cache):
     shutil.copytree(tmp_path / "more", tmp_path / "more-photos")
     for name in ("clip", "openai/clip-vit-base-patch16"):
         shutil.copytree(checkpoint("clip"), tmp_path / name)
-    shutil.copytree(
-        ROOT / "tests/open_clip/models/gelu", tmp_path / "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
-    )
+    model_folder("quick_gelu", tmp_path / "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYG_GRAPHADAPTER_CACHE", str(cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
