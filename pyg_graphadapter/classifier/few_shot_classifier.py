@@ -162,8 +162,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             callbacks (iterable of Callback, optional): Are told of the start of the training, of
                 every epoch and of the end (:class:`~pyg_graphadapter.Callback`).
                 (default: :obj:`()`)
-            image_column, label_column, split_column, split, class_names, layout, crops,
-                follow_links (optional): How images are read, as in
+            image_column, ..., follow_links (optional): How images are read, as in
                 :func:`pyg_graphadapter.data.load_images`.
             **settings (optional): The method's settings.
 
