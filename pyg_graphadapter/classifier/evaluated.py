@@ -1,6 +1,5 @@
 """The file of an evaluation: what a classifier says of each image."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,6 +10,8 @@ from pyg_graphadapter.adapters import Adapter, GraphAdapter
 from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.classifier.base import ClassifierBase
 from pyg_graphadapter.classifier.labelled import Labelled
+from pyg_graphadapter.classifier.reasons import reasons_of
+from pyg_graphadapter.classifier.reference import Reference
 from pyg_graphadapter.classifier.thumbnail import thumbnail
 from pyg_graphadapter.copies import groups_of_copies
 from pyg_graphadapter.graph import cosine_edges, row_blocks
@@ -73,7 +74,7 @@ def evaluation_file(
         image_edges=image_edges,
         versions=versions(),
     )
-    return _with_pictures(file, labelled.images)
+    return _with_shown(file, classifier, labelled)
 
 
 def _images(logits: Tensor, y: Tensor, temperature: float) -> list[EvaluatedImage]:
@@ -171,15 +172,28 @@ def _strongest(x: Tensor) -> tuple[Edge, ...]:
     return tuple(Edge(a, b, cosine) for (a, b), cosine in pairs.items())
 
 
-def _with_pictures(file: EvaluationFile, images: Sequence[Any]) -> EvaluationFile:
-    """The file with small pictures of the errors that are shown."""
-    if not len(images):
-        return file
-    pictures = {i: thumbnail(images[i]) for i in shown_errors(file)}
-    return replace(
-        file,
-        images=tuple(
-            replace(image, thumbnail=pictures[i]) if i in pictures else image
-            for i, image in enumerate(file.images)
-        ),
+def _with_shown(
+    file: EvaluationFile, classifier: ClassifierBase, labelled: Labelled
+) -> EvaluationFile:
+    """The file with small pictures of the errors that are shown, and with what speaks for the
+    wrong class in words."""
+    shown = shown_errors(file)
+    words = _words(classifier, labelled.features.mean_views(), shown)
+    images = list(file.images)
+    for i, explanation in zip(shown, words, strict=True):
+        picture = thumbnail(labelled.images[i]) if len(labelled.images) else None
+        images[i] = replace(images[i], thumbnail=picture, explanation=explanation)
+    return replace(file, images=tuple(images))
+
+
+def _words(classifier: ClassifierBase, x: Tensor, shown: list[int]) -> list[str]:
+    """Why the images that are shown were classified so. A transductive method gets all of them."""
+    is_transductive = classifier.adapter.is_transductive
+    reasons = reasons_of(
+        classifier.adapter,
+        classifier.class_names,
+        x if is_transductive and shown else x[shown],
+        Reference.of(classifier.adapter, classifier.shots, has_text=classifier.has_text),
+        temperature=classifier.temperature,
     )
+    return [reasons[i].words for i in shown] if is_transductive else [r.words for r in reasons]
