@@ -162,9 +162,9 @@ def _edges(adapter: Adapter, *, has_text: bool) -> tuple[tuple[Edge, ...], tuple
 
 @torch.no_grad()
 def _strongest(x: Tensor) -> tuple[Edge, ...]:
-    k = min(NEIGHBOURS, max(1, MOST_EDGES // len(x)))
     if len(x) < 2:
         return ()
+    k = min(NEIGHBOURS, len(x) - 1, max(1, MOST_EDGES // len(x)))
     edge_index, weight = cosine_edges(x.float().cpu(), k=k, loop=False)
     pairs: dict[tuple[int, int], float] = {}
     for a, b, cosine in zip(*edge_index.tolist(), weight.tolist(), strict=True):
