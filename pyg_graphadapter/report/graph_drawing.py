@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LINE_HEIGHT = 1.2  # of the font size
-NARROW, USUAL, BROAD, WIDE = 0.36, 0.62, 0.92, 1.25  # of the font size, in any font without serifs
+NARROW, USUAL, BROAD, WIDE = 0.36, 0.65, 0.92, 1.25  # of the font size, in any font without serifs
 TITLES = {"text": "Alike by their names", "image": "Alike by their pictures"}
 PALEST = 0.25  # opacity of the weakest edge
 
@@ -178,7 +178,7 @@ def _char_width(char: str) -> float:
         return WIDE
     if char in "iljtfr.,:;'|!()[] ":
         return NARROW
-    return BROAD if char.isupper() or char in "mwMW@%&" else USUAL
+    return BROAD if char.isupper() or char in "mw@%&<>=+~#…" else USUAL
 
 
 def _box(label: int, name: str, centre: Sequence[float]) -> Box:
