@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.report.graph_panel import (
+    FEW_CLASSES,
     FONT_SIZE,
     LINE_WIDTHS,
     PADDING,
@@ -96,6 +97,11 @@ class KnowledgeGraphs:
     class_names: tuple[str, ...]
     drawings: tuple[Drawing, ...]
     neighbours: dict[str, list[tuple[int, int, float]]]
+
+    @property
+    def are_large(self) -> bool:
+        """Whether the pictures are too large to stand side by side."""
+        return any(len(drawing.boxes) > FEW_CLASSES for drawing in self.drawings)
 
     def content(self) -> dict[str, Any]:
         """What the script of a page reads."""
