@@ -145,10 +145,8 @@ def of_images(
     from pyg_graphadapter.data import load  # loads datasets
     from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder
 
-    if split is not None and "=" in split:  # the name that the source has for it
-        reading["split"], split = split, _only_split(split)
     of_hub = {name: reading.pop(name, None) for name in ("revision", "token")}
-    images = load.read_images(data, ReadOptions(**reading), **of_hub)
+    images, split = images_and_split(data, ReadOptions(**reading), split, **of_hub)
     if images is not data:
         images.reading.tell(load.name_of(data))
     split = _chosen_split(images, split)
@@ -163,6 +161,22 @@ def of_images(
         tuple(Skipped(*encoded.skipped[i]) for i in sorted(encoded.skipped)),
         split,
     )
+
+
+def images_and_split(
+    data: Any, options: ReadOptions, split: str | None, **of_hub: Any
+) -> "tuple[ImageSet, str | None]":
+    """The images of a source, and the split that a user asks for, by its name or as ``test=NAME``
+    with the name that the source has for it.
+
+    Raises:
+        ValueError: As :func:`~pyg_graphadapter.data.read_images` does.
+    """
+    from pyg_graphadapter.data import load  # loads datasets
+
+    if split is not None and "=" in split:
+        options, split = replace(options, split=split), _only_split(split)
+    return load.read_images(data, options, **of_hub), split
 
 
 def _only_split(names: str) -> str | None:

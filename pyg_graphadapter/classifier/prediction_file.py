@@ -1,13 +1,12 @@
 """Files of predictions: ``.csv``, ``.json`` or ``.parquet``, one row per image."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pyg_graphadapter.classifier.predictions import Prediction
-from pyg_graphadapter.display import SURROGATE, csv_cell, json_text, visible
+from pyg_graphadapter.display import SURROGATE, csv_text, json_text, visible
 from pyg_graphadapter.storage import write_output
 
 SUFFIXES = (".csv", ".json", ".parquet")
@@ -43,11 +42,7 @@ def write_predictions(rows: Sequence[Prediction], path: Path) -> None:
     if suffix == ".json":
         write_output(path, json_text(records, indent=2).encode())
     elif suffix == ".csv":
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
-        writer.writerows([[_csv(value) for value in record.values()] for record in records])
-        write_output(path, stream.getvalue().encode())
+        write_output(path, csv_text(COLUMNS, (record.values() for record in records)).encode())
     else:
         write_output(path, _parquet(records))
 
@@ -60,12 +55,6 @@ def _record(row: Prediction) -> dict[str, Any]:
         record[f"{name}_probability"] = choice.probability
     record["reason"] = row.reason
     return record
-
-
-def _csv(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else csv_cell(value)
 
 
 def _parquet(records: Sequence[dict[str, Any]]) -> bytes:

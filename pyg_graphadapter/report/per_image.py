@@ -3,6 +3,7 @@
 Accuracies are in percent, as in :class:`~pyg_graphadapter.training.evaluation.Evaluation`.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -84,19 +85,14 @@ def confusion_matrix(e: EvaluationFile) -> Integers:
 
 def class_rows(e: EvaluationFile) -> list[ClassRow]:
     """One row per class, in the order of the classes."""
-    matrix = confusion_matrix(e)
-    counts = zip(
-        e.class_names,
-        matrix.sum(axis=1).tolist(),
-        matrix.diagonal().tolist(),
-        matrix.sum(axis=0).tolist(),
-        strict=True,
+    label, predicted = true_labels(e), predicted_labels(e)
+    counts = (
+        np.bincount(classes, minlength=len(e.class_names)).tolist()
+        for classes in (label, label[label == predicted], predicted)
     )
     return [
-        ClassRow(
-            name, images, right, predicted, _percent(right, images), _percent(right, predicted)
-        )
-        for name, images, right, predicted in counts
+        ClassRow(name, images, right, as_it, _percent(right, images), _percent(right, as_it))
+        for name, images, right, as_it in zip(e.class_names, *counts, strict=True)
     ]
 
 
@@ -117,15 +113,15 @@ def errors(e: EvaluationFile) -> list[int]:
 
 def confused_pairs(e: EvaluationFile, most: int | None = None) -> list[ConfusedPair]:
     """The pairs of classes that were confused, the most frequent ones first."""
-    matrix = confusion_matrix(e)
-    images = matrix.sum(axis=1)
-    np.fill_diagonal(matrix, 0)
-    label, predicted = matrix.nonzero()
-    order = np.argsort(-matrix[label, predicted], kind="stable")[:most]
-    return [
-        ConfusedPair(a, b, int(matrix[a, b]), 100 * float(matrix[a, b] / images[a]))
-        for a, b in zip(label[order].tolist(), predicted[order].tolist(), strict=True)
+    label, predicted = true_labels(e), predicted_labels(e)
+    of_class = np.bincount(label)
+    count = Counter(zip(label.tolist(), predicted.tolist(), strict=True))
+    pairs = [
+        ConfusedPair(a, b, images, 100 * images / int(of_class[a]))
+        for (a, b), images in sorted(count.items())
+        if a != b
     ]
+    return sorted(pairs, key=lambda pair: -pair.images)[:most]
 
 
 def shown_errors(e: EvaluationFile) -> list[int]:
