@@ -15,7 +15,8 @@ from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.adapters.registry import code_identity
 from pyg_graphadapter.graph import knowledge_graph
-from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, Edge, strongest_edges
+from pyg_graphadapter.report.graph_panel import Edge
+from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, strongest_edges
 from pyg_graphadapter.report.results import RESULT_FORMAT
 from pyg_graphadapter.report.tasks import TaskOfResult
 from pyg_graphadapter.storage import sha256, versions

@@ -162,7 +162,10 @@ if (confusions) {
     panel.replaceChildren(element("p", cell.text), list,
       ...(more > 0 ? [element("p", `${more} more are not shown.`)] : []));
   };
-  buttons.forEach((button) => button.addEventListener("click", () => show(button)));
+  buttons.forEach((button) => button.addEventListener("click", () => {
+    show(button);
+    panel.scrollIntoView({ block: "nearest" });
+  }));
   const matrix = document.querySelector(".matrix");
   const cells = all("td button", matrix);
   cells.forEach((button, i) => { button.tabIndex = i ? -1 : 0; });
