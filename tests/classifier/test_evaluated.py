@@ -249,6 +249,7 @@ def test_a_picture_is_turned_as_it_says(tmp_path):
     assert thumbnail(b"no image") is None
 
 
+@pytest.mark.filterwarnings("ignore:.*images in folders that are no split")
 def test_splits_are_chosen_by_name(of_images):
     classifier, images, encoding = of_images
     how = {"encoding": encoding, "progress": False}
