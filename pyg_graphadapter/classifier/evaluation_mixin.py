@@ -18,6 +18,7 @@ from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import Features
 from pyg_graphadapter.labels import told_apart
 from pyg_graphadapter.orientation import check_same_order
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 class EvaluationMixin(EncoderMixin):
     """A classifier that is measured on labelled images or features."""
 
+    @obeys_progress
     def evaluate(
         self,
         data: "Images | datasets.DatasetDict | FeatureFile | Features",
