@@ -9,6 +9,7 @@ from torch import Tensor
 from pyg_graphadapter.adapters import Adapter, GraphAdapter
 from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.classifier.base import ClassifierBase
+from pyg_graphadapter.classifier.class_explanation import explain_any_class
 from pyg_graphadapter.classifier.labelled import Labelled
 from pyg_graphadapter.classifier.reasons import reasons_of
 from pyg_graphadapter.classifier.reference import Reference
@@ -22,12 +23,13 @@ from pyg_graphadapter.report.evaluation_file import (
     EvaluatedImage,
     EvaluationFile,
 )
-from pyg_graphadapter.report.per_image import shown_errors
+from pyg_graphadapter.report.per_image import shown_errors, weakest_classes
 from pyg_graphadapter.storage import versions
 from pyg_graphadapter.training.evaluation import Evaluation
 
 TOP = 5  # classes of an image
 NEIGHBOURS = 5  # edges of a class
+EXPLAINED_CLASSES = 20  # with the lowest accuracy
 MOST_EDGES = 5000  # of one graph, beyond one per class
 
 
@@ -178,22 +180,42 @@ def _with_shown(
     """The file with small pictures of the errors that are shown, and with what speaks for the
     wrong class in words."""
     shown = shown_errors(file)
-    words = _words(classifier, labelled.features.mean_views(), shown)
+    reference = Reference.of(classifier.adapter, classifier.shots, has_text=classifier.has_text)
+    words = _words(classifier, reference, labelled.features.mean_views(), shown)
     images = list(file.images)
     for i, explanation in zip(shown, words, strict=True):
         picture = thumbnail(labelled.images[i]) if len(labelled.images) else None
         images[i] = replace(images[i], thumbnail=picture, explanation=explanation)
-    return replace(file, images=tuple(images))
+    return replace(
+        file, images=tuple(images), class_explanations=_class_words(file, classifier, reference)
+    )
 
 
-def _words(classifier: ClassifierBase, x: Tensor, shown: list[int]) -> list[str]:
+def _class_words(
+    file: EvaluationFile, classifier: ClassifierBase, reference: Reference
+) -> dict[str, str]:
+    """What the classifier makes of the classes with the lowest accuracy, in words, by their
+    names."""
+    numbers = {name: c for c, name in enumerate(file.class_names)}
+    weakest = [row.name for row in weakest_classes(file, EXPLAINED_CLASSES)]
+    return {
+        name: explain_any_class(
+            classifier.adapter, file.class_names, numbers[name], reference
+        ).words
+        for name in weakest
+    }
+
+
+def _words(
+    classifier: ClassifierBase, reference: Reference, x: Tensor, shown: list[int]
+) -> list[str]:
     """Why the images that are shown were classified so. A transductive method gets all of them."""
     is_transductive = classifier.adapter.is_transductive
     reasons = reasons_of(
         classifier.adapter,
         classifier.class_names,
         x if is_transductive and shown else x[shown],
-        Reference.of(classifier.adapter, classifier.shots, has_text=classifier.has_text),
+        reference,
         temperature=classifier.temperature,
     )
     return [reasons[i].words for i in shown] if is_transductive else [r.words for r in reasons]

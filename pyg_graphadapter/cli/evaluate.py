@@ -164,6 +164,11 @@ def _write(evaluation: "EvaluationFile", out: Path, *, report: bool) -> list[Pat
             files.append(out / FIGURE)
         except MissingPackageError as error:
             alert(f"{FIGURE} was not drawn. {error}")
+        if report:
+            from pyg_graphadapter.report.evaluation_page import write_evaluation_page
+
+            write_evaluation_page(evaluation, out / PAGE)
+            files.append(out / PAGE)
     return files
 
 
