@@ -13,6 +13,7 @@ from pyg_graphadapter.classifier.predictions import (
     Rejection,
     check_on_error,
 )
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.evaluation import predict_logits
@@ -24,6 +25,7 @@ ACCEPT = 0.95  # the share of images of the classes that are accepted
 class PredictionMixin(EncoderMixin):
     """A classifier that predicts the classes of images or of their features."""
 
+    @obeys_progress
     def classify(
         self,
         x: Any,
@@ -132,13 +134,14 @@ class PredictionMixin(EncoderMixin):
         task = FewShotTask(names, self.adapter.text, self.shots, logit_scale=scale)
         return Familiarity.from_task(task)
 
-    def predict_proba(self, x: Any, *, on_error: str = "raise") -> Tensor:
+    def predict_proba(self, x: Any, *, on_error: str = "raise", progress: bool = True) -> Tensor:
         """Class probabilities ``[N, C]``, one row per image.
 
         Args:
             x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
             on_error (str, optional): What becomes of an image that cannot be decoded: ``raise`` an
                 error, or ``nan``, a row of NaN, with a warning. (default: :obj:`"raise"`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
             ValueError: If these are neither features nor images, features are not finite, zero, or
@@ -146,7 +149,7 @@ class PredictionMixin(EncoderMixin):
                 or there is no encoder.
         """
         check_on_error(on_error, ("raise", "nan"))
-        classified = self.classify(x, strict=on_error == "raise")
+        classified = self.classify(x, strict=on_error == "raise", progress=progress)
         classified.tell_of_skipped("have rows of NaN")
         return classified.in_all_rows()
 
@@ -157,6 +160,7 @@ class PredictionMixin(EncoderMixin):
         on_error: str = "none",
         reject: str | None = None,
         accept: float = ACCEPT,
+        progress: bool = True,
     ) -> list[str | None]:
         """The class name of every image, in the order in which they are given; see
         :meth:`predict_rows` for their files, probabilities and further classes. Without
@@ -171,6 +175,7 @@ class PredictionMixin(EncoderMixin):
                 (:meth:`rejection`). (default: :obj:`None`)
             accept (float, optional): The share of images of the classes that are to be accepted,
                 with :obj:`reject`. (default: :obj:`0.95`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
             ValueError: As :meth:`predict_proba` and :meth:`rejection` do.
@@ -178,7 +183,10 @@ class PredictionMixin(EncoderMixin):
         check_on_error(on_error, ("none", "raise"))
         rejection = self.rejection(reject, accept)
         classified = self.classify(
-            x, strict=on_error == "raise", score_unknown=rejection is not None
+            x,
+            strict=on_error == "raise",
+            progress=progress,
+            score_unknown=rejection is not None,
         )
         classified.tell_of_skipped("are None")
         rows = classified.predictions(self.class_names, rejection=rejection)
@@ -192,6 +200,7 @@ class PredictionMixin(EncoderMixin):
         on_error: str = "row",
         reject: str | None = None,
         accept: float = ACCEPT,
+        progress: bool = True,
     ) -> list[Prediction]:
         """One row per image: its file, its class with the probability, the next classes, and the
         reason where it cannot be classified.
@@ -207,6 +216,7 @@ class PredictionMixin(EncoderMixin):
                 (default: :obj:`None`)
             accept (float, optional): The share of images of the classes that are to be accepted,
                 with :obj:`reject`. (default: :obj:`0.95`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
             ValueError: As :meth:`predict_proba` and :meth:`rejection` do.
@@ -215,7 +225,10 @@ class PredictionMixin(EncoderMixin):
         check_whole_number("top", top, low=1)
         rejection = self.rejection(reject, accept)
         classified = self.classify(
-            x, strict=on_error == "raise", score_unknown=rejection is not None
+            x,
+            strict=on_error == "raise",
+            progress=progress,
+            score_unknown=rejection is not None,
         )
         if on_error == "skip":
             classified.tell_of_skipped("have no row")
