@@ -321,5 +321,9 @@ class Encoder(TextTower):
         (:func:`~pyg_graphadapter.encoding.model.class_text_features`)."""
         return class_text_features(self, class_names, templates, descriptions, descriptions_weight)
 
+    def __sklearn_clone__(self) -> Self:
+        """As a parameter of an estimator it is not copied, since it never changes."""
+        return self
+
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"
