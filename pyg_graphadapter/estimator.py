@@ -26,6 +26,7 @@ from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
 from pyg_graphadapter.settings import check_setting_names
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train
 from pyg_graphadapter.training.evaluation import predict_logits
@@ -221,6 +222,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         y: ArrayLike,
         text_features: ArrayLike | Mapping[Any, ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
+        callbacks: Iterable[Callback] = (),
     ) -> Self:
         """Fit the method.
 
@@ -247,6 +249,10 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             of weight two counts like two, up to the draw of batches where there are more samples
             than `batch_size`. If None, all weights are one.
 
+        callbacks : iterable of Callback, default=()
+            Are told of the start of the training, of every epoch and of the end
+            (:class:`pyg_graphadapter.Callback`).
+
         Returns
         -------
         self : object
@@ -268,7 +274,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
                 f"({method.__name__}.takes_weights): leave 'sample_weight' and 'class_weight' out."
             )
         adapter = build_adapter(method, task, settings)
-        train(adapter, task, config, progress=False)
+        train(adapter, task, config, progress=False, callbacks=callbacks)
         if text_features is not None:
             tell_of_poor_texts(evidence(task), adapter, self.method)
         self._keep(adapter.cpu())

@@ -21,7 +21,7 @@ MODULES = {
 }
 # A line may import the lines above it. A folder may also import its own files:
 ORDER = (
-    ("optional", "interrupts", "display"),
+    ("optional", "interrupts", "display", "progress", "suggestions"),
     ("outputs",),
     ("lazy", "settings", "storage", "builtin", "device", "hub", "parallel"),
     ("report",),
@@ -34,6 +34,7 @@ ORDER = (
     ("sources",),
     ("training",),
     ("estimator", "experiment", "classifier"),
+    ("comparison",),
     ("demo",),
     ("",),  # the package itself, which gathers the public names
     ("cli",),

@@ -34,5 +34,6 @@ def test_the_core_is_small():
         "scikit-learn",
         "Pillow",
         "typer",
+        "jinja2",
     ]
     assert "matplotlib==3.9" in lowest_versions(["test"])

@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, GraphAdapter
+from pyg_graphadapter.adapters.graph_parts import slope
 from pyg_graphadapter.graph import (
     cosine_edges,
     knowledge_graph,
@@ -261,7 +262,7 @@ def _contributions(
             nodes = features[g::groups]  # [K, D]
             weight, self_weight = _weights(adapter, conv, nodes, c)
             h = conv.lin(weight @ nodes + self_weight * t) + bias
-            scale = (1 - alpha) * beta / groups * _slope(adapter.conv.act, h)  # [D]
+            scale = (1 - alpha) * beta / groups * slope(adapter.conv.act, h)  # [D]
             adapted = adapted + scale * h
             # (scale * W' p) @ direction for every node p at once:
             back = (scale * direction) @ conv.lin.weight  # [D]
@@ -277,14 +278,6 @@ def _contributions(
             contributions.append(Contribution(side, BIAS, class_names[c], float(from_bias)))
     length = float(adapted.norm().clamp(min=torch.finfo(t.dtype).tiny))
     return [replace(part, amount=part.amount / length) for part in contributions]
-
-
-def _slope(act: torch.nn.Module, h: Tensor) -> Tensor:
-    """``act(h) / h``, and its limit where ``h`` is zero."""
-    smallest = torch.finfo(h.dtype).tiny ** 0.5  # so small that the activation is linear
-    h = torch.where(h == 0, smallest, h)
-    slope: Tensor = act(h) / h
-    return slope
 
 
 def _weights(

@@ -12,6 +12,8 @@ from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
 from pyg_graphadapter.classifier.explanation import Explanation, explain_class, explain_image
 from pyg_graphadapter.classifier.inputs import FeatureInput
+from pyg_graphadapter.classifier.reasons import Reason, reasons_of
+from pyg_graphadapter.classifier.reference import Reference
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
@@ -66,6 +68,41 @@ class ExplanationMixin(EncoderMixin):
             raise ValueError(f"Exports end with .onnx or .safetensors (got {path.name}).")
         return weights
 
+    def reasons(self, x: Any, class_name: str | None = None) -> list[Reason]:
+        """Why images are said to show what they do, in words and numbers, by any method: what
+        speaks for the likeliest class and against the next one, and what the image is most similar
+        to. Cheap for many images, also of many classes. A transductive method classifies the images
+        together.
+
+        Args:
+            x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            class_name (str, optional): The class that the likeliest one is compared with, instead
+                of the next likely one. (default: :obj:`None`)
+
+        Raises:
+            ValueError: If the class is unknown, or an image cannot be decoded.
+
+        Example:
+            >>> from pyg_graphadapter import FewShotClassifier
+            >>> from pyg_graphadapter.testing import fake_features
+            >>> data = fake_features(num_classes=3)
+            >>> classifier = FewShotClassifier.fit(data, method="zero_shot", progress=False)
+            >>> print(classifier.reasons(data.test.mean_views()[0])[0])
+            'class 0' (probability 65 %), before 'class 2' (35 %): the class names speak for it.
+        """
+        given = self._input(x)
+        is_features = isinstance(given, FeatureInput)
+        features = given.x if is_features else self._encode(given.images, strict=True).x[:, 0]
+        reference = Reference.of(self.adapter, self.shots, has_text=self.has_text)
+        return reasons_of(
+            self.adapter, self.class_names, features, reference, against=self._number_of(class_name)
+        )
+
+    def _number_of(self, class_name: str | None) -> int | None:
+        if class_name is not None and class_name not in self.class_names:
+            raise unknown("class", class_name, self.class_names)
+        return None if class_name is None else self.class_names.index(class_name)
+
     def explain(self, image: Tensor | Any = None, class_name: str | None = None) -> Explanation:
         """Explains which neighbouring classes changed a class feature, through texts and images, or
         which parts add up to the logit of an image. What the class collects from its own text and
@@ -80,9 +117,7 @@ class ExplanationMixin(EncoderMixin):
         Raises:
             ValueError: If the class is unknown, nothing is given, or the method has no graphs.
         """
-        if class_name is not None and class_name not in self.class_names:
-            raise unknown("class", class_name, self.class_names)
-        c = None if class_name is None else self.class_names.index(class_name)
+        c = self._number_of(class_name)
         if image is not None:
             x = self._features_of(image)
             explanation = explain_image(self.adapter, self.class_names, x, c)

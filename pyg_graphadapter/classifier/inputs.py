@@ -248,10 +248,11 @@ def _is_folder(path: str | Path) -> bool:
 
 
 def _image_input(images: Sequence[Any]) -> ImageInput:
-    return ImageInput(images, tuple(map(_file_of, images)))
+    return ImageInput(images, tuple(map(file_of, images)))
 
 
-def _file_of(image: Any) -> str | None:
+def file_of(image: Any) -> str | None:
+    """The path of an image, where it has one."""
     if isinstance(image, dict):
         image = image.get("path")
     return str(image) if isinstance(image, str | Path) else None

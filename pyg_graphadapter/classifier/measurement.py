@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, ZeroShot, adapter_class
 from pyg_graphadapter.copies import are_copies, groups_of_copies
 from pyg_graphadapter.encoding.sources import Source
 from pyg_graphadapter.features import Features, Shots, counted
+from pyg_graphadapter.progress import progress_bar
 from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
@@ -126,7 +126,7 @@ def cross_validated(
     if len(support) > MANY_SHOTS:
         kind, folds = HELD_OUT, folds[:1]
     parts: list[tuple[Tensor, Tensor | None, Tensor]] = []
-    for training, held_out in tqdm(folds, unit="fold", disable=None if progress else True):
+    for training, held_out in progress_bar(folds, unit="fold", progress=progress):
         part = replace(task.with_support(training), validation=task.validation)
         test = support.select(held_out).first_views()
         try:

@@ -1,13 +1,12 @@
 """Files of predictions: ``.csv``, ``.json`` or ``.parquet``, one row per image."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pyg_graphadapter.classifier.predictions import Prediction
-from pyg_graphadapter.display import SURROGATE, csv_cell, json_text, visible
+from pyg_graphadapter.display import SURROGATE, csv_text, json_text, visible
 from pyg_graphadapter.storage import write_output
 
 SUFFIXES = (".csv", ".json", ".parquet")
@@ -50,11 +49,8 @@ def write_predictions(rows: Sequence[Prediction], path: Path) -> None:
     if suffix == ".json":
         write_output(path, json_text(records, indent=2).encode())
     elif suffix == ".csv":
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream)
-        writer.writerow(_columns(records))
-        writer.writerows([[_csv(value) for value in record.values()] for record in records])
-        write_output(path, stream.getvalue().encode())
+        values = (record.values() for record in records)
+        write_output(path, csv_text(_columns(records), values).encode())
     else:
         write_output(path, _parquet(records))
 
@@ -74,12 +70,6 @@ def _record(row: Prediction) -> dict[str, Any]:
 
 def _columns(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(records[0]) if records else COLUMNS
-
-
-def _csv(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else csv_cell(value)
 
 
 def _parquet(records: Sequence[dict[str, Any]]) -> bytes:

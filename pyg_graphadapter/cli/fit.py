@@ -1,7 +1,7 @@
 """The command ``fit``."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,24 +19,26 @@ from pyg_graphadapter.cli.arguments import (
     Templates,
     as_fault_of,
     as_usage_error,
-    echo,
     method_names,
     new_app,
     one_sentence,
     show_skipped,
     silence_libraries,
 )
+from pyg_graphadapter.cli.output import echo, emit
 from pyg_graphadapter.cli.settings import (
     Config,
     SaveConfig,
     Set,
     check_config_path,
+    is_given,
     method_settings,
     pop_config,
     save_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.cli.sources import model_for, open_data, pop_encoding, pop_reading
+from pyg_graphadapter.cli.variables import is_general, variable_of
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders, writing
@@ -143,9 +145,12 @@ def fit(
 ) -> None:
     """Fit a classifier to labelled images, measure it, and save it.
 
+    --json prints "classifier" (the folder), "method", "classes", "added_classes", "settings",
+    "selected", "training", "measured" and "is_transductive".
+
     Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
     """
-    options = options or {}
+    options, model = options or {}, model_for(ctx, data, model)
     training_given = {field.name: options[field.name] for field in fields(TrainConfig)
                       if field.name in options}  # fmt: skip
     encoding = pop_encoding(options, template, descriptions)
@@ -227,6 +232,7 @@ def fit(
         with writing(out):
             classifier.save(out, overwrite=overwrite)
     _show(classifier, start, out)
+    emit(_entry(classifier, start, out))
 
 
 def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
@@ -275,12 +281,30 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
         echo(measured_in_words(classifier.measured))
 
 
+def _entry(
+    classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path
+) -> dict[str, Any]:
+    """The JSON of what was fitted, saved and measured."""
+    names, training = classifier.class_names, classifier.training
+    return {
+        "classifier": str(out),
+        "method": classifier.method,
+        "classes": list(names),
+        "added_classes": [] if start is None else list(names[len(start.class_names) :]),
+        "settings": asdict(classifier.adapter.config),
+        "selected": classifier.selected,
+        "training": training,
+        "measured": classifier.measured,
+        "is_transductive": classifier.adapter.is_transductive,
+    }
+
+
 def _opened(ctx: typer.Context, folder: Path) -> "FewShotClassifier":
     """The classifier of ``--from``, without options that it decides itself."""
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
 
     for name, option in NOT_WITH_FROM.items():
-        if _is_given(ctx, name):
+        if is_given(ctx, name) and not is_general(variable_of(ctx, name)):
             raise typer.BadParameter(
                 f"{option} is decided by the classifier of --from: leave it out."
             )
@@ -297,16 +321,11 @@ def _how_to_refit(
     """Method and training of ``--from``: as before, but for the options that are given."""
     from pyg_graphadapter.classifier.refitting import config_of
 
-    chosen = method if _is_given(ctx, "method") else None
-    if _is_given(ctx, "seed"):
+    chosen = method if is_given(ctx, "method") else None
+    if is_given(ctx, "seed"):
         training = {**training, "seed": seed}
     is_same = chosen in (None, start.method) and start.training.get("shots") != 0
     return {
         "method": chosen,
         "config": replace(config_of(start.training if is_same else {}), **training),
     }
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")

@@ -1,7 +1,6 @@
 """The command ``predict``."""
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,15 +12,15 @@ from pyg_graphadapter.cli.arguments import (
     Import,
     as_fault_of,
     as_usage_error,
-    echo,
-    echo_lines,
     new_app,
     one_sentence,
     silence_libraries,
 )
-from pyg_graphadapter.display import encoding_of, json_text, visible
+from pyg_graphadapter.cli.output import alert, echo, emit
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.suggestions import path_suggestion
 
 if TYPE_CHECKING:
     from pyg_graphadapter.classifier.predictions import Prediction
@@ -46,7 +45,6 @@ def predict(
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +82,9 @@ def predict(
     import_: Import = None,
 ) -> None:
     """Classify images or features, and print one line per image: label, class name, probability.
+
+    --json prints a list with "image" (or "index"), "label", "class_name" and "probability" per
+    image, "top" if --top asks for more, and "reason" where there is no label.
 
     Without --reject, the answer is always one of the classes, whatever the image shows.
 
@@ -130,19 +131,13 @@ def predict(
     rows = classified.predictions(classifier.class_names, shown, on_error, rejection)
     if out is not None:
         write_predictions(rows, out)
-    elif as_json:
-        _print_json(rows, top)
-    else:
-        _print_lines(rows, top)
+    emit([_entry(row, top) for row in rows], _lines(rows, top) if out is None else ())
     for reason in classified.skipped.values():
-        echo(f"Skipped: {reason}", err=True)
+        alert(f"Skipped: {reason}")
     rejected = sum(row.rejected_as is not None for row in rows)
     if rejected:
-        echo(
-            f"{rejected} of {counted(len(classified.index), 'image')} rejected as "
-            f"{visible(reject)}.",
-            err=True,
-        )
+        images = counted(len(classified.index), "image")
+        alert(f"{rejected} of {images} rejected as {visible(reject)}.")
     count, total = len(classified.index), len(classified.files)
     if classifier.adapter.is_transductive and count > 1:
         echo(
@@ -165,18 +160,16 @@ def predict(
 def _check_exist(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(f"There is no image or folder {path}: check the path.")
-
-
-def _print_json(rows: "Sequence[Prediction]", top: int) -> None:
-    typer.echo(json_text([_entry(row, top) for row in rows], encoding=encoding_of(sys.stdout)))
+            raise FileNotFoundError(
+                f"There is no image or folder {path}: check the path.{path_suggestion(path)}"
+            )
 
 
 def _entry(row: "Prediction", top: int) -> dict[str, Any]:
     place = {"index": row.index} if row.file is None else {"image": row.file}
     first = {"label": row.label, "class_name": row.class_name, "probability": row.probability}
     score = {} if row.unknown_score is None else {"unknown_score": row.unknown_score}
-    more = {"top": [choice._asdict() for choice in row.top]} if top > 1 else {}
+    more = {"top": [choice._asdict() for choice in row.top[:top]]} if top > 1 else {}
     return {
         **place,
         **first,
@@ -186,7 +179,7 @@ def _entry(row: "Prediction", top: int) -> dict[str, Any]:
     }
 
 
-def _print_lines(rows: "Sequence[Prediction]", top: int) -> None:
+def _lines(rows: "Sequence[Prediction]", top: int) -> Iterator[str]:
     for row in rows:
         cells = [
             f"{choice.label}\t{visible(choice.class_name)}\t{choice.probability:.4f}"
@@ -194,4 +187,4 @@ def _print_lines(rows: "Sequence[Prediction]", top: int) -> None:
         ] or [f"not classified: {visible(row.reason)}"]
         if row.rejected_as is not None:
             cells = [f"-\t{visible(row.rejected_as)}\t-", *(cells if top > 1 else [])]
-        echo_lines("\t".join([visible(row.index if row.file is None else row.file), *cells]))
+        yield "\t".join([visible(row.index if row.file is None else row.file), *cells])

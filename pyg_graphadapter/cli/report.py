@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pyg_graphadapter.cli.arguments import echo, echo_lines, new_app, one_sentence
+from pyg_graphadapter.cli.arguments import new_app, one_sentence
+from pyg_graphadapter.cli.entries import table_entry
+from pyg_graphadapter.cli.output import echo, echo_lines, emit
 from pyg_graphadapter.outputs import no_empty_folders
 
 app = new_app()
@@ -30,6 +32,8 @@ def report(
 ) -> None:
     """Make tables (Markdown, LaTeX, CSV), a figure and one HTML page from result files.
 
+    --json prints "page", and "tables" with "title", "columns", "rows" and "note".
+
     Example: graphadapter report results --out report
     """
     from pyg_graphadapter.report.page import PAGE, write_report
@@ -42,4 +46,5 @@ def report(
         )
     for table in tables:
         echo_lines(f"{table.terminal()}\n")
+    emit({"page": str(out / PAGE), "tables": [table_entry(table) for table in tables]})
     echo(f"Wrote {out / PAGE}, and the tables and the figure beside it.")

@@ -31,6 +31,7 @@ from pyg_graphadapter.data.text_list import is_text_list, read_text_list
 from pyg_graphadapter.data.tree import read_tree
 from pyg_graphadapter.data.zhou import is_zhou, read_zhou
 from pyg_graphadapter.hub import is_id, is_reachable
+from pyg_graphadapter.suggestions import path_suggestion
 
 IsForm: TypeAlias = Callable[[Any], bool]
 Reader: TypeAlias = Callable[[Any, ReadOptions, Reading], list[ImageRow]]
@@ -219,7 +220,9 @@ def list_images(paths: Sequence[str | Path], *, follow_links: bool = False) -> l
     image_paths: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise FileNotFoundError(f"There is no image or folder {path}: check the path.")
+            raise FileNotFoundError(
+                f"There is no image or folder {path}: check the path.{path_suggestion(path)}"
+            )
         check_regular(path)
         if path.is_dir():
             reading = Reading()
@@ -277,7 +280,10 @@ def _of_archives(
 
 def _load_from_hub(name: str, revision: str | None, token: str | bool | None) -> Any:
     if not is_id(name):
-        raise FileNotFoundError(f"There is no folder or list of images {name}: check the path.")
+        meant = path_suggestion(name, [BUILTIN])
+        raise FileNotFoundError(
+            f"There is no folder or list of images {name}: check the path.{meant}"
+        )
     was_offline = datasets.config.HF_HUB_OFFLINE
     decoders = webdataset.WebDataset.DECODERS  # others than of labels would read tensors in tars
     try:
@@ -291,7 +297,7 @@ def _load_from_hub(name: str, revision: str | None, token: str | bool | None) ->
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else ""
         raise ValueError(
             f"There is no folder, list or data set {name!r} ({reason}): check the path, or the id "
-            f"on the Hugging Face hub and the network."
+            f"on the Hugging Face hub and the network.{path_suggestion(name, [BUILTIN])}"
         ) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = was_offline

@@ -49,6 +49,23 @@ class Summary:
         return text + (f", {self.num_skipped} skipped" if self.num_skipped else "")
 
 
+@dataclass(frozen=True)
+class EncodedSplit:
+    """The images of a split that can be decoded, and those that cannot.
+
+    Args:
+        features (Features): The features of the images that can be decoded.
+        index (torch.Tensor): The places of these images in the split ``[M]``.
+        hashes (tuple of str): Their SHA-256, in hexadecimal digits.
+        skipped (dict): The name of every other image, by its place, with the reason.
+    """
+
+    features: Features
+    index: Tensor
+    hashes: tuple[str, ...]
+    skipped: dict[int, tuple[str, str]]
+
+
 class DatasetEncoder:
     """Encodes image data sets with one encoder and one configuration.
 
@@ -125,15 +142,12 @@ class DatasetEncoder:
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
         """The features of the images of a split that can be decoded."""
-        return self.encode_hashed(split, views)[0]
+        return self.encode_hashed(split, views).features
 
-    def encode_hashed(
-        self, split: datasets.Dataset, views: int = 1
-    ) -> tuple[Features, tuple[str, ...]]:
-        """The features of the images of a split that can be decoded, and the SHA-256 of these
-        images, in hexadecimal digits."""
-        index, x, hashes = self._encode(split, torch.arange(len(split)), views)
-        return Features(x, _labels_of(split)[index]), hashes
+    def encode_hashed(self, split: datasets.Dataset, views: int = 1) -> EncodedSplit:
+        """The features and the hashes of the images of a split."""
+        index, x, hashes, skipped = self._encode(split, torch.arange(len(split)), views)
+        return EncodedSplit(Features(x, _labels_of(split)[index]), index, hashes, skipped)
 
     def draw_task(
         self, data: datasets.DatasetDict, shots: Shots, seed: int, *, allow_fewer: bool = False
@@ -193,7 +207,7 @@ class DatasetEncoder:
         index = rest.nonzero().flatten()
         generator = torch.Generator().manual_seed(seed)
         index = index[torch.randperm(len(index), generator=generator)[:limit]].sort().values
-        index, x, _ = self._encode(train, index, 1)
+        index, x, *_ = self._encode(train, index, 1)
         return Features(x, _labels_of(train)[index])
 
     def _draw(
@@ -210,7 +224,7 @@ class DatasetEncoder:
         classes may lack, those without images are no error."""
         while True:
             drawn = self._drawn(split, shots, seed, allow_fewer=allow_fewer, may_lack=may_lack)
-            index, x, hashes = self._encode(split, drawn, views)
+            index, x, hashes, _ = self._encode(split, drawn, views)
             if len(index) == len(drawn):
                 return Features(x, _labels_of(split)[index]), hashes
 
@@ -240,9 +254,9 @@ class DatasetEncoder:
 
     def _encode(
         self, split: datasets.Dataset, index: Tensor, views: int
-    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    ) -> tuple[Tensor, Tensor, tuple[str, ...], dict[int, tuple[str, str]]]:
         """The indices of the images that can be decoded, their features ``[M, V, D]`` and their
-        hashes."""
+        hashes; and the names of the others by their indices, with the reason."""
         images = split.select(index.tolist())["image"]
         digests = self._digests.get(split._fingerprint)
         if digests is None:
@@ -259,10 +273,12 @@ class DatasetEncoder:
             progress=self.progress,
         )
         self.summary.add(images, encoded)
-        skipped = {int(index[i]) for i in encoded.skipped}
+        skipped = {
+            int(index[i]): (image_name(images[i]), reason) for i, reason in encoded.skipped.items()
+        }
         self._unreadable.setdefault(split._fingerprint, set()).update(skipped)
         hashes = tuple(digests[i].hex() for i in encoded.index.tolist())
-        return index[encoded.index], encoded.x, hashes
+        return index[encoded.index], encoded.x, hashes, skipped
 
 
 def class_names_of(split: datasets.Dataset) -> tuple[str, ...]:

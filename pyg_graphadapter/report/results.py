@@ -102,6 +102,7 @@ class FailedRun:
     backbone: str | None = None
     features: FeaturesOfResult | None = None
     task: TaskOfResult | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,12 @@ class FinishedRun:
     num_classes: Annotated[int, Within(1)] = 1
     select_seconds: Seconds = 0.0
     steps: Count = 0
+    loss: tuple[float, ...] = ()  # of every epoch; of very many, of some at equal distances
     settings: dict[str, Any] = field(default_factory=dict)
     selected_on: str | None = None
     code: Any = None
     task: TaskOfResult | None = None
+    command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     shifted: dict[str, Percent] = field(default_factory=dict)
     base_to_new: BaseToNew | None = None

@@ -1,6 +1,6 @@
 """From a method's name and a task to a fitted adapter."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_setting_names, warn
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train
 from pyg_graphadapter.training.selection import select_defaults
@@ -46,6 +47,7 @@ def fit_method(
     select: bool = True,
     may_lack: bool = False,
     progress: bool = True,
+    callbacks: Iterable[Callback] = (),
 ) -> Fitted:
     """Selects the settings that are not given, builds the method and trains it.
 
@@ -60,6 +62,7 @@ def fit_method(
         may_lack (bool, optional): Classes may have no shots: their text features stand in for them
             (:func:`with_text_shots`). (default: :obj:`False`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+        callbacks (iterable of Callback, optional): Are told of the training. (default: :obj:`()`)
 
     Raises:
         ValueError: If a setting is unknown or out of bounds, or a class that needs shots has none.
@@ -81,7 +84,7 @@ def fit_method(
         for name, value in adapter.settings().items()
         if value != asked[name] or (name in given and name not in settings)
     }
-    history = train(adapter, task, config, progress=progress)
+    history = train(adapter, task, config, progress=progress, callbacks=callbacks)
     return Fitted(adapter.cpu().eval(), selected, history)
 
 

@@ -1,0 +1,185 @@
+"""The file of an evaluation: what a classifier says of each image."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyg_graphadapter.adapters import Adapter, GraphAdapter
+from pyg_graphadapter.adapters.graph_defaults import TEXTS
+from pyg_graphadapter.classifier.base import ClassifierBase
+from pyg_graphadapter.classifier.labelled import Labelled
+from pyg_graphadapter.classifier.thumbnail import thumbnail
+from pyg_graphadapter.copies import groups_of_copies
+from pyg_graphadapter.graph import cosine_edges, row_blocks
+from pyg_graphadapter.report.evaluation_file import (
+    EVALUATION_FORMAT,
+    Choice,
+    Edge,
+    EvaluatedImage,
+    EvaluationFile,
+)
+from pyg_graphadapter.report.per_image import shown_errors
+from pyg_graphadapter.storage import versions
+from pyg_graphadapter.training.evaluation import Evaluation
+
+TOP = 5  # classes of an image
+NEIGHBOURS = 5  # edges of a class
+MOST_EDGES = 5000  # of one graph, beyond one per class
+
+
+def evaluation_file(
+    classifier: ClassifierBase,
+    labelled: Labelled,
+    evaluation: Evaluation,
+    logits: Tensor,
+    *,
+    data: str,
+    command: str,
+) -> EvaluationFile:
+    """What is written of an evaluation.
+
+    Args:
+        classifier (ClassifierBase): The classifier.
+        labelled (Labelled): The images, with the labels of the classifier.
+        evaluation (Evaluation): What was measured on them.
+        logits (torch.Tensor): Their logits ``[N, C]``.
+        data (str): What the data are called.
+        command (str): What made it.
+    """
+    adapter = classifier.adapter
+    images = _images(logits, labelled.features.y, classifier.temperature)
+    first = _first_copies(labelled.features.x[:, 0])
+    images = [
+        replace(image, file=file, copy_of=None if copy == i else copy)
+        for i, (image, file, copy) in enumerate(zip(images, labelled.files(), first, strict=True))
+    ]
+    text_edges, image_edges = _edges(adapter, has_text=classifier.has_text)
+    file = EvaluationFile(
+        format=EVALUATION_FORMAT,
+        command=command,
+        class_names=tuple(classifier.class_names),
+        images=tuple(images),
+        measures=asdict(evaluation),
+        classifier=_card(classifier),
+        data=data,
+        split=labelled.split,
+        temperature=classifier.temperature,
+        temperature_source=classifier.confidence.source,
+        skipped=labelled.skipped,
+        text_edges=text_edges,
+        image_edges=image_edges,
+        versions=versions(),
+    )
+    return _with_pictures(file, labelled.images)
+
+
+def _images(logits: Tensor, y: Tensor, temperature: float) -> list[EvaluatedImage]:
+    """One entry per image, in blocks of rows, since there may be many images and classes."""
+    images: list[EvaluatedImage] = []
+    for block in row_blocks(*logits.shape):
+        images += _block(logits[block], y[block], temperature)
+    return images
+
+
+def _block(logits: Tensor, y: Tensor, temperature: float) -> list[EvaluatedImage]:
+    top = _likeliest(logits)  # [B, 5]
+    before = logits.double().log_softmax(dim=1)
+    after = (logits.double() / temperature).log_softmax(dim=1)
+    columns = [
+        y,
+        top,
+        after.exp().gather(1, top),
+        before.exp().gather(1, top[:, :1]).squeeze(1),
+        *(_losses(after, y) + _losses(before, y)),
+    ]
+    return [
+        EvaluatedImage(
+            label,
+            tuple(map(Choice, classes, probabilities)),
+            uncalibrated,
+            log_loss=loss,
+            squared_error=error,
+            log_loss_uncalibrated=loss_before,
+            squared_error_uncalibrated=error_before,
+        )
+        for label, classes, probabilities, uncalibrated, loss, error, loss_before, error_before in (
+            zip(*(column.tolist() for column in columns), strict=True)
+        )
+    ]
+
+
+def _likeliest(logits: Tensor) -> Tensor:
+    """The five likeliest classes ``[B, 5]``; of equal ones the first, as in the measures."""
+    probability = logits.softmax(dim=1)
+    top = probability.topk(min(TOP, probability.size(1)), dim=1).indices
+    tied = top[:, 0] != probability.argmax(dim=1)
+    if tied.any():
+        order = probability[tied].argsort(dim=1, descending=True, stable=True)
+        top[tied] = order[:, : top.size(1)]
+    return top
+
+
+def _losses(log_probability: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The negative logarithm of the probability of the true class, and the part of the Brier score,
+    ``[B]`` each."""
+    of_class = log_probability.gather(1, y.unsqueeze(1)).squeeze(1)
+    squares = log_probability.exp().square().sum(dim=1) - 2 * of_class.exp() + 1
+    return (-of_class).clamp(min=0), squares.clamp(0, 2)
+
+
+def _first_copies(x: Tensor) -> list[int]:
+    """The first image ``[N]`` that is the same as each."""
+    first: dict[int, int] = {}
+    groups = groups_of_copies(x).tolist()
+    return [first.setdefault(group, i) for i, group in enumerate(groups)]
+
+
+def _card(classifier: ClassifierBase) -> dict[str, Any]:
+    adapter = classifier.adapter
+    return {
+        "method": classifier.method,
+        "training": dict(classifier.training),
+        "encoding": dict(classifier.encoding),
+        "settings": adapter.settings(),
+        "selected": dict(classifier.selected),
+        "measured": dict(classifier.measured),
+        "has_text": classifier.has_text,
+    }
+
+
+def _edges(adapter: Adapter, *, has_text: bool) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
+    """The strongest edges of the two knowledge graphs of a GraphAdapter, each pair once."""
+    if not isinstance(adapter, GraphAdapter):
+        return (), ()
+    uses_texts = has_text and adapter.config.nodes == TEXTS
+    text = _strongest(adapter.class_nodes) if uses_texts else ()
+    return text, _strongest(adapter.image_nodes)
+
+
+@torch.no_grad()
+def _strongest(x: Tensor) -> tuple[Edge, ...]:
+    k = min(NEIGHBOURS, max(1, MOST_EDGES // len(x)))
+    if len(x) < 2:
+        return ()
+    edge_index, weight = cosine_edges(x.float().cpu(), k=k, loop=False)
+    pairs: dict[tuple[int, int], float] = {}
+    for a, b, cosine in zip(*edge_index.tolist(), weight.tolist(), strict=True):
+        pairs.setdefault((min(a, b), max(a, b)), cosine)
+    return tuple(Edge(a, b, cosine) for (a, b), cosine in pairs.items())
+
+
+def _with_pictures(file: EvaluationFile, images: Sequence[Any]) -> EvaluationFile:
+    """The file with small pictures of the errors that are shown."""
+    if not len(images):
+        return file
+    pictures = {i: thumbnail(images[i]) for i in shown_errors(file)}
+    return replace(
+        file,
+        images=tuple(
+            replace(image, thumbnail=pictures[i]) if i in pictures else image
+            for i, image in enumerate(file.images)
+        ),
+    )

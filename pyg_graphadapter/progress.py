@@ -1,0 +1,92 @@
+"""Progress bars: those of this package, and those of the libraries that it uses."""
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+from tqdm import tqdm
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_are_hidden: ContextVar[bool] = ContextVar("are_hidden", default=False)
+
+
+def progress_bar(
+    iterable: Iterable[Any] | None = None, *, progress: bool, **how: Any
+) -> "tqdm[Any]":
+    """A progress bar, which is shown on a terminal only.
+
+    Args:
+        iterable (iterable, optional): What is counted. (default: :obj:`None`)
+        progress (bool): Whether to show it.
+        **how (optional): Arguments of :class:`tqdm.tqdm`.
+    """
+    is_shown = progress and not _are_hidden.get()
+    return tqdm(iterable, disable=None if is_shown else True, **how)
+
+
+@contextmanager
+def hidden_bars(are_hidden: bool = True) -> Iterator[None]:
+    """Hides all progress bars in the block, also those of libraries, or leaves them as they are."""
+    token = _are_hidden.set(_are_hidden.get() or are_hidden)
+    try:
+        yield
+    finally:
+        _are_hidden.reset(token)
+
+
+def obeys_progress(function: Callable[P, R]) -> Callable[P, R]:
+    """Makes all progress bars in a function obey its keyword argument ``progress``."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with hidden_bars(kwargs.get("progress") is False):
+            return function(*args, **kwargs)
+
+    return run
+
+
+@contextmanager
+def library_bars() -> Iterator[None]:
+    """Hides the progress bars of transformers, datasets and huggingface_hub in the block where bars
+    are hidden, or where there is no terminal. Afterwards, the settings of these libraries are what
+    they were."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if is_terminal and not _are_hidden.get():
+        yield
+        return
+    with _transformers_hidden(), _datasets_hidden():
+        yield
+
+
+@contextmanager
+def _transformers_hidden() -> Iterator[None]:
+    """Hides the bars of transformers, and those of huggingface_hub, which it sets with its own."""
+    from huggingface_hub.utils.tqdm import progress_bar_states
+    from transformers.utils import logging
+
+    states, was_enabled = dict(progress_bar_states), logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        progress_bar_states.clear()
+        progress_bar_states.update(states)
+
+
+@contextmanager
+def _datasets_hidden() -> Iterator[None]:
+    import datasets
+
+    was_enabled = not datasets.utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            datasets.enable_progress_bars()
