@@ -35,7 +35,7 @@ from pyg_graphadapter.adapters.gaussian import class_means
 from pyg_graphadapter.adapters.trust import distinct_shots
 from pyg_graphadapter.graph import row_blocks, unit
 from pyg_graphadapter.task import FewShotTask
-from pyg_graphadapter.training.fitting import with_text_shots
+from pyg_graphadapter.training.fitting import classes_without_shots, with_text_shots
 
 TEXT_WEIGHT = 2.0
 FEWEST = 4  # images that have to be left out, so that their deviation says something
@@ -100,8 +100,15 @@ class Familiarity:
         x, y, number = distinct_shots(task)
         if not len(x):
             nothing = torch.empty(0, task.text.size(1))
-            return cls(nothing, nothing, torch.tensor([[0.0, 1.0]]), torch.empty(0), NO_SHOTS)
-        shots = _Shots(x, y, number, _means(task), unit(task.text).to(x) if task.has_text else None)
+            scales = torch.tensor([[0.0, TEXT_WEIGHT]])  # the cosine itself
+            return cls(nothing, nothing, scales, torch.empty(0), NO_SHOTS)
+        text = unit(task.text).to(x) if task.has_text else None
+        means = class_means(x, y, number.unsqueeze(1), task.num_classes)
+        lacking = classes_without_shots(task)
+        if len(lacking):  # what stands in for their shots comes last
+            stand_ins = with_text_shots(task, once=True).support.mean_views()[-len(lacking) :]
+            means[lacking] = stand_ins.to(means)
+        shots = _Shots(x, y, number, means, text)
         directions, ridge = shots.directions()
         scales, left_out, source = shots.without_each(directions, ridge)
         means = shots.means.float()
@@ -280,12 +287,6 @@ class _Shots(NamedTuple):
     def _text_part(self, x: Tensor, y: Tensor) -> Tensor | float:
         """What the text of the own class adds to the first number ``[M]``."""
         return 0.0 if self.text is None else TEXT_WEIGHT * (x * self.text[y]).sum(dim=1)
-
-
-def _means(task: FewShotTask) -> Tensor:
-    """The class means ``[C, D]`` of distinct shots, or of what stands in for them."""
-    x, y, number = distinct_shots(with_text_shots(task, once=True) if task.has_text else task)
-    return class_means(x, y, number.unsqueeze(1), task.num_classes)
 
 
 def _classes(means: Tensor, text: Tensor | None) -> Tensor:
