@@ -9,6 +9,8 @@ from pyg_graphadapter.optional import require
 from pyg_graphadapter.outputs import check_output_folder, writing
 from pyg_graphadapter.report.comparison import duel_table
 from pyg_graphadapter.report.comparison_page import comparison_page
+from pyg_graphadapter.report.evaluation_file import EVALUATION, EvaluationFile
+from pyg_graphadapter.report.evaluation_page import write_evaluation_page
 from pyg_graphadapter.report.figures import REFERENCE, accuracy_curve
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import (
@@ -29,6 +31,8 @@ from pyg_graphadapter.storage import prepare_folder, write_atomic
 PAGE, MARKDOWN, LATEX, CSV, FIGURE = (
     "report.html", "tables.md", "tables.tex", "accuracy.csv", "accuracy.png",
 )  # fmt: skip
+EVALUATION_PAGE = "evaluation.html"
+OURS = (PAGE, MARKDOWN, LATEX, CSV, FIGURE, EVALUATION_PAGE)
 
 
 def write_report(
@@ -61,9 +65,6 @@ def write_report(
     """
     require("matplotlib")
 
-    def is_ours(path: Path) -> bool:
-        return path.name in (PAGE, MARKDOWN, LATEX, CSV, FIGURE)
-
     check_output_folder(out, is_ours)
     contents = read_results(results)
     rows = summarize(contents)
@@ -91,6 +92,34 @@ def write_report(
         with writing(out / name):
             write_atomic(out / name, (text + "\n").encode())
     return tables
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is one of a report, by its name."""
+    return path.name in OURS
+
+
+def evaluation_in(path: Path) -> EvaluationFile | None:
+    """The evaluation that a folder holds, or that a file is; :obj:`None` if there is none.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    file = path if path.name == EVALUATION else path / EVALUATION
+    return EvaluationFile.load(file) if file.is_file() else None
+
+
+def report_evaluation(evaluation: EvaluationFile, out: Path) -> Path:
+    """Writes the page of an evaluation to the folder of a report.
+
+    Raises:
+        ValueError: If the folder holds something else.
+    """
+    check_output_folder(out, is_ours)
+    with writing(out):
+        prepare_folder(out, is_ours)
+    write_evaluation_page(evaluation, out / EVALUATION_PAGE)
+    return out / EVALUATION_PAGE
 
 
 def _label(results: Sequence[dict[str, Any]], method: str) -> str:
