@@ -43,12 +43,8 @@ def report(
 
     Example: graphadapter report results --out report
     """
-    from pyg_graphadapter.report.page import (
-        PAGE,
-        evaluation_in,
-        report_evaluation,
-        write_report,
-    )
+    from pyg_graphadapter.report.evaluation_report import evaluation_in, report_evaluation
+    from pyg_graphadapter.report.page import PAGE, write_report
     from pyg_graphadapter.report.published import Published
     from pyg_graphadapter.report.results import result_paths
 

@@ -9,8 +9,6 @@ from pyg_graphadapter.optional import require
 from pyg_graphadapter.outputs import check_output_folder, writing
 from pyg_graphadapter.report.comparison import duel_table
 from pyg_graphadapter.report.comparison_page import comparison_page
-from pyg_graphadapter.report.evaluation_file import EVALUATION, EvaluationFile
-from pyg_graphadapter.report.evaluation_page import write_evaluation_page
 from pyg_graphadapter.report.figures import REFERENCE, accuracy_curve
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import (
@@ -97,29 +95,6 @@ def write_report(
 def is_ours(path: Path) -> bool:
     """Whether a file is one of a report, by its name."""
     return path.name in OURS
-
-
-def evaluation_in(path: Path) -> EvaluationFile | None:
-    """The evaluation that a folder holds, or that a file is; :obj:`None` if there is none.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
-    file = path if path.name == EVALUATION else path / EVALUATION
-    return EvaluationFile.load(file) if file.is_file() else None
-
-
-def report_evaluation(evaluation: EvaluationFile, out: Path) -> Path:
-    """Writes the page of an evaluation to the folder of a report.
-
-    Raises:
-        ValueError: If the folder holds something else.
-    """
-    check_output_folder(out, is_ours)
-    with writing(out):
-        prepare_folder(out, is_ours)
-    write_evaluation_page(evaluation, out / EVALUATION_PAGE)
-    return out / EVALUATION_PAGE
 
 
 def _label(results: Sequence[dict[str, Any]], method: str) -> str:
