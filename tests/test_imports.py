@@ -21,7 +21,7 @@ MODULES = {
 }
 # A line may import the lines above it. A folder may also import its own files:
 ORDER = (
-    ("optional", "interrupts", "display", "progress"),
+    ("optional", "interrupts", "display", "progress", "suggestions"),
     ("outputs",),
     ("lazy", "settings", "storage", "builtin", "device", "hub", "parallel"),
     ("report",),

@@ -24,6 +24,7 @@ from pyg_graphadapter.encoding.sources import Source, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import ALL, Features, Shots, check_shots, counted
 from pyg_graphadapter.labels import told_apart
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.callbacks import Callback
@@ -91,6 +92,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         self.history: History | None = None
 
     @classmethod
+    @obeys_progress
     def fit(
         cls,
         data: "Images | datasets.DatasetDict | FeatureFile | FewShotTask | Source",

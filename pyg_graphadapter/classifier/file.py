@@ -40,6 +40,7 @@ from pyg_graphadapter.storage import (
     versions,
     write_atomic,
 )
+from pyg_graphadapter.suggestions import path_suggestion
 from pyg_graphadapter.training.fitting import NO_TEXTS
 
 WEIGHTS = "classifier.safetensors"  # of the first classifier in a folder
@@ -400,9 +401,10 @@ def _read_files(folder: Path) -> tuple[Card, bytes]:
 
 
 def _missing(path: Path) -> FileNotFoundError:
+    meant = "" if path.parent.exists() else path_suggestion(path.parent)
     return FileNotFoundError(
         f"There is no classifier in {path.parent} ({path.name} is missing): make one with "
-        f"'graphadapter fit DATA --out {path.parent}'."
+        f"'graphadapter fit DATA --out {path.parent}'.{meant}"
     )
 
 

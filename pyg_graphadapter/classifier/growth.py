@@ -34,6 +34,7 @@ from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import load_encoder
 from pyg_graphadapter.features import Features, check_fits, check_labels, counted
 from pyg_graphadapter.graph import unit
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
@@ -77,6 +78,7 @@ def from_names(
     return classifier
 
 
+@obeys_progress
 def add_shots(classifier: C, data: Any, labels: Sequence[str | int] | None = None, **how: Any) -> C:
     """:meth:`FewShotClassifier.add_shots`."""
     kept_shots(classifier)  # says what is missing, before any work
@@ -93,6 +95,7 @@ def add_shots(classifier: C, data: Any, labels: Sequence[str | int] | None = Non
     return grow(classifier, more, **how)
 
 
+@obeys_progress
 def add_classes(
     classifier: C,
     data: Any,
@@ -264,6 +267,7 @@ def _joined(shots: Features, more: Features) -> Features:
     return Features(torch.cat([x[0].to(x[1]), x[1]]), torch.cat([shots.y, more.y]))
 
 
+@obeys_progress
 def rename_classes(
     classifier: C,
     new_names: Mapping[str, str],

@@ -8,6 +8,7 @@ from torch import Tensor
 from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
 from pyg_graphadapter.classifier.inputs import FeatureInput
 from pyg_graphadapter.classifier.predictions import Classified, Prediction, check_on_error
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.training.evaluation import predict_logits
 
@@ -15,6 +16,7 @@ from pyg_graphadapter.training.evaluation import predict_logits
 class PredictionMixin(EncoderMixin):
     """A classifier that predicts the classes of images or of their features."""
 
+    @obeys_progress
     def classify(
         self,
         x: Any,
@@ -52,13 +54,14 @@ class PredictionMixin(EncoderMixin):
         probability = predict_logits(self.adapter, features).softmax(dim=1)
         return Classified(probability, index, skipped, given.files)
 
-    def predict_proba(self, x: Any, *, on_error: str = "raise") -> Tensor:
+    def predict_proba(self, x: Any, *, on_error: str = "raise", progress: bool = True) -> Tensor:
         """Class probabilities ``[N, C]``, one row per image.
 
         Args:
             x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
             on_error (str, optional): What becomes of an image that cannot be decoded: ``raise`` an
                 error, or ``nan``, a row of NaN, with a warning. (default: :obj:`"raise"`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
             ValueError: If these are neither features nor images, features are not finite, zero, or
@@ -66,11 +69,11 @@ class PredictionMixin(EncoderMixin):
                 or there is no encoder.
         """
         check_on_error(on_error, ("raise", "nan"))
-        classified = self.classify(x, strict=on_error == "raise")
+        classified = self.classify(x, strict=on_error == "raise", progress=progress)
         classified.tell_of_skipped("have rows of NaN")
         return classified.in_all_rows()
 
-    def predict(self, x: Any, *, on_error: str = "none") -> list[str | None]:
+    def predict(self, x: Any, *, on_error: str = "none", progress: bool = True) -> list[str | None]:
         """The class name of every image, in the order in which they are given; see
         :meth:`predict_rows` for their files, probabilities and further classes.
 
@@ -79,16 +82,19 @@ class PredictionMixin(EncoderMixin):
             on_error (str, optional): What becomes of an image that cannot be decoded: ``none``, its
                 name is :obj:`None`, with a warning, or ``raise`` an error.
                 (default: :obj:`"none"`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
             ValueError: As :meth:`predict_proba` does.
         """
         check_on_error(on_error, ("none", "raise"))
-        classified = self.classify(x, strict=on_error == "raise")
+        classified = self.classify(x, strict=on_error == "raise", progress=progress)
         classified.tell_of_skipped("are None")
         return [row.class_name for row in classified.predictions(self.class_names)]
 
-    def predict_rows(self, x: Any, *, top: int = 1, on_error: str = "row") -> list[Prediction]:
+    def predict_rows(
+        self, x: Any, *, top: int = 1, on_error: str = "row", progress: bool = True
+    ) -> list[Prediction]:
         """One row per image: its file, its class with the probability, the next classes, and the
         reason where it cannot be classified.
 
@@ -98,13 +104,14 @@ class PredictionMixin(EncoderMixin):
             on_error (str, optional): What becomes of an image that cannot be decoded: ``row``, its
                 row has the reason; ``skip``, it has no row, with a warning; or ``raise`` an error.
                 (default: :obj:`"row"`)
+            progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
         Raises:
             ValueError: As :meth:`predict_proba` does.
         """
         check_on_error(on_error, ("row", "skip", "raise"))
         check_whole_number("top", top, low=1)
-        classified = self.classify(x, strict=on_error == "raise")
+        classified = self.classify(x, strict=on_error == "raise", progress=progress)
         if on_error == "skip":
             classified.tell_of_skipped("have no row")
         return classified.predictions(self.class_names, top, on_error)

@@ -27,8 +27,9 @@ SUBJECTS = {
     TRAINING: ("what was learned from your examples", False),
     OTHERS: ("the images classified with it", True),
     OTHERS_AND_EXAMPLES: ("the images classified with it and your examples", True),
-    WHOLE: ("the method as a whole (it does not tell names and examples apart)", False),
+    WHOLE: ("the method as a whole", False),
 }
+NAMES_OF_PARTS = {kind: name for kind, (name, _) in SUBJECTS.items()}
 NEAREST = {
     EXAMPLE: "The most similar of your examples is one of {name} (similarity {similarity:.2f}).",
     TRAINED_EXAMPLE: "The most similar of your examples, as training changed them, is one of "
@@ -77,8 +78,9 @@ def image_in_words(reason: "Reason") -> str:
 def _of_names(reason: "Reason", name: "Similar", kinds: set[str]) -> str:
     same = name.class_name == reason.class_name
     alone = f"By names alone it would be {quoted(name.class_name)}{', too' if same else ''}"
-    uses_names = kinds & {NAME, NAMES, WHOLE}
-    return f"{alone}." if uses_names else f"{alone}; this method does not use names."
+    if WHOLE in kinds:
+        return f"{alone}; this method does not tell names and examples apart."
+    return f"{alone}." if kinds & {NAME, NAMES} else f"{alone}; this method does not use names."
 
 
 def _balance(reason: "Reason") -> str:

@@ -4,11 +4,13 @@ import importlib
 import logging
 import signal
 import warnings
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from pyg_graphadapter import __version__
+from pyg_graphadapter.cli import variables
 from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode
 from pyg_graphadapter.cli.output import alert, echo
 from pyg_graphadapter.display import VisibleFormatter
@@ -20,6 +22,7 @@ COMMANDS = {
     "fit": "Fit a classifier to a few images per class, and save it.",
     "predict": "Classify images or features with a saved classifier.",
     "evaluate": "Measure a saved classifier on labelled images: per class, and per image.",
+    "explain": "Say why an image is classified as it is, or what a class looks like.",
     "compare": "Compare methods over shots and seeds.",
     "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
@@ -29,15 +32,40 @@ COMMANDS = {
 }
 
 
+def _command(name: str) -> Any:
+    """A command, imported from its module."""
+    return typer.main.get_command(importlib.import_module(f"{__name__}.{name}").app)
+
+
+def _with_options(name: str, command: Any) -> Iterator[tuple[str, list[Any]]]:
+    """A command, or those of a group, with their options."""
+    commands = getattr(command, "commands", None)
+    if commands is None:
+        yield name, command.params
+        return
+    for sub_name, sub_command in commands.items():
+        yield f"{name} {sub_name}", sub_command.params
+
+
+def _warn_of_variables(name: str, command: Any) -> None:
+    """Warns of variables that set no option of any command."""
+    if not variables.unknown(_with_options(name, command)):
+        return
+    options = [pair for name in COMMANDS for pair in _with_options(name, _command(name))]
+    for variable, meant in variables.unknown(options).items():
+        alert(f"Warning: The variable {variable} sets no option.{meant}")
+
+
 class LazyGroup(VisibleGroup):
     """A group that lists its commands without importing them, and imports the one that is run."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported from its module."""
         name, _, arguments = super().resolve_command(ctx, args)
-        module = importlib.import_module(f"{__name__}.{name}")
-        command = typer.main.get_command(module.app)
+        command = _command(name)
         command.name = name
+        if not ctx.resilient_parsing:
+            _warn_of_variables(name, command)
         return name, command, arguments
 
     def invoke(self, ctx: Any) -> Any:

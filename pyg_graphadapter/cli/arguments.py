@@ -1,6 +1,7 @@
 """Arguments that several commands have, and the conversion of their values."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +13,13 @@ from typer.core import TyperCommand, TyperGroup
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class, adapter_names
 from pyg_graphadapter.cli.output import alert, echo, with_output
+from pyg_graphadapter.cli.variables import (
+    help_of_variables,
+    path_of,
+    set_variables,
+    used_variables,
+    variable_of,
+)
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.optional import MissingPackageError, explained
 from pyg_graphadapter.settings import check_whole_number, unknown
@@ -122,16 +130,43 @@ def visible_usage() -> Iterator[None]:
         yield
     except UsageError as error:
         error.message = visible(error.message)  # type: ignore[attr-defined]
+        ctx, param = getattr(error, "ctx", None), getattr(error, "param", None)
+        if ctx is not None and param is not None and (variable := variable_of(ctx, param.name)):
+            error.param_hint = variable  # type: ignore[attr-defined]
         raise
 
 
 class VisibleCommand(TyperCommand):
-    """A command whose usage errors are visible."""
+    """A command whose usage errors are visible, and whose options can be set by variables."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Reads the arguments of the command."""
+        command = info_name if parent is None else path_of(parent, info_name)
+        set_variables(command, self.params)
         with visible_usage():
-            return super().make_context(*args, **kwargs)
+            ctx = super().make_context(info_name, args, parent, **extra)
+        if ctx.params.get("quiet") and ctx.params.get("verbose"):  # the command line wins
+            for name in ("quiet", "verbose"):
+                ctx.params[name] = not variable_of(ctx, name)
+        return ctx
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Ends the help with the variables."""
+        super().format_epilog(ctx, formatter)
+        command = ctx.info_name if ctx.parent is None else path_of(ctx.parent, ctx.info_name)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(help_of_variables(command))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; where it fails, says which of its options variables have set."""
+        used = [f"{name}={os.environ[name]}" for name in used_variables(ctx)]
+        try:
+            return super().invoke(ctx)
+        except (UsageError, typer.Exit) as error:
+            if used and getattr(error, "exit_code", 1) != 0:
+                alert(f"Set by the environment: {', '.join(used)}.")
+            raise
 
 
 class VisibleGroup(TyperGroup):
@@ -268,10 +303,10 @@ def silence_libraries() -> None:
 
 
 def show_skipped(source: "Source") -> None:
-    """Shows on the error stream how many images were encoded, and which were skipped."""
-    encoder = getattr(source, "dataset_encoder", None)  # of images
-    if encoder is None:
+    """Shows on the error stream how many images were used, and which were skipped."""
+    used_in_words = getattr(source, "used_in_words", None)  # of images
+    if used_in_words is None:
         return
-    for name, reason in encoder.summary.skipped.items():
+    for name, reason in source.dataset_encoder.summary.skipped.items():  # type: ignore[attr-defined]
         alert(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}")
-    echo(encoder.summary, err=True)
+    echo(used_in_words(), err=True)

@@ -21,7 +21,7 @@ Folder = Annotated[
     typer.Option(
         "--cache-dir",
         help="Folder of the feature cache.",
-        show_default="$PYG_GRAPHADAPTER_CACHE, else the user's cache folder",
+        show_default="$GRAPHADAPTER_CACHE_DIR, else the user's cache folder",
     ),
 ]
 

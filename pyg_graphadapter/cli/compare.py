@@ -42,7 +42,7 @@ from pyg_graphadapter.cli.settings import (
     save_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.cli.sources import model_for, open_data, pop_encoding, pop_reading
 from pyg_graphadapter.cli.usable import usable_methods
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.display import markdown
@@ -128,7 +128,7 @@ def compare(
 
     Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
     """
-    options = options or {}
+    options, model = options or {}, model_for(ctx, data, model)
     encoding = pop_encoding(options, template, descriptions)
     reading = pop_reading(options)
     training = pop_config(TrainConfig, options)

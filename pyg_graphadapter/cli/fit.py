@@ -31,12 +31,14 @@ from pyg_graphadapter.cli.settings import (
     SaveConfig,
     Set,
     check_config_path,
+    is_given,
     method_settings,
     pop_config,
     save_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.cli.sources import model_for, open_data, pop_encoding, pop_reading
+from pyg_graphadapter.cli.variables import is_general, variable_of
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders, writing
@@ -148,7 +150,7 @@ def fit(
 
     Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
     """
-    options = options or {}
+    options, model = options or {}, model_for(ctx, data, model)
     training_given = {field.name: options[field.name] for field in fields(TrainConfig)
                       if field.name in options}  # fmt: skip
     encoding = pop_encoding(options, template, descriptions)
@@ -302,7 +304,7 @@ def _opened(ctx: typer.Context, folder: Path) -> "FewShotClassifier":
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
 
     for name, option in NOT_WITH_FROM.items():
-        if _is_given(ctx, name):
+        if is_given(ctx, name) and not is_general(variable_of(ctx, name)):
             raise typer.BadParameter(
                 f"{option} is decided by the classifier of --from: leave it out."
             )
@@ -319,16 +321,11 @@ def _how_to_refit(
     """Method and training of ``--from``: as before, but for the options that are given."""
     from pyg_graphadapter.classifier.refitting import config_of
 
-    chosen = method if _is_given(ctx, "method") else None
-    if _is_given(ctx, "seed"):
+    chosen = method if is_given(ctx, "method") else None
+    if is_given(ctx, "seed"):
         training = {**training, "seed": seed}
     is_same = chosen in (None, start.method) and start.training.get("shots") != 0
     return {
         "method": chosen,
         "config": replace(config_of(start.training if is_same else {}), **training),
     }
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")

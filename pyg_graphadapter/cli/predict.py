@@ -20,6 +20,7 @@ from pyg_graphadapter.cli.output import alert, echo, emit
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.suggestions import path_suggestion
 
 if TYPE_CHECKING:
     from pyg_graphadapter.classifier.predictions import Prediction
@@ -133,7 +134,9 @@ def predict(
 def _check_exist(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(f"There is no image or folder {path}: check the path.")
+            raise FileNotFoundError(
+                f"There is no image or folder {path}: check the path.{path_suggestion(path)}"
+            )
 
 
 def _entry(row: "Prediction", top: int) -> dict[str, Any]:

@@ -16,10 +16,13 @@ from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import FileKind, read, write_output
 from pyg_graphadapter.storage.read import parse_toml
+from pyg_graphadapter.suggestions import suggestion
 
 T = TypeVar("T")
 OPTIONS = "options"
-NEVER_SAVED = ("data", "out", "overwrite", "config", "save", "set_", "import_")
+NEVER_SAVED = (
+    "data", "out", "overwrite", "config", "save", "set_", "import_", "json_", "quiet", "verbose",
+)  # fmt: skip
 NOT_OFFERED = ("seed", "templates", "descriptions")  # commands have options of their own for them
 CONFIG_TABLES = "pyg_graphadapter.config_tables"  # of the context, for the tables of --config
 
@@ -179,6 +182,7 @@ def _field_of(method: str, name: str) -> Field[Any]:
         raise typer.BadParameter(
             f"The method {method} has no setting {name!r}. "
             + (f"Choose from {', '.join(method_fields)}." if method_fields else "It has none.")
+            + suggestion(name, method_fields)
         )
     return method_fields[name]
 
@@ -305,9 +309,9 @@ def save_config(
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option was given, on the command line or in a file of settings."""
+    """Whether an option was given: on the command line, by a variable, or in a file of settings."""
     source = ctx.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
 
 def toml_of(options: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:

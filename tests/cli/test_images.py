@@ -29,7 +29,7 @@ def test_encode_writes_a_feature_file(images, model, tmp_path):
         "--template", "a {}", "--template", "the {}.",
     )  # fmt: skip
     assert "3 classes, images: 9 train, 6 test" in result.stdout
-    assert "15 images: 15 encoded, 0 from the cache" in result.stderr
+    assert ": 15 encoded, 0 from the cache" in result.stderr
     file = FeatureFile.load(out)
     assert file.train.x.shape == (9, 3, 24)
     assert file.test.x.shape == (6, 1, 24)
