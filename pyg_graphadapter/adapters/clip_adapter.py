@@ -102,7 +102,8 @@ class CLIPAdapter(Adapter):
         if side not in self.bottleneck:
             return torch.ones_like(x[:, :1])
         sum_of_both = torch.lerp(x, self.bottleneck[side](x).to(x.dtype), self.config.ratio)
-        return (1 - self.config.ratio) / sum_of_both.norm(dim=1, keepdim=True)
+        share: Tensor = (1 - self.config.ratio) / sum_of_both.norm(dim=1, keepdim=True)
+        return share
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CLIPAdapter":
         """The classifier for its classes and new ones, with the same bottleneck."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "fit": "Fit a classifier to a few images per class, and save it.",
     "predict": "Classify images or features with a saved classifier.",
     "explain": "Say why an image is classified as it is, or what a class looks like.",
+    "export": "Write a classifier for other libraries: ONNX, PyTorch, numpy and others.",
     "compare": "Compare methods over shots and seeds.",
     "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
