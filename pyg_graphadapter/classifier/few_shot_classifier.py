@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.classifier import growth, measurement
 from pyg_graphadapter.classifier.base import Images
+from pyg_graphadapter.classifier.calibration import calibrated
 from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.evaluation_mixin import EvaluationMixin
 from pyg_graphadapter.classifier.explanation_mixin import ExplanationMixin
@@ -105,6 +106,7 @@ class FewShotClassifier(
         descriptions_weight: float | None = None,
         select: bool = True,
         measure: bool = False,
+        calibrate: bool = True,
         keep_shots: bool = False,
         progress: bool = True,
         image_column: str | None = None,
@@ -150,6 +152,10 @@ class FewShotClassifier(
             measure (bool, optional): Measure the accuracy and the zero-shot accuracy into
                 :obj:`measured`: on the test split, or else on training images that were not drawn,
                 or else by cross-validation inside the shots. (default: :obj:`False`)
+            calibrate (bool, optional): Fit the temperature of the probabilities, and learn how
+                often they are right, on shots that are held out
+                (:func:`~pyg_graphadapter.classifier.calibration.calibrated`). The method is
+                fitted once more per fold. (default: :obj:`True`)
             keep_shots (bool, optional): Keep the features of the shots, which are saved with the
                 classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
@@ -201,11 +207,27 @@ class FewShotClassifier(
         classifier.shots = task.support if keep_shots else None
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
+        classifier.confidence, held_out = calibrated(
+            method,
+            task,
+            config,
+            settings,
+            fitted.selected,
+            calibrate=calibrate,
+            select=select,
+            progress=progress,
+        )
         if measure and source is not None:
             classifier.measured = measurement.measure(classifier.adapter, task, source, drawn)
         if measure and not classifier.measured:
             classifier.measured = measurement.cross_validated(
-                method, task, config, settings, select=select, progress=progress
+                method,
+                task,
+                config,
+                settings,
+                select=select,
+                held_out=held_out,
+                progress=progress,
             )
         return classifier
 

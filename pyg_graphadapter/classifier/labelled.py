@@ -48,11 +48,16 @@ class Labelled:
     num_skipped: int = 0
 
     def measure(
-        self, adapter: Adapter, shot_hashes: Sequence[str], shots: Features | None = None
+        self,
+        adapter: Adapter,
+        shot_hashes: Sequence[str],
+        shots: Features | None = None,
+        temperature: float | None = None,
     ) -> Evaluation:
         """The measures of a classifier's adapter; says how many of the images are its shots, by the
         hashes of these and, where they are kept, by their features."""
-        evaluation = replace(evaluate(adapter, self.features), num_skipped=self.num_skipped)
+        evaluation = evaluate(adapter, self.features, temperature)
+        evaluation = replace(evaluation, num_skipped=self.num_skipped)
         is_shot = self._are_shots(shot_hashes, shots)
         if is_shot is None:
             return evaluation

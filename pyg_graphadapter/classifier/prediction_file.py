@@ -32,6 +32,7 @@ def check_prediction_file(path: Path) -> None:
 def write_predictions(rows: Sequence[Prediction], path: Path) -> None:
     """Writes one row per image: the file (or the row number of its features), the class name with
     its probability, the second and third likeliest classes, and the reason where there is no label.
+    Where the classifier abstained, there is the probability of the likeliest class and no class.
 
     Raises:
         ValueError: If the suffix is none of ``.csv``, ``.json`` and ``.parquet``.
@@ -55,7 +56,9 @@ def write_predictions(rows: Sequence[Prediction], path: Path) -> None:
 def _record(row: Prediction) -> dict[str, Any]:
     record: dict[str, Any] = dict.fromkeys(COLUMNS)
     record["file"] = str(row.index) if row.file is None else row.file
-    for name, choice in zip(PLACES, row.top, strict=False):
+    choices = row.top if row.is_answered else ()
+    record["label_probability"] = row.probability
+    for name, choice in zip(PLACES, choices, strict=False):
         record[name] = choice.class_name
         record[f"{name}_probability"] = choice.probability
     record["reason"] = row.reason

@@ -91,6 +91,15 @@ Measure = Annotated[
         "--measure/--no-measure", help="Measure the accuracy on images that it is not fitted on."
     ),
 ]
+Calibrate = Annotated[
+    bool | None,
+    typer.Option(
+        "--calibrate/--no-calibrate",
+        help="Fit the temperature of the probabilities, and learn how often they are right, on "
+        "shots that are held out: the method is fitted once more per fold.",
+        show_default="calibrate",
+    ),
+]
 KeepShots = Annotated[
     bool | None,
     typer.Option(
@@ -128,6 +137,7 @@ def fit(
     set_: Set = None,
     select: Select = True,
     measure: Measure = True,
+    calibrate: Calibrate = None,
     keep_shots: KeepShots = None,
     from_: From = None,
     template: Templates = None,
@@ -199,6 +209,7 @@ def fit(
             if start is not None:
                 how = _how_to_refit(ctx, start, name, training_given, seed)
                 how |= {"settings": settings.get(name), "keep_shots": keep_shots}
+                how |= {"calibrate": calibrate}
                 how |= {"descriptions": encoding.descriptions}
                 more = read_names(data) if source is None else source
                 how |= {"measure": measure} if source is None else {"measure": measure, **draw}
@@ -222,6 +233,7 @@ def fit(
                     at_most=at_most,
                     select=select,
                     measure=measure,
+                    calibrate=calibrate is not False,
                     keep_shots=bool(keep_shots),
                     **settings.get(name, {}),
                 )

@@ -59,6 +59,14 @@ def predict(
             "exit code 1; 'skip' leaves it out."
         ),
     ] = "row",
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Answer only where the share of wrong answers is at most this, as 0.05, by the "
+            "shots that fit held out; other images have no label but the reason.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an image that cannot be decoded.")
     ] = False,
@@ -72,13 +80,20 @@ def predict(
     --json prints a list with "image" (or "index"), "label", "class_name" and "probability" per
     image, "top" if --top asks for more, and "reason" where there is no label.
 
-    The exit code is 0 only if all images were classified, or with --on-error skip some of them.
+    The answer is always one of the classes, also for an image of none of them. The exit code is 0
+    only if all images were classified, or with --on-error skip some of them; images that have no
+    answer because of --max-error count as classified.
 
     Example: graphadapter predict my-classifier holiday/*.jpg --out holiday.csv
     """
     if on_error not in ON_ERROR:
         with as_usage_error():
             raise unknown("--on-error", on_error, ON_ERROR)
+    if max_error is not None:
+        from pyg_graphadapter.classifier.abstaining import check_max_error
+
+        with as_usage_error():
+            check_max_error(max_error)
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.classifier.prediction_file import check_prediction_file, write_predictions
     from pyg_graphadapter.feature_file import is_feature_file, read_images
@@ -90,6 +105,7 @@ def predict(
             raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
         check_output_file(out)
     classifier = FewShotClassifier.load(folder)
+    threshold = None if max_error is None else classifier.threshold(max_error)
     labelled: Features | None = None
     x: Any = data
     if is_feature_file(data[0]):
@@ -105,7 +121,7 @@ def predict(
     with as_fault_of(classifier.method):
         classified = classifier.classify(x, strict=strict, follow_links=follow_links)
     shown = max(top, 3) if out is not None else top
-    rows = classified.predictions(classifier.class_names, shown, on_error)
+    rows = classified.predictions(classifier.class_names, shown, on_error, threshold)
     if out is not None:
         write_predictions(rows, out)
     emit([_entry(row, top) for row in rows], _lines(rows, top) if out is None else ())
@@ -117,8 +133,12 @@ def predict(
             f"{classifier.method} is transductive: {count} images were classified together.",
             err=True,
         )
+    num_unanswered = sum(not row.is_answered for row in rows)
+    unanswered = f", {num_unanswered} of them without an answer" if threshold is not None else ""
     if out is not None:
-        echo(f"Wrote {out}: {count} of {total} images classified.")
+        echo(f"Wrote {out}: {count} of {total} images classified{unanswered}.")
+    elif unanswered:
+        echo(f"{count} of {total} images classified{unanswered}.", err=True)
     if labelled is not None and len(labelled):
         evaluation = classifier.evaluate(labelled)
         echo(
@@ -126,8 +146,18 @@ def predict(
             f"{evaluation.further()}.",
             err=True,
         )
+        if threshold is not None:
+            _show_answered(rows, labelled.y.tolist())
     if count < total and (on_error != "skip" or not count):
         raise typer.Exit(1)
+
+
+def _show_answered(rows: "Sequence[Prediction]", labels: Sequence[int]) -> None:
+    """Prints how many answers are right, of labelled images."""
+    answered = [row for row in rows if row.label is not None]
+    num_wrong = sum(row.label != labels[row.index] for row in answered)
+    share = f" ({100 * num_wrong / len(answered):.2f} %)" if answered else ""
+    echo(f"Answered {len(answered)} of {len(labels)}, {num_wrong} of them wrong{share}.", err=True)
 
 
 def _check_exist(paths: Sequence[Path]) -> None:
@@ -149,4 +179,6 @@ def _lines(rows: "Sequence[Prediction]", top: int) -> Iterator[str]:
             f"{choice.label}\t{visible(choice.class_name)}\t{choice.probability:.4f}"
             for choice in row.top[:top]
         ] or [f"not classified: {visible(row.reason)}"]
+        if not row.is_answered:
+            cells = [str(row.reason)]
         yield "\t".join([visible(row.index if row.file is None else row.file), *cells])
