@@ -12,6 +12,7 @@ from pyg_graphadapter.classifier.calibration import calibrated
 from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.evaluation_mixin import EvaluationMixin
 from pyg_graphadapter.classifier.explanation_mixin import ExplanationMixin
+from pyg_graphadapter.classifier.export_mixin import ExportMixin
 from pyg_graphadapter.classifier.prediction_mixin import PredictionMixin
 from pyg_graphadapter.classifier.refitting import method_without_shots
 from pyg_graphadapter.classifier.shots import shot_hashes
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, StorageMixin):
+class FewShotClassifier(
+    PredictionMixin, EvaluationMixin, ExplanationMixin, ExportMixin, StorageMixin
+):
     """A trained adapter with its class names and, if it was fitted on images, their encoder.
 
     Args:

@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "Classify images or features with a saved classifier.",
     "evaluate": "Measure a saved classifier on labelled images: per class, and per image.",
     "explain": "Say why an image is classified as it is, or what a class looks like.",
+    "export": "Write a classifier for other libraries: ONNX, PyTorch, numpy and others.",
     "compare": "Compare methods over shots and seeds.",
     "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
