@@ -174,7 +174,6 @@ def compare(
                 base_to_new=base_to_new,
                 jobs=jobs,
                 overwrite=overwrite,
-                command=command_text(ctx),
             )
         _print_summary(source.name if len(sources) > 1 else "", measured)
         results += measured
@@ -269,7 +268,6 @@ def _measure(
     base_to_new: bool,
     jobs: int | None,
     overwrite: bool,
-    command: str,
 ) -> list[dict[str, Any]]:
     """Executes the runs on one data set; with descriptions, also those without them."""
     from pyg_graphadapter.encoding.sources import FileSource
@@ -293,7 +291,7 @@ def _measure(
             out,
             workers=jobs,
             overwrite=overwrite,
-            command=command,
+            command=command_text(),
             announce=partial(echo, err=True),
         )
     ]

@@ -81,6 +81,7 @@ def coverage_chart(e: EvaluationFile) -> Chart:
         tuple((100 * p.coverage, 100 * p.accuracy, 0.0) for p in chosen),
         colour=0,
         has_markers=False,
+        holds=True,
         values=tuple(
             f"{percent(100 * p.accuracy)} right, at least {percent(100 * p.threshold)} sure"
             for p in chosen
