@@ -1,4 +1,4 @@
-"""Few-shot adaptation of CLIP-like models by message passing over class graphs."""
+"""Teach an existing image model your own classes from a few pictures each."""
 
 from pyg_graphadapter.interrupts import end_at_signals, is_command
 

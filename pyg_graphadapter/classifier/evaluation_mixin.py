@@ -157,6 +157,7 @@ class EvaluationMixin(EncoderMixin):
                 data, split, lambda: self.encoder, encoding, progress=progress, **reading
             )
         features = labelled.features
+        self._input(features)  # says so where they are of another width
         own = self.own_labels(features.y, labelled.class_names)
         return replace(labelled, features=Features(features.x, own))
 

@@ -114,7 +114,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Teach a CLIP-like model your own classes from a few labelled images per class."""
+    """Teach an existing image model your own classes from a few pictures each."""
     debug_mode.set(debug)
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s: %(message)s"))

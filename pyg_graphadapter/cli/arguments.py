@@ -84,7 +84,7 @@ Select = Annotated[
     bool,
     typer.Option(
         "--select/--no-select",
-        help="Select the settings that are not given, by cross-validation inside the few shots.",
+        help="Choose settings that are not given, by trying them on the training images alone.",
     ),
 ]
 
