@@ -173,7 +173,7 @@ def compare(
                 base_to_new=base_to_new,
                 jobs=jobs,
                 overwrite=overwrite,
-                command=command_text(ctx),
+                command=command_text(),
                 announce=partial(echo, err=True),
                 on_encoded=show_skipped,
             )
