@@ -121,7 +121,7 @@ def refit(
     if method != ZERO_SHOT:
         show_lacking(lacking, _stands_in(method))
     select = not is_same or bool(again)
-    options = {"select": select, "may_lack": True, "progress": progress}
+    options: dict[str, Any] = {"select": select, "may_lack": True, "progress": progress}
     fitted = fit_method(method, task, config, settings, **options)
     training = recipe(method, task, config, fitted.history, None)
     if lacking:
