@@ -7,6 +7,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from pyg_graphadapter import Features, FewShotClassifier, TrainConfig, compare
+from pyg_graphadapter.data import load_images
 from pyg_graphadapter.testing import fake_features, fake_images
 
 FAST = {"config": TrainConfig(epochs=3), "select": False, "progress": False}
@@ -97,14 +98,15 @@ def test_names_in_a_table_alone(folder, model):
     data = Folder(folder)
     del data.classes
     data.class_to_idx = {"zebra": 0, "ape": 1, "lion": 2}
-    fitted = FewShotClassifier.fit(Subset(data, range(12)), 2, method="gda", model=model, **FAST)
-    assert sorted(fitted.class_names) == ["ape", "lion", "zebra"]
-    by_number = FewShotClassifier.fit(Folder(folder), 2, method="gda", model=model, **FAST)
-    names = dict(zip(sorted(by_number.class_names), ["zebra", "ape", "lion"], strict=True))
-    assert len(fitted.predict(data)) == len(data)
-    right = fitted.evaluate(data, progress=False).accuracy
-    assert right == pytest.approx(by_number.evaluate(Folder(folder), progress=False).accuracy)
-    assert set(fitted.predict(data)) <= set(names.values())
+    for source in (data, Subset(data, range(12))):
+        images = load_images(source)["train"]
+        names = images.features["label"].names
+        expected = ["zebra"] * 4 + ["ape"] * 4 + ["lion"] * 4
+        assert [names[label] for label in images["label"]] == expected
+    fitted = FewShotClassifier.fit(data, 2, method="linear_probe", model=model, **FAST)
+    assert fitted.class_names == ("ape", "lion", "zebra")
+    assert fitted.evaluate(data, progress=False).accuracy > 90
+    assert fitted.predict(data)[::4] == ["zebra", "ape", "lion"]
 
 
 def test_images_that_are_read_through(folder, classifier):
