@@ -1,6 +1,6 @@
 """The classes of images, by a classifier."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +22,10 @@ from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.temperature import probabilities
 
 ACCEPT = 0.95  # the share of images of the classes that are accepted
+
+if TYPE_CHECKING:
+    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+    from pyg_graphadapter.classifier.map_function import ClassifyBatch
 
 
 class PredictionMixin(EncoderMixin):
@@ -283,3 +287,37 @@ class PredictionMixin(EncoderMixin):
                 f"method."
             )
         return threshold_of(self.confidence, max_error, len(self.class_names))
+
+    def as_map(
+        self, image_column: str = "image", *, prefix: str = "predicted_", features: bool = False
+    ) -> "ClassifyBatch":
+        """A function for ``dataset.map(…, batched=True)`` of ``datasets``, in one or several
+        processes (``num_proc``). It adds the columns ``predicted_label``, the number of the class,
+        ``predicted_class_name``, ``predicted_probability`` and ``predicted_reason``.
+
+        An image that cannot be decoded has the label -1, no name, a probability that is not a
+        number, and the reason, which is empty otherwise. For that, images must reach the function
+        undecoded: cast their column to ``datasets.Image(decode=False)``.
+
+        Args:
+            image_column (str, optional): The column of images. (default: :obj:`"image"`)
+            prefix (str, optional): How the names of the new columns begin.
+                (default: :obj:`"predicted_"`)
+            features (bool, optional): Add the column ``features``, too. (default: :obj:`False`)
+
+        Raises:
+            ValueError: If the method is transductive, or there is no encoder of images.
+
+        Example:
+            >>> from pyg_graphadapter import FewShotClassifier
+            >>> from pyg_graphadapter.data import load_images
+            >>> classifier = FewShotClassifier.fit("builtin", 4, model="builtin", progress=False)
+            >>> dataset = load_images("builtin")["test"].select(range(2))
+            >>> dataset.map(classifier.as_map(), batched=True)["predicted_class_name"][:]
+            ['bird', 'mammal']
+        """
+        from pyg_graphadapter.classifier.map_function import ClassifyBatch
+
+        _ = self.encoder  # says so where there is none
+        return ClassifyBatch(cast("FewShotClassifier", self), image_column, prefix,
+                             features=features)  # fmt: skip
