@@ -62,7 +62,9 @@ class LazyGroup(VisibleGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported from its module."""
-        name, _, arguments = super().resolve_command(ctx, args)
+        name, found, arguments = super().resolve_command(ctx, args)
+        if found is None:  # in completion
+            return name, found, arguments
         command = _command(name)
         command.name = name
         if not ctx.resilient_parsing:
@@ -88,7 +90,6 @@ class LazyGroup(VisibleGroup):
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
@@ -134,7 +135,9 @@ def fit(
     model: Model = None,
     shots: Shots = ALL,
     at_most: AtMost = None,
-    method: Annotated[str, typer.Option(help=f"Method: {METHODS}.")] = "graph_adapter",
+    method: Annotated[
+        str, typer.Option(help=f"Method: {METHODS}.", autocompletion=completion.methods)
+    ] = "graph_adapter",
     seed: Annotated[int, typer.Option(help="Seed of draw and training.")] = 1,
     set_: Set = None,
     select: Select = True,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     Device,
     FollowLinks,
@@ -57,7 +58,8 @@ def predict(
         str,
         typer.Option(
             help="An image that cannot be classified: 'row' gives it a row with the reason, and "
-            "exit code 1; 'skip' leaves it out."
+            "exit code 1; 'skip' leaves it out.",
+            autocompletion=completion.one_of(ON_ERROR),
         ),
     ] = "row",
     max_error: Annotated[
