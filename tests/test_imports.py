@@ -34,6 +34,7 @@ ORDER = (
     ("sources",),
     ("training",),
     ("estimator", "experiment", "classifier"),
+    ("comparison", "image_estimators"),
     ("demo",),
     ("",),  # the package itself, which gathers the public names
     ("cli",),

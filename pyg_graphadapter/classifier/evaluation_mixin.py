@@ -29,6 +29,7 @@ from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.labels import told_apart
 from pyg_graphadapter.orientation import check_same_order
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.report.evaluation_file import EvaluationFile, Skipped
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
 
@@ -41,6 +42,7 @@ IN_PYTHON = "classifier.evaluate_images(…)"
 class EvaluationMixin(EncoderMixin):
     """A classifier that is measured on labelled images or features."""
 
+    @obeys_progress
     def evaluate(
         self,
         data: "Images | datasets.DatasetDict | FeatureFile | Features",
@@ -74,6 +76,7 @@ class EvaluationMixin(EncoderMixin):
         """
         return self._measured(self._labelled(data, y, split, encoding, progress, reading))
 
+    @obeys_progress
     def evaluate_images(
         self,
         data: "Images | datasets.DatasetDict | FeatureFile | Features",

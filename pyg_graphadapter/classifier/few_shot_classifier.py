@@ -24,12 +24,14 @@ from pyg_graphadapter.encoding.sources import Source, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import ALL, Features, Shots, check_shots, counted
 from pyg_graphadapter.labels import told_apart
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History
 from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             :obj:`keep_shots`. (default: :obj:`None`)
         confidence (Confidence): How far its probabilities can be trusted: the temperature, and how
             often it was right on shots that were held out. (default: temperature 1)
+        familiarity (Familiarity, optional): How images of its classes look, by which others can be
+            rejected; :obj:`None` in files of earlier versions. (default: :obj:`None`)
 
     Example:
         >>> from pyg_graphadapter.testing import fake_features
@@ -82,6 +86,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
     shot_hashes: tuple[str, ...] = ()
     shots: Features | None = field(default=None, repr=False)
     confidence: Confidence = field(default_factory=Confidence, repr=False)
+    familiarity: Familiarity | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
@@ -91,6 +96,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         self.history: History | None = None
 
     @classmethod
+    @obeys_progress
     def fit(
         cls,
         data: "Images | datasets.DatasetDict | FeatureFile | FewShotTask | Source",
@@ -206,6 +212,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         classifier.history = fitted.history
         classifier.shot_hashes = shot_hashes(task)
         classifier.shots = task.support if keep_shots else None
+        classifier.familiarity = Familiarity.from_task(task)
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
         if measure and source is not None:

@@ -176,7 +176,12 @@ def images_and_split(
 
     if split is not None and "=" in split:
         options, split = replace(options, split=split), _only_split(split)
-    return load.read_images(data, options, **of_hub), split
+    try:
+        return load.read_images(data, options, **of_hub), split
+    except ValueError as error:
+        if not any(word in str(error) for word in ("label", "class folders")):
+            raise
+        raise ValueError(f"{error} Images without labels are classified with predict.") from error
 
 
 def _only_split(names: str) -> str | None:

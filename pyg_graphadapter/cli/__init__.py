@@ -22,6 +22,7 @@ COMMANDS = {
     "fit": "Fit a classifier to a few images per class, and save it.",
     "predict": "Classify images or features with a saved classifier.",
     "evaluate": "Measure a saved classifier on labelled images: per class, and per image.",
+    "explain": "Say why an image is classified as it is, or what a class looks like.",
     "compare": "Compare methods over shots and seeds.",
     "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
@@ -113,7 +114,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Teach a CLIP-like model your own classes from a few labelled images per class."""
+    """Teach an existing image model your own classes from a few pictures each."""
     debug_mode.set(debug)
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s: %(message)s"))

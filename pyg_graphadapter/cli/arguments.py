@@ -84,7 +84,7 @@ Select = Annotated[
     bool,
     typer.Option(
         "--select/--no-select",
-        help="Select the settings that are not given, by cross-validation inside the few shots.",
+        help="Choose settings that are not given, by trying them on the training images alone.",
     ),
 ]
 
@@ -303,10 +303,10 @@ def silence_libraries() -> None:
 
 
 def show_skipped(source: "Source") -> None:
-    """Shows on the error stream how many images were encoded, and which were skipped."""
-    encoder = getattr(source, "dataset_encoder", None)  # of images
-    if encoder is None:
+    """Shows on the error stream how many images were used, and which were skipped."""
+    used_in_words = getattr(source, "used_in_words", None)  # of images
+    if used_in_words is None:
         return
-    for name, reason in encoder.summary.skipped.items():
+    for name, reason in source.dataset_encoder.summary.skipped.items():  # type: ignore[attr-defined]
         alert(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}")
-    echo(encoder.summary, err=True)
+    echo(used_in_words(), err=True)

@@ -63,6 +63,19 @@ def predict(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an image that cannot be decoded.")
     ] = False,
+    reject: Annotated[
+        str | None,
+        typer.Option(
+            help="Name for images of none of the classes, as 'unknown'. Without it, the answer is "
+            "always one of the classes, whatever the image shows."
+        ),
+    ] = None,
+    accept: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of images of the classes that --reject is to accept.", show_default="0.95"
+        ),
+    ] = None,
     device: Device = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Do not download a model.")] = False,
     follow_links: FollowLinks = False,
@@ -73,6 +86,8 @@ def predict(
     --json prints a list with "image" (or "index"), "label", "class_name" and "probability" per
     image, "top" if --top asks for more, and "reason" where there is no label.
 
+    Without --reject, the answer is always one of the classes, whatever the image shows.
+
     The exit code is 0 only if all images were classified, or with --on-error skip some of them.
 
     Example: graphadapter predict my-classifier holiday/*.jpg --out holiday.csv
@@ -80,10 +95,14 @@ def predict(
     if on_error not in ON_ERROR:
         with as_usage_error():
             raise unknown("--on-error", on_error, ON_ERROR)
+    if accept is not None and reject is None:
+        with as_usage_error():
+            raise ValueError("--accept is the share that --reject accepts: give --reject, too.")
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.classifier.prediction_file import check_prediction_file, write_predictions
+    from pyg_graphadapter.classifier.prediction_mixin import ACCEPT
     from pyg_graphadapter.feature_file import is_feature_file, read_images
-    from pyg_graphadapter.features import Features
+    from pyg_graphadapter.features import Features, counted
 
     if out is not None:
         check_prediction_file(out)
@@ -91,6 +110,7 @@ def predict(
             raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
         check_output_file(out)
     classifier = FewShotClassifier.load(folder)
+    rejection = classifier.rejection(reject, ACCEPT if accept is None else accept)
     labelled: Features | None = None
     x: Any = data
     if is_feature_file(data[0]):
@@ -104,14 +124,20 @@ def predict(
         silence_libraries()
         classifier.load_encoder(device, offline=offline)
     with as_fault_of(classifier.method):
-        classified = classifier.classify(x, strict=strict, follow_links=follow_links)
+        classified = classifier.classify(
+            x, strict=strict, follow_links=follow_links, score_unknown=rejection is not None
+        )
     shown = max(top, 3) if out is not None else top
-    rows = classified.predictions(classifier.class_names, shown, on_error)
+    rows = classified.predictions(classifier.class_names, shown, on_error, rejection)
     if out is not None:
         write_predictions(rows, out)
     emit([_entry(row, top) for row in rows], _lines(rows, top) if out is None else ())
     for reason in classified.skipped.values():
         alert(f"Skipped: {reason}")
+    rejected = sum(row.rejected_as is not None for row in rows)
+    if rejected:
+        images = counted(len(classified.index), "image")
+        alert(f"{rejected} of {images} rejected as {visible(reject)}.")
     count, total = len(classified.index), len(classified.files)
     if classifier.adapter.is_transductive and count > 1:
         echo(
@@ -142,8 +168,15 @@ def _check_exist(paths: Sequence[Path]) -> None:
 def _entry(row: "Prediction", top: int) -> dict[str, Any]:
     place = {"index": row.index} if row.file is None else {"image": row.file}
     first = {"label": row.label, "class_name": row.class_name, "probability": row.probability}
+    score = {} if row.unknown_score is None else {"unknown_score": row.unknown_score}
     more = {"top": [choice._asdict() for choice in row.top[:top]]} if top > 1 else {}
-    return {**place, **first, **more, **({} if row.reason is None else {"reason": row.reason})}
+    return {
+        **place,
+        **first,
+        **score,
+        **more,
+        **({} if row.reason is None else {"reason": row.reason}),
+    }
 
 
 def _lines(rows: "Sequence[Prediction]", top: int) -> Iterator[str]:
@@ -152,4 +185,6 @@ def _lines(rows: "Sequence[Prediction]", top: int) -> Iterator[str]:
             f"{choice.label}\t{visible(choice.class_name)}\t{choice.probability:.4f}"
             for choice in row.top[:top]
         ] or [f"not classified: {visible(row.reason)}"]
+        if row.rejected_as is not None:
+            cells = [f"-\t{visible(row.rejected_as)}\t-", *(cells if top > 1 else [])]
         yield "\t".join([visible(row.index if row.file is None else row.file), *cells])

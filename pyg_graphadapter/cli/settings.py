@@ -180,8 +180,9 @@ def _field_of(method: str, name: str) -> Field[Any]:
     method_fields = _fields_of(method)
     if name not in method_fields:
         raise typer.BadParameter(
-            f"The method {method} has no setting {name!r}.{suggestion(name, method_fields)} "
+            f"The method {method} has no setting {name!r}. "
             + (f"Choose from {', '.join(method_fields)}." if method_fields else "It has none.")
+            + suggestion(name, method_fields)
         )
     return method_fields[name]
 

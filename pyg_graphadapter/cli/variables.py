@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from pyg_graphadapter.suggestions import suggestion
+from pyg_graphadapter.suggestions import closest
 
 PREFIX = "GRAPHADAPTER_"
 # Options that mean the same in all commands:
@@ -91,7 +91,14 @@ def unknown(commands: Iterable[tuple[str, Iterable[Any]]]) -> dict[str, str]:
     for command, options in commands:
         known.update(variable for option in options for variable in variables_of(command, option))
     are_set = [variable for variable in os.environ if variable.startswith(PREFIX)]
-    return {name: suggestion(name, known) for name in are_set if name not in known}
+    return {name: _meant(name, known) for name in are_set if name not in known}
+
+
+def _meant(variable: str, known: Iterable[str]) -> str:
+    """A suggestion, for which what all variables begin with makes none of them alike."""
+    words = [name.removeprefix(PREFIX) for name in known]
+    word = closest(variable.removeprefix(PREFIX), words)
+    return "" if word is None else f" Did you mean {PREFIX}{word}?"
 
 
 def _general() -> list[str]:

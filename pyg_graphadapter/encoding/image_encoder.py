@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -120,6 +120,10 @@ class ImageEncoder:
                 f"{list(pixels.shape)} (got {shape}): wrap it in a function that does."
             )
         return checked_image_features(x, self.name)
+
+    def __sklearn_clone__(self) -> Self:
+        """As a parameter of an estimator it is not copied, since it never changes."""
+        return self
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"

@@ -217,7 +217,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
         return [low]
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(nice * power for nice in NICE_STEPS if nice * power >= rough * (1 - 1e-9))
+    step = power * min(NICE_STEPS, key=lambda nice: abs(math.log(nice * power / rough)))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 10) + 0.0 for i in range(first, last + 1)]
 

@@ -82,10 +82,10 @@ def test_an_error_names_the_variables_that_set_options(features, tmp_path, monke
 @pytest.mark.parametrize(
     ("variable", "meant"),
     [
-        ("GRAPHADAPTER_DEVCE", " Did you mean 'GRAPHADAPTER_DEVICE'?"),
-        ("GRAPHADAPTER_FIT_SHOT", " Did you mean 'GRAPHADAPTER_FIT_SHOTS'?"),
-        ("GRAPHADAPTER_CACHE_GC_UNUSED_DAY", " Did you mean 'GRAPHADAPTER_CACHE_GC_UNUSED_DAYS'?"),
-        ("GRAPHADAPTER_XYZ123", ""),
+        ("GRAPHADAPTER_DEVCE", " Did you mean GRAPHADAPTER_DEVICE?"),
+        ("GRAPHADAPTER_FIT_SHOT", " Did you mean GRAPHADAPTER_FIT_SHOTS?"),
+        ("GRAPHADAPTER_CACHE_GC_UNUSED_DAY", " Did you mean GRAPHADAPTER_CACHE_GC_UNUSED_DAYS?"),
+        ("GRAPHADAPTER_QQQQQQQQQQ", ""),
     ],
 )
 def test_a_mistyped_variable_gets_a_warning(monkeypatch, variable, meant):
