@@ -22,20 +22,6 @@ os.environ |= {
 
 from pyg_graphadapter import __version__  # noqa: E402
 
-# What signatures and texts name, and users need not know:
-INSIDE = (
-    "adapters.registry",
-    "copies",
-    "classifier.(added|shots|refitting)",
-    "adapters.(graph_stack|graph_step|recordable|prediction|keyed|fitted)",
-    "encoding.(views|pipeline|identity|image_list|text_tower)",
-    "experiment.presets",
-    "report.tasks",
-    "storage",
-    "task.TextEncoder",
-    "training.fitting",
-)
-
 project = "pyg_graphadapter"
 author = "The pyg_graphadapter maintainers"
 release = version = __version__
@@ -53,11 +39,10 @@ extensions = [
     "repository_links",
 ]
 exclude_patterns = ["_build", "_notebooks", "_ext"]
-nitpicky = True  # a name of this package that leads nowhere is an error
+nitpicky = True  # a name of this package that does not exist is an error
 nitpick_ignore_regex = [
     ("py:.*", r"(?!pyg_graphadapter).*"),
     ("py:(class|obj)", r".*\.(C|T)"),  # variables of types
-    ("py:.*", rf"pyg_graphadapter\.({'|'.join(INSIDE)})(\..*)?"),
 ]
 
 suppress_warnings = ["ref.term"]  # of scikit-learn's glossary

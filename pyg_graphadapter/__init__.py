@@ -1,4 +1,4 @@
-"""Few-shot adaptation of CLIP-like models by message passing over class graphs."""
+"""Teach an existing image model your own classes from a few pictures each."""
 
 from pyg_graphadapter.interrupts import end_at_signals, is_command
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         knowledge_graph,
         weighted_degree,
     )
+    from pyg_graphadapter.image_estimators.classifier import FewShotImageClassifier
+    from pyg_graphadapter.image_estimators.features import ImageFeatures
     from pyg_graphadapter.nn import DualKnowledgeConv, KnowledgeConv
     from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
     from pyg_graphadapter.task import EvaluationTask, FewShotTask
@@ -49,10 +51,12 @@ __all__ = [
     "FeatureFile",
     "Features",
     "FewShotClassifier",
+    "FewShotImageClassifier",
     "FewShotTask",
     "GraphAdapter",
     "GraphAdapterClassifier",
     "ImageEncoder",
+    "ImageFeatures",
     "KnowledgeConv",
     "KnowledgeGraph",
     "TrainConfig",
@@ -85,10 +89,12 @@ __getattr__, __dir__ = lazy_names(
         "FeatureFile": "feature_file",
         "Features": "features",
         "FewShotClassifier": "classifier.few_shot_classifier",
+        "FewShotImageClassifier": "image_estimators.classifier",
         "FewShotTask": "task",
         "GraphAdapter": "adapters",
         "GraphAdapterClassifier": "estimator",
         "ImageEncoder": "encoding.image_encoder",
+        "ImageFeatures": "image_estimators.features",
         "KnowledgeConv": "nn",
         "KnowledgeGraph": "transforms",
         "TrainConfig": "training.config",

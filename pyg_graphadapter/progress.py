@@ -24,8 +24,8 @@ def progress_bar(
         progress (bool): Whether to show it.
         **how (optional): Arguments of :class:`tqdm.tqdm`.
     """
-    is_shown = progress and not _are_hidden.get()
-    return tqdm(iterable, disable=None if is_shown else True, **how)
+    is_hidden = not progress or _are_hidden.get()
+    return tqdm(iterable, disable=True if is_hidden else None, **how)
 
 
 @contextmanager
@@ -49,44 +49,59 @@ def obeys_progress(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-@contextmanager
-def library_bars() -> Iterator[None]:
-    """Hides the progress bars of transformers, datasets and huggingface_hub in the block where bars
-    are hidden, or where there is no terminal. Afterwards, the settings of these libraries are what
-    they were."""
+def is_shown(progress: bool = True) -> bool:
+    """Whether a bar would be seen: it is wanted, not hidden, and there is a terminal."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if is_terminal and not _are_hidden.get():
+    return progress and is_terminal and not _are_hidden.get()
+
+
+@contextmanager
+def transformers_bars(progress: bool = True) -> Iterator[None]:
+    """Hides the progress bars of transformers and huggingface_hub in the block where bars are not
+    wanted, are hidden, or where there is no terminal. Afterwards, the settings of these libraries
+    are what they were."""
+    if is_shown(progress):
         yield
         return
-    with _transformers_hidden(), _datasets_hidden():
-        yield
-
-
-@contextmanager
-def _transformers_hidden() -> Iterator[None]:
-    """Hides the bars of transformers, and those of huggingface_hub, which it sets with its own."""
-    from huggingface_hub.utils.tqdm import progress_bar_states
     from transformers.utils import logging
 
-    states, was_enabled = dict(progress_bar_states), logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if was_enabled:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-        progress_bar_states.clear()
-        progress_bar_states.update(states)
+    was_enabled = logging.is_progress_bar_enabled()
+    with hidden_bars(not progress), _hub_settings_kept():
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            if was_enabled:
+                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def _datasets_hidden() -> Iterator[None]:
+def datasets_bars(progress: bool = True) -> Iterator[None]:
+    """As :func:`transformers_bars`, for those of datasets and huggingface_hub."""
+    if is_shown(progress):
+        yield
+        return
     import datasets
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     was_enabled = not datasets.utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
+    with hidden_bars(not progress), _hub_settings_kept():
+        disable_progress_bars()
+        datasets.disable_progress_bars()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                datasets.enable_progress_bars()
+
+
+@contextmanager
+def _hub_settings_kept() -> Iterator[None]:
+    from huggingface_hub.utils.tqdm import progress_bar_states
+
+    states = dict(progress_bar_states)
     try:
         yield
     finally:
-        if was_enabled:
-            datasets.enable_progress_bars()
+        progress_bar_states.clear()
+        progress_bar_states.update(states)

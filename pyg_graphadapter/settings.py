@@ -52,7 +52,7 @@ def check_settings(config: Any) -> None:
         if choices is not None and value not in choices:
             meant = suggestion(str(value), choices)
             raise ValueError(
-                f"Unknown {name!r}: {value!r}.{meant} Choose from {', '.join(choices)}."
+                f"Unknown {name!r}: {value!r}. Choose from {', '.join(choices)}.{meant}"
             )
         _check_type(name, value, _types_of(config.__class__).get(name, ()))
         low, high = meta.get("low"), meta.get("high")
@@ -119,7 +119,7 @@ def check_setting_names(method: str, config: Any, names: Iterable[str]) -> None:
                 f"Choose from {', '.join(setting_names)}." if setting_names else "It has none."
             )
             meant = suggestion(name, setting_names)
-            raise ValueError(f"The method {method} has no setting {name!r}.{meant} {choices}")
+            raise ValueError(f"The method {method} has no setting {name!r}. {choices}{meant}")
 
 
 def refuse_arguments(arguments: Iterable[str]) -> None:
@@ -149,4 +149,4 @@ def warn(message: str) -> None:
 def unknown(kind: str, name: str, choices: Collection[str]) -> ValueError:
     """The error for a name that is not in a table, with the most similar one, listing the table."""
     choose = f"Choose from {', '.join(choices)}."
-    return ValueError(f"Unknown {kind} {name!r}.{suggestion(name, choices)} {choose}")
+    return ValueError(f"Unknown {kind} {name!r}. {choose}{suggestion(name, choices)}")

@@ -16,9 +16,15 @@ def suggestion(name: str, choices: Iterable[str]) -> str:
         >>> suggestion("tip_adaptor", ["zero_shot", "tip_adapter"])
         " Did you mean 'tip_adapter'?"
     """
+    match = closest(name, choices)
+    return "" if match is None else f" Did you mean {match!r}?"
+
+
+def closest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice that is most like a name, whatever its case."""
     by_lower_case = {choice.lower(): choice for choice in choices}
     matches = get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.65)
-    return f" Did you mean {by_lower_case[matches[0]]!r}?" if matches else ""
+    return by_lower_case[matches[0]] if matches else None
 
 
 def path_suggestion(path: str | Path, names: Iterable[str] = ()) -> str:

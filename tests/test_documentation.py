@@ -117,7 +117,7 @@ def run_python(code, page, names, capsys):
 def run_bash(code, folder):
     """Runs a block of commands; those of this package alone run in this process."""
     lines = code.replace("\\\n", " ").splitlines()
-    if not all(line.startswith("graphadapter ") for line in lines):
+    if not all(re.fullmatch("graphadapter [^>|]*", line) for line in lines):
         run_script(code, folder)
         return
     for line in lines:

@@ -17,7 +17,7 @@ def test_the_most_similar_name(name, meant):
 
 def test_the_error_of_an_unknown_name():
     error = unknown("method", "gdaa", ["gda", "clap"])
-    assert str(error) == "Unknown method 'gdaa'. Did you mean 'gda'? Choose from gda, clap."
+    assert str(error) == "Unknown method 'gdaa'. Choose from gda, clap. Did you mean 'gda'?"
     assert str(unknown("method", "x", ["gda"])) == "Unknown method 'x'. Choose from gda."
 
 

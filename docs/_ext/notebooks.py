@@ -1,8 +1,10 @@
 """The tutorials as notebooks, made by jupytext when the documentation is built."""
 
 from pathlib import Path
+from typing import Any
 
 import jupytext
+from myst_nb.core import render
 from sphinx.application import Sphinx
 
 
@@ -20,7 +22,23 @@ def write_notebooks(app: Sphinx) -> None:
                 target.write_text(content, encoding="utf-8")
 
 
+def joined(outputs: list[Any]) -> list[Any]:
+    """The outputs of a cell with one text of what was done, and one of the result. A command prints
+    in pieces, which need not end where a line ends."""
+    streams: dict[str, Any] = {}
+    others = []
+    for output in outputs:
+        if output["output_type"] != "stream":
+            others.append(output)
+        elif output["name"] in streams:
+            streams[output["name"]]["text"] += output["text"]
+        else:
+            streams[output["name"]] = output
+    return [streams[name] for name in ("stderr", "stdout") if name in streams] + others
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connects the notebooks with the build."""
+    render.coalesce_streams = joined  # myst-nb's begins a line with every piece
     app.connect("builder-inited", write_notebooks)
     return {"parallel_read_safe": True}

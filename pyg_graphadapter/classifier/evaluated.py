@@ -1,6 +1,5 @@
 """The file of an evaluation: what a classifier says of each image."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,7 +9,10 @@ from torch import Tensor
 from pyg_graphadapter.adapters import Adapter, GraphAdapter
 from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.classifier.base import ClassifierBase
+from pyg_graphadapter.classifier.class_explanation import explain_any_class
 from pyg_graphadapter.classifier.labelled import Labelled
+from pyg_graphadapter.classifier.reasons import reasons_of
+from pyg_graphadapter.classifier.reference import Reference
 from pyg_graphadapter.classifier.thumbnail import thumbnail
 from pyg_graphadapter.copies import groups_of_copies
 from pyg_graphadapter.graph import cosine_edges, row_blocks
@@ -21,12 +23,13 @@ from pyg_graphadapter.report.evaluation_file import (
     EvaluatedImage,
     EvaluationFile,
 )
-from pyg_graphadapter.report.per_image import shown_errors
+from pyg_graphadapter.report.per_image import shown_errors, weakest_classes
 from pyg_graphadapter.storage import versions
 from pyg_graphadapter.training.evaluation import Evaluation
 
 TOP = 5  # classes of an image
 NEIGHBOURS = 5  # edges of a class
+EXPLAINED_CLASSES = 20  # with the lowest accuracy
 MOST_EDGES = 5000  # of one graph, beyond one per class
 
 
@@ -73,7 +76,7 @@ def evaluation_file(
         image_edges=image_edges,
         versions=versions(),
     )
-    return _with_pictures(file, labelled.images)
+    return _with_shown(file, classifier, labelled)
 
 
 def _images(logits: Tensor, y: Tensor, temperature: float) -> list[EvaluatedImage]:
@@ -161,9 +164,9 @@ def _edges(adapter: Adapter, *, has_text: bool) -> tuple[tuple[Edge, ...], tuple
 
 @torch.no_grad()
 def _strongest(x: Tensor) -> tuple[Edge, ...]:
-    k = min(NEIGHBOURS, max(1, MOST_EDGES // len(x)))
     if len(x) < 2:
         return ()
+    k = min(NEIGHBOURS, len(x) - 1, max(1, MOST_EDGES // len(x)))
     edge_index, weight = cosine_edges(x.float().cpu(), k=k, loop=False)
     pairs: dict[tuple[int, int], float] = {}
     for a, b, cosine in zip(*edge_index.tolist(), weight.tolist(), strict=True):
@@ -171,15 +174,48 @@ def _strongest(x: Tensor) -> tuple[Edge, ...]:
     return tuple(Edge(a, b, cosine) for (a, b), cosine in pairs.items())
 
 
-def _with_pictures(file: EvaluationFile, images: Sequence[Any]) -> EvaluationFile:
-    """The file with small pictures of the errors that are shown."""
-    if not len(images):
-        return file
-    pictures = {i: thumbnail(images[i]) for i in shown_errors(file)}
+def _with_shown(
+    file: EvaluationFile, classifier: ClassifierBase, labelled: Labelled
+) -> EvaluationFile:
+    """The file with small pictures of the errors that are shown, and with what speaks for the
+    wrong class in words."""
+    shown = shown_errors(file)
+    reference = Reference.of(classifier.adapter, classifier.shots, has_text=classifier.has_text)
+    words = _words(classifier, reference, labelled.features.mean_views(), shown)
+    images = list(file.images)
+    for i, explanation in zip(shown, words, strict=True):
+        picture = thumbnail(labelled.images[i]) if len(labelled.images) else None
+        images[i] = replace(images[i], thumbnail=picture, explanation=explanation)
     return replace(
-        file,
-        images=tuple(
-            replace(image, thumbnail=pictures[i]) if i in pictures else image
-            for i, image in enumerate(file.images)
-        ),
+        file, images=tuple(images), class_explanations=_class_words(file, classifier, reference)
     )
+
+
+def _class_words(
+    file: EvaluationFile, classifier: ClassifierBase, reference: Reference
+) -> dict[str, str]:
+    """What the classifier makes of the classes with the lowest accuracy, in words, by their
+    names."""
+    numbers = {name: c for c, name in enumerate(file.class_names)}
+    weakest = [row.name for row in weakest_classes(file, EXPLAINED_CLASSES)]
+    return {
+        name: explain_any_class(
+            classifier.adapter, file.class_names, numbers[name], reference
+        ).words
+        for name in weakest
+    }
+
+
+def _words(
+    classifier: ClassifierBase, reference: Reference, x: Tensor, shown: list[int]
+) -> list[str]:
+    """Why the images that are shown were classified so. A transductive method gets all of them."""
+    is_transductive = classifier.adapter.is_transductive
+    reasons = reasons_of(
+        classifier.adapter,
+        classifier.class_names,
+        x if is_transductive and shown else x[shown],
+        reference,
+        temperature=classifier.temperature,
+    )
+    return [reasons[i].words for i in shown] if is_transductive else [r.words for r in reasons]

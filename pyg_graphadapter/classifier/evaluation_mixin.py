@@ -29,6 +29,7 @@ from pyg_graphadapter.feature_file import FeatureFile, is_feature_file
 from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.labels import told_apart
 from pyg_graphadapter.orientation import check_same_order
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.report.evaluation_file import EvaluationFile, Skipped
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate, predict_logits
 
@@ -41,6 +42,7 @@ IN_PYTHON = "classifier.evaluate_images(…)"
 class EvaluationMixin(EncoderMixin):
     """A classifier that is measured on labelled images or features."""
 
+    @obeys_progress
     def evaluate(
         self,
         data: "Images | datasets.DatasetDict | FeatureFile | Features",
@@ -55,7 +57,8 @@ class EvaluationMixin(EncoderMixin):
         one, else all that there are. Classes are matched by their names, where the data have any;
         the labels of :class:`Features`, and of a feature file without names, count the classes of
         the classifier (:meth:`own_labels`). Class texts alone, zero-shot CLIP, are measured
-        beside. Warns if it was fitted on some of the images.
+        beside, and the probabilities before and after calibration (:obj:`Evaluation.calibrated`).
+        Warns if it was fitted on some of the images.
 
         Args:
             data: A data set as :func:`pyg_graphadapter.data.load_images` takes it, a feature file,
@@ -74,6 +77,7 @@ class EvaluationMixin(EncoderMixin):
         """
         return self._measured(self._labelled(data, y, split, encoding, progress, reading))
 
+    @obeys_progress
     def evaluate_images(
         self,
         data: "Images | datasets.DatasetDict | FeatureFile | Features",
@@ -109,13 +113,12 @@ class EvaluationMixin(EncoderMixin):
 
         Example:
             >>> from pyg_graphadapter import FewShotClassifier
-            >>> from pyg_graphadapter.report.per_image import errors
+            >>> from pyg_graphadapter.report.per_image import class_rows
             >>> from pyg_graphadapter.testing import fake_features
             >>> data = fake_features(num_classes=3)
-            >>> classifier = FewShotClassifier.fit(data, shots=4, progress=False)
-            >>> evaluation = classifier.evaluate_images(data)
-            >>> len(evaluation.images), evaluation.images[errors(evaluation)[0]].label
-            (30, 1)
+            >>> classifier = FewShotClassifier.fit(data, method="zero_shot", progress=False)
+            >>> [(row.right, row.images) for row in class_rows(classifier.evaluate_images(data))]
+            [(20, 20), (20, 20), (20, 20)]
         """
         labelled = self._labelled(data, y, split, encoding, progress, reading)
         return evaluation_file(
@@ -154,11 +157,12 @@ class EvaluationMixin(EncoderMixin):
                 data, split, lambda: self.encoder, encoding, progress=progress, **reading
             )
         features = labelled.features
+        self._input(features)  # says so where they are of another width
         own = self.own_labels(features.y, labelled.class_names)
         return replace(labelled, features=Features(features.x, own))
 
     def _measured(self, labelled: Labelled) -> Evaluation:
-        evaluation = labelled.measure(self.adapter, self.shot_hashes, self.shots)
+        evaluation = labelled.measure(self.adapter, self.shot_hashes, self.shots, self.temperature)
         if not self.has_text:
             return evaluation
         zero_shot = evaluate(ZeroShot(self.adapter.text), labelled.features)

@@ -66,11 +66,16 @@ class Labelled:
         return [file_of(image) for image in self.images]
 
     def measure(
-        self, adapter: Adapter, shot_hashes: Sequence[str], shots: Features | None = None
+        self,
+        adapter: Adapter,
+        shot_hashes: Sequence[str],
+        shots: Features | None = None,
+        temperature: float | None = None,
     ) -> Evaluation:
         """The measures of a classifier's adapter; says how many of the images are its shots, by the
         hashes of these and, where they are kept, by their features."""
-        evaluation = replace(evaluate(adapter, self.features), num_skipped=len(self.skipped))
+        evaluation = evaluate(adapter, self.features, temperature)
+        evaluation = replace(evaluation, num_skipped=len(self.skipped))
         is_shot = self._are_shots(shot_hashes, shots)
         if is_shot is None:
             return evaluation
@@ -176,7 +181,12 @@ def images_and_split(
 
     if split is not None and "=" in split:
         options, split = replace(options, split=split), _only_split(split)
-    return load.read_images(data, options, **of_hub), split
+    try:
+        return load.read_images(data, options, **of_hub), split
+    except ValueError as error:
+        if not any(word in str(error) for word in ("label", "class folders")):
+            raise
+        raise ValueError(f"{error} Images without labels are classified with predict.") from error
 
 
 def _only_split(names: str) -> str | None:

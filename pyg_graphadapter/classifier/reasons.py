@@ -16,7 +16,7 @@ from torch import Tensor
 from pyg_graphadapter.adapters import Adapter
 from pyg_graphadapter.adapters.parts import EXAMPLES, NAME, NAMES
 from pyg_graphadapter.classifier.reference import Reference
-from pyg_graphadapter.classifier.words import image_in_words
+from pyg_graphadapter.classifier.words import image_in_words, quoted
 from pyg_graphadapter.graph import with_usual_length
 from pyg_graphadapter.training.evaluation import batches, predict_logits
 
@@ -88,6 +88,16 @@ class Reason:
     def as_dict(self) -> dict[str, Any]:
         """The reason as plain JSON values, with its words."""
         return {**asdict(self), "words": self.words}
+
+    def table(self) -> str:
+        """What the lead adds up from."""
+        if self.rival is None:
+            return ""
+        rows = [(f"{part.amount:+.4f}", part.kind) for part in self.parts]
+        rows.append((f"{self.lead:+.4f}", "total: logarithm of the ratio of the probabilities"))
+        width = max(len(amount) for amount, _ in rows)
+        lines = [f"{amount:>{width}}  {kind}" for amount, kind in rows]
+        return "\n".join([f"{quoted(self.class_name)} before {quoted(self.rival)}", *lines])
 
     def __str__(self) -> str:
         return self.words

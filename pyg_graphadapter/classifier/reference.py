@@ -63,6 +63,14 @@ class Reference:
         cosine, index = nearest(x, self.text)
         return list(zip(index.tolist(), cosine.tolist(), strict=True))
 
+    def means(self, num_classes: int) -> Tensor | None:
+        """The means of the examples of every class ``[C, D]``, zero for a class without any;
+        :obj:`None` where there are no examples."""
+        if not len(self.examples):
+            return None
+        total = self.examples.new_zeros(num_classes, self.examples.size(1))
+        return total.index_add_(0, self.labels, self.examples)  # in direction
+
 
 def nearest(x: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """The largest cosine of every row ``[N, D]`` with others of length one ``[S, D]``, and where

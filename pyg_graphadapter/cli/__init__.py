@@ -22,6 +22,8 @@ COMMANDS = {
     "fit": "Fit a classifier to a few images per class, and save it.",
     "predict": "Classify images or features with a saved classifier.",
     "evaluate": "Measure a saved classifier on labelled images: per class, and per image.",
+    "explain": "Say why an image is classified as it is, or what a class looks like.",
+    "export": "Write a classifier for other libraries: ONNX, PyTorch, numpy and others.",
     "compare": "Compare methods over shots and seeds.",
     "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
@@ -60,7 +62,9 @@ class LazyGroup(VisibleGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported from its module."""
-        name, _, arguments = super().resolve_command(ctx, args)
+        name, found, arguments = super().resolve_command(ctx, args)
+        if found is None:  # in completion
+            return name, found, arguments
         command = _command(name)
         command.name = name
         if not ctx.resilient_parsing:
@@ -86,7 +90,6 @@ class LazyGroup(VisibleGroup):
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -113,7 +116,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Teach a CLIP-like model your own classes from a few labelled images per class."""
+    """Teach an existing image model your own classes from a few pictures each."""
     debug_mode.set(debug)
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s: %(message)s"))

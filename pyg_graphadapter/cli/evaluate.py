@@ -1,6 +1,5 @@
 """The command ``evaluate``."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +17,9 @@ from pyg_graphadapter.cli.arguments import (
     one_sentence,
     silence_libraries,
 )
+from pyg_graphadapter.cli.command_text import command_text
 from pyg_graphadapter.cli.output import alert, echo, emit
-from pyg_graphadapter.cli.settings import is_given, with_options
+from pyg_graphadapter.cli.settings import with_options
 from pyg_graphadapter.cli.sources import pop_reading
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
@@ -39,7 +39,6 @@ MOST_ERRORS = 100  # under --json; the file has all
 @one_sentence
 @with_options(*READING, Reading=ReadOptions)
 def evaluate(
-    ctx: typer.Context,
     folder: Annotated[
         Path, typer.Argument(metavar="CLASSIFIER", help="Folder of a saved classifier.")
     ],
@@ -104,7 +103,7 @@ def evaluate(
         classifier.load_encoder(device, offline=offline)
     with as_fault_of(classifier.method):
         evaluation = classifier.evaluate_images(
-            images, split=split, encoding=encoding, name=data, command=_command(ctx)
+            images, split=split, encoding=encoding, name=data, command=command_text()
         )
     files = [] if out is None else _write(evaluation, out, report=report)
     emit(_entry(evaluation, files), evaluation_lines(evaluation))
@@ -165,27 +164,12 @@ def _write(evaluation: "EvaluationFile", out: Path, *, report: bool) -> list[Pat
             files.append(out / FIGURE)
         except MissingPackageError as error:
             alert(f"{FIGURE} was not drawn. {error}")
+        if report:
+            from pyg_graphadapter.report.evaluation_page import write_evaluation_page
+
+            write_evaluation_page(evaluation, out / PAGE)
+            files.append(out / PAGE)
     return files
-
-
-def _command(ctx: typer.Context) -> str:
-    """The command as a shell reads it, of its arguments and the options that were given."""
-    words = ["graphadapter", str(ctx.info_name)]
-    for parameter in ctx.command.params:
-        name = str(parameter.name)
-        if not is_given(ctx, name):
-            continue
-        value = ctx.params[name]
-        if parameter.param_type_name == "argument":
-            words.append(str(value))
-        elif isinstance(value, bool):
-            words.append((parameter.opts if value else parameter.secondary_opts)[0])
-        else:
-            values = (
-                value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-            )
-            words += [word for entry in values for word in (parameter.opts[0], str(entry))]
-    return shlex.join(words)
 
 
 def _entry(e: "EvaluationFile", files: Sequence[Path]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The command ``fit``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
@@ -93,6 +94,15 @@ Measure = Annotated[
         "--measure/--no-measure", help="Measure the accuracy on images that it is not fitted on."
     ),
 ]
+Calibrate = Annotated[
+    bool | None,
+    typer.Option(
+        "--calibrate/--no-calibrate",
+        help="Fit the temperature of the probabilities, and learn how often they are right, on "
+        "shots that are held out: the method is fitted once more per fold.",
+        show_default="calibrate",
+    ),
+]
 KeepShots = Annotated[
     bool | None,
     typer.Option(
@@ -125,11 +135,14 @@ def fit(
     model: Model = None,
     shots: Shots = ALL,
     at_most: AtMost = None,
-    method: Annotated[str, typer.Option(help=f"Method: {METHODS}.")] = "graph_adapter",
+    method: Annotated[
+        str, typer.Option(help=f"Method: {METHODS}.", autocompletion=completion.methods)
+    ] = "graph_adapter",
     seed: Annotated[int, typer.Option(help="Seed of draw and training.")] = 1,
     set_: Set = None,
     select: Select = True,
     measure: Measure = True,
+    calibrate: Calibrate = None,
     keep_shots: KeepShots = None,
     from_: From = None,
     template: Templates = None,
@@ -201,6 +214,7 @@ def fit(
             if start is not None:
                 how = _how_to_refit(ctx, start, name, training_given, seed)
                 how |= {"settings": settings.get(name), "keep_shots": keep_shots}
+                how |= {"calibrate": calibrate}
                 how |= {"descriptions": encoding.descriptions}
                 more = read_names(data) if source is None else source
                 how |= {"measure": measure} if source is None else {"measure": measure, **draw}
@@ -224,6 +238,7 @@ def fit(
                     at_most=at_most,
                     select=select,
                     measure=measure,
+                    calibrate=calibrate is not False,
                     keep_shots=bool(keep_shots),
                     **settings.get(name, {}),
                 )
@@ -237,7 +252,6 @@ def fit(
 
 def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
     """Prints what was fitted, saved and measured."""
-    from pyg_graphadapter.adapters import adapter_class
     from pyg_graphadapter.classifier.measurement import measured_in_words
     from pyg_graphadapter.features import counted
     from pyg_graphadapter.training.evidence import (
@@ -251,16 +265,8 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     new = names[len(start.class_names) :] if start is not None else ()
     if new:
         echo(f"Added {counted(len(new), 'class')}: {', '.join(new)}.")
-    grid = adapter_class(classifier.method).grid
-    follows = () if classifier.method == "graph_adapter" else classifier.selected
-    is_measured = training["shots"] > 1  # with one shot, no value of a grid is
-    chosen = [
-        f"{name} = {classifier.selected[name]}"
-        for name in follows
-        if is_measured or name not in grid
-    ]
-    if chosen:
-        echo(f"Selected {', '.join(chosen)}.")
+    for line in _selected_lines(classifier):
+        echo(line)
     evidence = evidence_of(training)
     if evidence is None:
         words = "" if classifier.has_text else without_texts_in_words(classifier.adapter)
@@ -271,14 +277,34 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     if words:
         echo(words)
     if "fewest_shots" in training:
-        echo(f"Shots per class: {training['fewest_shots']} to {training['shots']}.")
+        echo(f"Pictures per class: {training['fewest_shots']} to {training['shots']}.")
     echo(f"Saved {classifier.method} for {len(names)} classes to {out}.")
     if classifier.adapter.is_transductive:
-        echo("It is transductive: it classifies the images that are given together.")
+        echo("It classifies the images that are given together (transductive).")
     if classifier.shots is not None:
-        echo(f"It holds the features of its {counted(len(classifier.shots), 'shot')}.")
+        echo(f"It holds the features of {counted(len(classifier.shots), 'picture')}, for --from.")
     if classifier.measured:
         echo(measured_in_words(classifier.measured))
+
+
+def _selected_lines(classifier: "FewShotClassifier") -> Iterator[str]:
+    """The settings that were selected, with what they mean. What GraphAdapter selects, the evidence
+    says."""
+    from pyg_graphadapter.adapters import adapter_class
+
+    if classifier.method == "graph_adapter":
+        return
+    method = adapter_class(classifier.method)
+    is_measured = classifier.training["shots"] > 1  # with one shot, no value of a grid is
+    meanings = {
+        field.name: field.metadata.get("help", "")
+        for config in (TrainConfig, method.Config)
+        for field in fields(config)
+    }
+    for name, value in classifier.selected.items():
+        if is_measured or name not in method.grid:
+            meaning = meanings.get(name)
+            yield f"Selected {name} = {value}{f': {meaning}' if meaning else ''}."
 
 
 def _entry(

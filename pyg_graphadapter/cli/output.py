@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from pyg_graphadapter.display import (
+    VisibleFormatter,
     encoding_of,
     in_encoding_of,
     json_text,
@@ -125,13 +126,30 @@ def _flag(name: str) -> inspect.Parameter:
 @contextmanager
 def _output(output: Output) -> Iterator[None]:
     """Prints in a way until the end of the block."""
-    token, level, started = OUTPUT.set(output), logger.level, time.perf_counter()
+    token, started = OUTPUT.set(output), time.perf_counter()
     try:
-        if output.is_verbose:
-            logger.setLevel(logging.INFO)
-        with hidden_bars(output.is_quiet):
+        with hidden_bars(output.is_quiet), _logged(output.is_verbose):
             yield
-        logger.info("Done after %.1f s.", time.perf_counter() - started)
+            logger.info("Done after %.1f s.", time.perf_counter() - started)
     finally:
-        logger.setLevel(level)
         OUTPUT.reset(token)
+
+
+@contextmanager
+def _logged(is_verbose: bool) -> Iterator[None]:
+    """Shows all that the package logs in the block, if that is wanted."""
+    if not is_verbose:
+        yield
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(levelname)s: %(message)s"))
+    level, propagates = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # to the handler of warnings, which would repeat them
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates

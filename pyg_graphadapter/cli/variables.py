@@ -9,7 +9,9 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from pyg_graphadapter.suggestions import suggestion
+import typer
+
+from pyg_graphadapter.suggestions import closest
 
 PREFIX = "GRAPHADAPTER_"
 # Options that mean the same in all commands:
@@ -19,6 +21,9 @@ GENERAL = (
 )  # fmt: skip
 # Options that decide what is written, replaced or run, which the command line must say:
 NEVER = ("out", "overwrite", "save", "from_", "import_", "help")
+FLAGS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True) | dict.fromkeys(
+    ("0", "false", "f", "no", "n", "off"), False
+)
 # Commands to which the model of others means something else:
 OTHER_MODELS = ("cache gc", "data import")
 
@@ -66,6 +71,24 @@ def variable_of(ctx: Any, name: str) -> str:
     return next(variable for variable in variables if os.environ.get(variable))
 
 
+def read_flags(ctx: Any) -> None:
+    """Reads the flags that variables set, of which versions of click make different things.
+
+    Raises:
+        typer.BadParameter: If a variable holds neither yes nor no.
+    """
+    for option in ctx.command.params:
+        variable = variable_of(ctx, option.name)
+        if not variable or not getattr(option, "is_flag", False):
+            continue
+        value = os.environ[variable].strip().lower()
+        if value not in FLAGS:
+            raise typer.BadParameter(
+                f"{value!r} is neither yes nor no: give 1 or 0.", ctx, param_hint=variable
+            )
+        ctx.params[option.name] = FLAGS[value]
+
+
 def is_general(variable: str) -> bool:
     """Whether a variable sets an option of all commands."""
     return variable in _general()
@@ -91,7 +114,14 @@ def unknown(commands: Iterable[tuple[str, Iterable[Any]]]) -> dict[str, str]:
     for command, options in commands:
         known.update(variable for option in options for variable in variables_of(command, option))
     are_set = [variable for variable in os.environ if variable.startswith(PREFIX)]
-    return {name: suggestion(name, known) for name in are_set if name not in known}
+    return {name: _meant(name, known) for name in are_set if name not in known}
+
+
+def _meant(variable: str, known: Iterable[str]) -> str:
+    """A suggestion, for which what all variables begin with makes none of them alike."""
+    words = [name.removeprefix(PREFIX) for name in known]
+    word = closest(variable.removeprefix(PREFIX), words)
+    return "" if word is None else f" Did you mean {PREFIX}{word}?"
 
 
 def _general() -> list[str]:

@@ -273,14 +273,14 @@ def _method_names(methods: str | Sequence[str]) -> list[str]:
     return list(dict.fromkeys([methods] if isinstance(methods, str) else methods))
 
 
-def _whole_numbers(name: str, values: int | Sequence[int], low: int = -(2**63)) -> list[int]:
+def _whole_numbers(name: str, values: Any, low: int = -(2**63)) -> list[int]:
     """Different whole numbers.
 
     Raises:
         ValueError: If there is none, or one is no whole number.
     """
-    several = list(values) if isinstance(values, Iterable) else [values]
-    if not several or isinstance(values, str):
+    several: list[Any] = list(values) if isinstance(values, Iterable) else [values]
+    if not several or any(isinstance(value, str) for value in several):
         raise ValueError(f"{name!r} must be whole numbers, as (1, 4) (got {values!r}).")
     for value in several:
         check_whole_number(name, value, low)

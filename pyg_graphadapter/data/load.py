@@ -31,6 +31,7 @@ from pyg_graphadapter.data.text_list import is_text_list, read_text_list
 from pyg_graphadapter.data.tree import read_tree
 from pyg_graphadapter.data.zhou import is_zhou, read_zhou
 from pyg_graphadapter.hub import is_id, is_reachable
+from pyg_graphadapter.progress import datasets_bars, hidden_bars
 from pyg_graphadapter.suggestions import path_suggestion
 
 IsForm: TypeAlias = Callable[[Any], bool]
@@ -81,6 +82,7 @@ def load_images(
     layout: str | None = None,
     crops: bool = False,
     follow_links: bool = False,
+    progress: bool = True,
 ) -> datasets.DatasetDict:
     """Images with labels, in the splits ``train``, ``val`` and ``test`` or some of them. Each has
     the columns ``image`` (undecoded) and ``label`` (a ``ClassLabel``, the same in all splits).
@@ -115,6 +117,8 @@ def load_images(
         follow_links (bool, optional): Follow links that lead out of a folder of images, too.
             Otherwise such images are left out and counted, and such folders of classes
             are refused. (default: :obj:`False`)
+        progress (bool, optional): Show the progress bars of ``datasets``, on a terminal.
+            (default: :obj:`True`)
 
     Raises:
         FileNotFoundError: If no listed image of a class exists.
@@ -124,7 +128,8 @@ def load_images(
     options = ReadOptions(
         image_column, label_column, split_column, split, class_names, layout, crops, follow_links
     )
-    images = read_images(source, options, revision, token)
+    with hidden_bars(not progress):
+        images = read_images(source, options, revision, token)
     images.reading.tell(name_of(source))
     return images.splits
 
@@ -152,7 +157,8 @@ def read_images(
         return source
     options, reading = options or ReadOptions(), Reading()
     try:
-        return _read(source, options, reading, revision, token)
+        with datasets_bars():
+            return _read(source, options, reading, revision, token)
     except (ValueError, FileNotFoundError) as error:
         if not reading.left_out:
             raise

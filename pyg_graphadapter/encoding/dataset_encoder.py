@@ -1,5 +1,6 @@
 """Encodes whole data sets, or the few shots that are drawn from them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,34 +19,61 @@ from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features, Shots, draw_shots
 from pyg_graphadapter.task import FewShotTask, TextEncoder, validation_shots
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Summary:
-    """Counts of the images that were encoded, cached and skipped.
+    """Which images were used and skipped. However often an image is asked for, it counts once.
 
     Args:
-        num_images (int): The number of requested images.
         num_encoded (int): How many went through the encoder; the others were cached, or equal to
             one that did.
-        num_skipped (int): How many could not be decoded, counted at each request.
         skipped (dict): The name of every image that was skipped, with the reason.
+        used (dict): The places of the images that were decoded or cached, by the fingerprint of
+            their split.
+        unreadable (dict): The places of those that could not be decoded, likewise.
     """
 
-    num_images: int = 0
     num_encoded: int = 0
-    num_skipped: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    used: dict[str, set[int]] = field(default_factory=dict)
+    unreadable: dict[str, set[int]] = field(default_factory=dict)
 
-    def add(self, images: Sequence[Any], encoded: EncodedImages) -> None:
-        """Counts images that were encoded."""
-        self.num_images += len(images)
+    def add(
+        self, split: datasets.Dataset, index: Tensor, images: Sequence[Any], encoded: EncodedImages
+    ) -> None:
+        """Counts images that were encoded.
+
+        Args:
+            split (datasets.Dataset): The split that they are of.
+            index (torch.Tensor): Their places in it.
+            images (sequence): The images.
+            encoded (EncodedImages): What became of them.
+        """
         self.num_encoded += encoded.num_encoded
-        self.num_skipped += len(encoded.skipped)
         self.skipped |= {image_name(images[i]): reason for i, reason in encoded.skipped.items()}
+        unreadable = {int(index[i]) for i in encoded.skipped}
+        self.unreadable.setdefault(split._fingerprint, set()).update(unreadable)
+        self.used.setdefault(split._fingerprint, set()).update(index[encoded.index].tolist())
+
+    @property
+    def num_used(self) -> int:
+        """The number of images that were used."""
+        return sum(map(len, self.used.values()))
+
+    @property
+    def num_skipped(self) -> int:
+        """The number of images that could not be decoded."""
+        return sum(map(len, self.unreadable.values()))
+
+    def used_of(self, split: datasets.Dataset) -> int:
+        """The number of images of a split that were used."""
+        return len(self.used.get(split._fingerprint, ()))
 
     def __str__(self) -> str:
-        cached = self.num_images - self.num_encoded - self.num_skipped
-        text = f"{self.num_images} images: {self.num_encoded} encoded, {cached} from the cache"
+        encoded = min(self.num_encoded, self.num_used)  # without a cache, some more than once
+        text = f"{encoded} encoded, {self.num_used - encoded} from the cache"
         return text + (f", {self.num_skipped} skipped" if self.num_skipped else "")
 
 
@@ -82,9 +110,10 @@ class DatasetEncoder:
         self.pipeline = pipeline_of(encoder, self.config)
         self.progress = progress
         self.summary = Summary()
+        folder = self.config.cache_folder()
+        logger.info("Features are kept in %s.", "no cache" if folder is None else folder)
         self._text: dict[tuple[str, ...], Tensor] = {}
         self._digests: dict[str, list[bytes]] = {}  # of splits, by their fingerprints
-        self._unreadable: dict[str, set[int]] = {}  # images of splits, likewise
 
     def encode(self, data: datasets.DatasetDict) -> FeatureFile:
         """The features of all images of a data set; training images have
@@ -166,7 +195,7 @@ class DatasetEncoder:
         """
         if shots == 0:
             names = class_names_of(next(iter(data.values())))
-            text, validation = self.encode_text(names), None
+            text, validation = self.encode_text(names), None  # says where there is no text tower
             support = Features(text[:0].float(), torch.empty(0, dtype=torch.long))
             hashes: tuple[str, ...] = ()
         else:
@@ -178,15 +207,25 @@ class DatasetEncoder:
             if "val" in data:
                 shots = validation_shots(shots)
                 validation, _ = self._draw(data["val"], shots, seed, may_lack=True)
-            if not self.encoder.has_texts:
-                scale = self.encoder.logit_scale
-                task = FewShotTask.without_text(names, support, validation, scale)
-                return replace(task, image_hashes=hashes)
-            text = self.encode_text(names)
-        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
+        return self.task(names, support, hashes, validation)
+
+    def task(
+        self,
+        class_names: tuple[str, ...],
+        support: Features,
+        image_hashes: tuple[str, ...] = (),
+        validation: Features | None = None,
+    ) -> FewShotTask:
+        """The task of features that this encoder made, with the texts of the classes if it has a
+        text tower."""
         scale = self.encoder.logit_scale
+        if not self.encoder.has_texts and len(support):
+            task = FewShotTask.without_text(class_names, support, validation, scale)
+            return replace(task, image_hashes=image_hashes)
+        text = self.encode_text(class_names)
+        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         return FewShotTask(
-            names, text, support, validation, scale, text_encoder, image_hashes=hashes
+            class_names, text, support, validation, scale, text_encoder, image_hashes=image_hashes
         )
 
     def encode_not_drawn(
@@ -241,7 +280,7 @@ class DatasetEncoder:
         y, names = _labels_of(split), class_names_of(split)
         # All images by class, and within a class in the order in which more shots are drawn:
         order = draw_shots(y, max(1, len(y)), seed, len(names), names, allow_fewer=True)
-        unreadable = torch.tensor(sorted(self._unreadable.get(split._fingerprint, ())))
+        unreadable = torch.tensor(sorted(self.summary.unreadable.get(split._fingerprint, ())))
         left = order[~torch.isin(order, unreadable.long())]
         # Raises an error that says which class has too few images:
         if not may_lack:
@@ -272,11 +311,10 @@ class DatasetEncoder:
             strict=self.config.strict,
             progress=self.progress,
         )
-        self.summary.add(images, encoded)
+        self.summary.add(split, index, images, encoded)
         skipped = {
             int(index[i]): (image_name(images[i]), reason) for i, reason in encoded.skipped.items()
         }
-        self._unreadable.setdefault(split._fingerprint, set()).update(skipped)
         hashes = tuple(digests[i].hex() for i in encoded.index.tolist())
         return index[encoded.index], encoded.x, hashes, skipped
 

@@ -30,6 +30,8 @@ class Curve:
         has_markers (bool, optional): Mark its points. (default: :obj:`True`)
         method (str, optional): The name by which a page filters it. (default: its name)
         values (tuple of str, optional): What is said of each point. (default: its y)
+        holds (bool, optional): Where there is no point, the point before it is read.
+            (default: :obj:`False`)
     """
 
     name: str
@@ -40,6 +42,7 @@ class Curve:
     has_markers: bool = True
     method: str = ""
     values: tuple[str, ...] = ()
+    holds: bool = False
 
     @property
     def hue(self) -> str:
@@ -217,7 +220,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
         return [low]
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(nice * power for nice in NICE_STEPS if nice * power >= rough * (1 - 1e-9))
+    step = power * min(NICE_STEPS, key=lambda nice: abs(math.log(nice * power / rough)))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 10) + 0.0 for i in range(first, last + 1)]
 
@@ -243,6 +246,11 @@ def _drawn(
         f"{y_text(y)} ± {y_text(bar)}" if bar else y_text(y) for _, y, bar in curve.points
     )
     said = {x: text for (x, _, _), text in zip(curve.points, texts, strict=True)}
+
+    def value_at(x: float) -> str:
+        before = [other for other in said if other <= x] if curve.holds else [x]
+        return said.get(max(before, default=x), "")
+
     marks = tuple(
         Mark(x_axis.place(x), y_axis.place(y), y_axis.place(y - bar), y_axis.place(y + bar))
         for x, y, bar in points
@@ -251,7 +259,7 @@ def _drawn(
         curve,
         _path([(mark.x, mark.y) for mark in marks]),
         marks if curve.has_markers or len(marks) == 1 else (),
-        tuple(said.get(x, "") for x in stops),
+        tuple(map(value_at, stops)),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.report.evaluation_file import EvaluatedImage, EvaluationFile
 from pyg_graphadapter.report.per_image import ConfusedPair, confused_pairs
+from pyg_graphadapter.report.templating import short
 
 MOST_CLASSES = 30  # that a matrix can show
 MOST_PAIRS = 50
@@ -129,7 +130,7 @@ def _examples(e: EvaluationFile, keys: Set[str], on_page: Set[int]) -> dict[str,
     cells = {}
     for key, indices in of_cell.items():
         indices.sort(key=lambda i: (e.images[i].thumbnail is None, -e.images[i].top[0].probability))
-        label, predicted = (names[int(c)] for c in key.split("-"))
+        label, predicted = (short(names[int(c)]) for c in key.split("-"))
         cells[key] = {
             "text": _cell_text(label, predicted, len(indices)),
             "images": len(indices),

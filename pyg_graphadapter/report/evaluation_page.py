@@ -25,7 +25,7 @@ from pyg_graphadapter.report.probability_charts import (
     threshold_table,
 )
 from pyg_graphadapter.report.tables import Cell, Table
-from pyg_graphadapter.report.templating import render
+from pyg_graphadapter.report.templating import render, short
 from pyg_graphadapter.storage import write_atomic
 
 TEMPLATE = "evaluation.html.j2"
@@ -77,7 +77,7 @@ def evaluation_page(e: EvaluationFile) -> str:
     }
     return render(
         TEMPLATE,
-        title=f"How well the classifier does{f' on {e.data}' if e.data else ''}",
+        title=_title(e),
         sections=[(key, name) for key, name in SECTIONS.items() if is_there.get(key, True)],
         headline=headline(e, len(wrong)),
         remarks=remarks(e),
@@ -101,6 +101,12 @@ def evaluation_page(e: EvaluationFile) -> str:
     )
 
 
+def _title(e: EvaluationFile) -> str:
+    data = f" on {e.data}" if e.data else ""
+    split = f" ({e.split})" if e.split else ""
+    return f"How well the classifier does{data}{split}"
+
+
 @dataclass(frozen=True)
 class ClassLine:
     """A class in the table of the classes."""
@@ -119,7 +125,7 @@ def _classes(e: EvaluationFile, names: Sequence[str]) -> list[ClassLine]:
     """The classes, the weakest first; classes of which there is no picture last."""
     taken: dict[int, str] = {}
     for pair in confused_pairs(e):
-        taken.setdefault(pair.label, f"{names[pair.predicted]} ({pair.images})")
+        taken.setdefault(pair.label, f"{short(names[pair.predicted])} ({pair.images})")
     rows = sorted(
         enumerate(class_rows(e)),
         key=lambda item: (item[1].recall is None, item[1].recall or 0.0, -item[1].images),
@@ -155,7 +161,8 @@ class Picture:
 
 def _picture(i: int, image: EvaluatedImage, names: Sequence[str]) -> Picture:
     others = ", ".join(
-        f"{names[choice.label]} {percent(100 * choice.probability)}" for choice in image.top[1:4]
+        f"{short(names[choice.label])} {percent(100 * choice.probability)}"
+        for choice in image.top[1:4]
     )
     return Picture(
         i,

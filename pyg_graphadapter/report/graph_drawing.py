@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.report.graph_panel import (
+    FEW_CLASSES,
     FONT_SIZE,
     LINE_WIDTHS,
     PADDING,
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 LINE_HEIGHT = 1.2  # of the font size
-NARROW, USUAL, BROAD, WIDE = 0.36, 0.62, 0.92, 1.25  # of the font size, in any font without serifs
+NARROW, USUAL, BROAD, WIDE = 0.36, 0.65, 0.92, 1.25  # of the font size, in any font without serifs
 TITLES = {"text": "Alike by their names", "image": "Alike by their pictures"}
-PALEST = 0.25  # opacity of the weakest edge
+PALEST = 0.4  # opacity of the weakest edge
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,11 @@ class KnowledgeGraphs:
     class_names: tuple[str, ...]
     drawings: tuple[Drawing, ...]
     neighbours: dict[str, list[tuple[int, int, float]]]
+
+    @property
+    def are_large(self) -> bool:
+        """Whether the pictures are too large to stand side by side."""
+        return any(len(drawing.boxes) > FEW_CLASSES for drawing in self.drawings)
 
     def content(self) -> dict[str, Any]:
         """What the script of a page reads."""
@@ -178,7 +184,7 @@ def _char_width(char: str) -> float:
         return WIDE
     if char in "iljtfr.,:;'|!()[] ":
         return NARROW
-    return BROAD if char.isupper() or char in "mwMW@%&" else USUAL
+    return BROAD if char.isupper() or char in "mw@%&<>=+~#…" else USUAL
 
 
 def _box(label: int, name: str, centre: Sequence[float]) -> Box:

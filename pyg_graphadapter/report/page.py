@@ -29,6 +29,8 @@ from pyg_graphadapter.storage import prepare_folder, write_atomic
 PAGE, MARKDOWN, LATEX, CSV, FIGURE = (
     "report.html", "tables.md", "tables.tex", "accuracy.csv", "accuracy.png",
 )  # fmt: skip
+EVALUATION_PAGE = "evaluation.html"
+OURS = (PAGE, MARKDOWN, LATEX, CSV, FIGURE, EVALUATION_PAGE)
 
 
 def write_report(
@@ -61,9 +63,6 @@ def write_report(
     """
     require("matplotlib")
 
-    def is_ours(path: Path) -> bool:
-        return path.name in (PAGE, MARKDOWN, LATEX, CSV, FIGURE)
-
     check_output_folder(out, is_ours)
     contents = read_results(results)
     rows = summarize(contents)
@@ -91,6 +90,11 @@ def write_report(
         with writing(out / name):
             write_atomic(out / name, (text + "\n").encode())
     return tables
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is one of a report, by its name."""
+    return path.name in OURS
 
 
 def _label(results: Sequence[dict[str, Any]], method: str) -> str:

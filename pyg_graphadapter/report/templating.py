@@ -13,6 +13,7 @@ from pyg_graphadapter.display import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPT = "page.js"
+LONGEST_NAME = 60
 
 
 def render(template: str, **content: Any) -> str:
@@ -45,8 +46,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["short"] = short
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return environment
+
+
+def short(name: str) -> str:
+    """A name of at most 60 characters, visible; what is longer ends in dots."""
+    text = visible(name)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 def _shown(value: Any) -> Any:

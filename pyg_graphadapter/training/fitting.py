@@ -1,5 +1,7 @@
 """From a method's name and a task to a fitted adapter."""
 
+import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
@@ -11,7 +13,7 @@ from torch_geometric.utils import scatter
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.adapters.trust import evidence
-from pyg_graphadapter.features import Features
+from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_setting_names, warn
 from pyg_graphadapter.task import FewShotTask
@@ -20,6 +22,7 @@ from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train
 from pyg_graphadapter.training.selection import select_defaults
 
+logger = logging.getLogger(__name__)
 SUMS_OVER_SHOTS = ("tip_adapter", "tip_adapter_f")
 NO_TEXTS = "none"  # in the recipe of a classifier that was fitted without texts
 
@@ -36,6 +39,20 @@ class Fitted(NamedTuple):
     adapter: Adapter
     selected: dict[str, Any]
     history: History
+
+
+class Prepared(NamedTuple):
+    """A method that was built for a task, before training.
+
+    Args:
+        adapter (Adapter): The adapter.
+        task (FewShotTask): The task to train it on, with what stands in for shots.
+        selected (dict): As in :class:`Fitted`.
+    """
+
+    adapter: Adapter
+    task: FewShotTask
+    selected: dict[str, Any]
 
 
 def fit_method(
@@ -67,6 +84,27 @@ def fit_method(
     Raises:
         ValueError: If a setting is unknown or out of bounds, or a class that needs shots has none.
     """
+    start = time.perf_counter()
+    adapter, task, selected = prepare_method(
+        method, task, config, settings, select=select, may_lack=may_lack, progress=progress
+    )
+    history = train(adapter, task, config, progress=progress, callbacks=callbacks)
+    shots, seconds = counted(len(task.support), "shot"), time.perf_counter() - start
+    logger.info("Fitted %s to %s in %.1f s: %s.", method, shots, seconds, adapter.settings())
+    return Fitted(adapter.cpu().eval(), selected, history)
+
+
+def prepare_method(
+    method: str,
+    task: FewShotTask,
+    config: TrainConfig,
+    settings: Mapping[str, Any],
+    *,
+    select: bool = True,
+    may_lack: bool = False,
+    progress: bool = True,
+) -> Prepared:
+    """What :func:`fit_method` does before training, with the same arguments."""
     build = adapter_class(method)
     check_setting_names(method, build.Config, settings)
     chosen = build.settings_for(task, settings)  # of the real shots
@@ -84,8 +122,7 @@ def fit_method(
         for name, value in adapter.settings().items()
         if value != asked[name] or (name in given and name not in settings)
     }
-    history = train(adapter, task, config, progress=progress, callbacks=callbacks)
-    return Fitted(adapter.cpu().eval(), selected, history)
+    return Prepared(adapter, task, selected)
 
 
 def _tell_of_unequal_shots(method: str, task: FewShotTask) -> None:
