@@ -3,6 +3,7 @@
 import re
 import socket
 import urllib.request
+from pathlib import Path
 from urllib.parse import urlparse
 
 from huggingface_hub import constants
@@ -25,3 +26,9 @@ def is_reachable() -> bool:
     except OSError:
         return False
     return True
+
+
+def cached_models() -> list[str]:
+    """The ids of the models that were downloaded from the hub."""
+    folders = Path(constants.HF_HUB_CACHE).glob("models--*")
+    return sorted(folder.name.removeprefix("models--").replace("--", "/", 1) for folder in folders)

@@ -10,6 +10,8 @@ from numbers import Integral
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from pyg_graphadapter.suggestions import suggestion
+
 T = TypeVar("T")
 TYPE_NAMES = {
     int: "a whole number",
@@ -48,7 +50,10 @@ def check_settings(config: Any) -> None:
             continue
         choices = meta.get("choices")
         if choices is not None and value not in choices:
-            raise ValueError(f"Unknown {name!r}: {value!r}. Choose from {', '.join(choices)}.")
+            meant = suggestion(str(value), choices)
+            raise ValueError(
+                f"Unknown {name!r}: {value!r}. Choose from {', '.join(choices)}.{meant}"
+            )
         _check_type(name, value, _types_of(config.__class__).get(name, ()))
         low, high = meta.get("low"), meta.get("high")
         if low is None and high is None:
@@ -113,7 +118,8 @@ def check_setting_names(method: str, config: Any, names: Iterable[str]) -> None:
             choices = (
                 f"Choose from {', '.join(setting_names)}." if setting_names else "It has none."
             )
-            raise ValueError(f"The method {method} has no setting {name!r}. {choices}")
+            meant = suggestion(name, setting_names)
+            raise ValueError(f"The method {method} has no setting {name!r}. {choices}{meant}")
 
 
 def refuse_arguments(arguments: Iterable[str]) -> None:
@@ -141,5 +147,6 @@ def warn(message: str) -> None:
 
 
 def unknown(kind: str, name: str, choices: Collection[str]) -> ValueError:
-    """The error for a name that is not in a table, listing the table."""
-    return ValueError(f"Unknown {kind} {name!r}. Choose from {', '.join(choices)}.")
+    """The error for a name that is not in a table, with the most similar one, listing the table."""
+    choose = f"Choose from {', '.join(choices)}."
+    return ValueError(f"Unknown {kind} {name!r}. {choose}{suggestion(name, choices)}")

@@ -9,6 +9,7 @@ from pyg_graphadapter.classifier.base import ClassifierBase, Images
 from pyg_graphadapter.classifier.inputs import FeatureInput, ImageInput, Input, read_input
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.identity import PARTS, changed_parts
+from pyg_graphadapter.progress import obeys_progress
 
 if TYPE_CHECKING:
     from pyg_graphadapter.encoding.model import EncoderModel
@@ -85,6 +86,7 @@ class EncoderMixin(ClassifierBase):
             )
         self._encoder = encoder
 
+    @obeys_progress
     def encode(self, images: Images, *, progress: bool = True) -> Tensor:
         """Features ``[N, D]`` of images: a folder, paths, PIL images, arrays or a data set.
 
@@ -93,6 +95,7 @@ class EncoderMixin(ClassifierBase):
         """
         return self.encode_images(images, strict=True, progress=progress).x[:, 0]
 
+    @obeys_progress
     def encode_images(
         self, images: Images, *, strict: bool = False, progress: bool = True
     ) -> "EncodedImages":

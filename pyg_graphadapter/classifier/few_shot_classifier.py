@@ -1,6 +1,6 @@
 """Fitted classifiers of images or of their features, saved without the training data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +12,7 @@ from pyg_graphadapter.classifier.calibration import calibrated
 from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.evaluation_mixin import EvaluationMixin
 from pyg_graphadapter.classifier.explanation_mixin import ExplanationMixin
+from pyg_graphadapter.classifier.export_mixin import ExportMixin
 from pyg_graphadapter.classifier.prediction_mixin import PredictionMixin
 from pyg_graphadapter.classifier.refitting import method_without_shots
 from pyg_graphadapter.classifier.shots import shot_hashes
@@ -25,10 +26,14 @@ from pyg_graphadapter.encoding.sources import Source, refuse_descriptions
 from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import ALL, Features, Shots, check_shots, counted
 from pyg_graphadapter.labels import told_apart
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import History
 from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
@@ -38,7 +43,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, StorageMixin):
+class FewShotClassifier(
+    PredictionMixin, EvaluationMixin, ExplanationMixin, ExportMixin, StorageMixin
+):
     """A trained adapter with its class names and, if it was fitted on images, their encoder.
 
     Args:
@@ -60,6 +67,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             :obj:`keep_shots`. (default: :obj:`None`)
         confidence (Confidence): How far its probabilities can be trusted: the temperature, and how
             often it was right on shots that were held out. (default: temperature 1)
+        familiarity (Familiarity, optional): How images of its classes look, by which others can be
+            rejected; :obj:`None` in files of earlier versions. (default: :obj:`None`)
 
     Example:
         >>> from pyg_graphadapter.testing import fake_features
@@ -81,13 +90,17 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
     shot_hashes: tuple[str, ...] = ()
     shots: Features | None = field(default=None, repr=False)
     confidence: Confidence = field(default_factory=Confidence, repr=False)
+    familiarity: Familiarity | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
         self._hub_mixin_config = {"library_name": "pyg_graphadapter"}
         self._encoder: EncoderModel | None = None
+        #: The losses of the training; not saved with the classifier.
+        self.history: History | None = None
 
     @classmethod
+    @obeys_progress
     def fit(
         cls,
         data: "Images | datasets.DatasetDict | FeatureFile | FewShotTask | Source",
@@ -106,6 +119,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         calibrate: bool = True,
         keep_shots: bool = False,
         progress: bool = True,
+        callbacks: Iterable[Callback] = (),
         image_column: str | None = None,
         label_column: str | None = None,
         split_column: str | None = None,
@@ -156,8 +170,10 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             keep_shots (bool, optional): Keep the features of the shots, which are saved with the
                 classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
-            image_column, label_column, split_column, split, class_names, layout, crops,
-                follow_links (optional): How images are read, as in
+            callbacks (iterable of Callback, optional): Are told of the start of the training, of
+                every epoch and of the end (:class:`~pyg_graphadapter.Callback`).
+                (default: :obj:`()`)
+            image_column, ..., follow_links (optional): How images are read, as in
                 :func:`pyg_graphadapter.data.load_images`.
             **settings (optional): The method's settings.
 
@@ -191,7 +207,9 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             task = source.task(drawn.shots, seed, allow_fewer=drawn.allow_fewer)
             if drawn.shots == 0:
                 method = method_without_shots(method, settings)
-        fitted = fit_method(method, task, config, settings, select=select, progress=progress)
+        fitted = fit_method(
+            method, task, config, settings, select=select, progress=progress, callbacks=callbacks
+        )
         training = recipe(method, task, config, fitted.history, None if source is None else seed)
         names = told_apart(task.class_names)
         if names != task.class_names:
@@ -200,8 +218,10 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         tell_of_poor_texts(evidence_of(training), fitted.adapter, method)
         classifier = cls(fitted.adapter, names, method, training)
         classifier.selected = fitted.selected
+        classifier.history = fitted.history
         classifier.shot_hashes = shot_hashes(task)
         classifier.shots = task.support if keep_shots else None
+        classifier.familiarity = Familiarity.from_task(task)
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
         classifier.confidence, held_out = calibrated(

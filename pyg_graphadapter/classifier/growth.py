@@ -36,9 +36,11 @@ from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.sources import load_encoder
 from pyg_graphadapter.features import Features, check_fits, check_labels, counted
 from pyg_graphadapter.graph import unit
+from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import fit_method
 
 if TYPE_CHECKING:
@@ -74,11 +76,14 @@ def from_names(
     task = FewShotTask(names, text, shots, logit_scale=encoder.logit_scale)
     fitted = fit_method(method, task, TrainConfig(device=device), settings or {})
     classifier = cls(fitted.adapter, names, method, {"shots": 0, "draw_seed": None})
-    classifier.selected, classifier.confidence = fitted.selected, Confidence(source=NO_SHOTS_HELD)
+    classifier.selected = fitted.selected
+    classifier.familiarity = Familiarity.from_task(task)
+    classifier.confidence = Confidence(source=NO_SHOTS_HELD)
     classifier.use_encoder(encoder, encoding)
     return classifier
 
 
+@obeys_progress
 def add_shots(classifier: C, data: Any, labels: Sequence[str | int] | None = None, **how: Any) -> C:
     """:meth:`FewShotClassifier.add_shots`."""
     kept_shots(classifier)  # says what is missing, before any work
@@ -95,6 +100,7 @@ def add_shots(classifier: C, data: Any, labels: Sequence[str | int] | None = Non
     return grow(classifier, more, **how)
 
 
+@obeys_progress
 def add_classes(
     classifier: C,
     data: Any,
@@ -162,6 +168,8 @@ def add_names(
     extended.encoding |= recorded(classifier, table)
     extended.confidence = classifier.confidence.with_new_classes(names)
     extended.shots = None if how.get("keep_shots") is False else classifier.shots
+    if classifier.familiarity is not None:
+        extended.familiarity = classifier.familiarity.extended(old_text, text)
     return extended
 
 
@@ -271,6 +279,7 @@ def _joined(shots: Features, more: Features) -> Features:
     return Features(torch.cat([x[0].to(x[1]), x[1]]), torch.cat([shots.y, more.y]))
 
 
+@obeys_progress
 def rename_classes(
     classifier: C,
     new_names: Mapping[str, str],
@@ -292,6 +301,7 @@ def rename_classes(
             raise ValueError("Descriptions of renamed classes need encode=True: give that, too.")
         renamed = like(classifier, classifier.adapter, names, dict(classifier.training))
         renamed.shots, renamed.measured = classifier.shots, dict(classifier.measured)
+        renamed.familiarity = classifier.familiarity
         without = classifier.training.get("classes_without_shots")
         if without:
             renamed.training["classes_without_shots"] = [new_names.get(n, n) for n in without]

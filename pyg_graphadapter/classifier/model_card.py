@@ -38,7 +38,8 @@ def model_card(
         tags=["few-shot", "clip", visible(method).replace("_", "-")],
         base_model=visible(encoding["model"]) if encoding.get("model") else None,
     )
-    model = f"{markdown_code(encoding['model'])}" if encoding else "a frozen dual encoder"
+    name = encoding.get("model")
+    model = markdown_code(name) if name else "an encoder that it does not name"
     first_classes = ", ".join(markdown(name) for name in class_names[:SHOWN_CLASSES])
     more = f", and {len(class_names) - SHOWN_CLASSES} more" * (len(class_names) > SHOWN_CLASSES)
     together = (
@@ -50,14 +51,25 @@ def model_card(
     sections = [
         f"# {len(class_names)} classes by {markdown(method)}",
         f"A few-shot classifier: {markdown(method)} on features of {model}.{together}",
-        "```python\nfrom pyg_graphadapter import FewShotClassifier\n\n"
-        'classifier = FewShotClassifier.from_pretrained("…")\n'
-        'classifier.predict(["image.jpg"])\n```',
+        _example(encoding),
         f"## Classes\n\n{first_classes}{more}",
         "## Measured\n\n" + _measured(measured),
         "## Training\n\n" + _table({**_plain(training), **encoding}),
     ]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
+
+
+def _example(encoding: Mapping[str, Any]) -> str:
+    """How to use the classifier, in code."""
+    lines = [
+        "from pyg_graphadapter import FewShotClassifier",
+        "",
+        'classifier = FewShotClassifier.from_pretrained("…")',
+    ]
+    if encoding and not encoding.get("has_texts", True):  # an encoder that is not saved with it
+        lines.append("classifier.use_encoder(encoder)  # the one that is named below")
+    use = 'predict(["image.jpg"])' if encoding else "predict(features)  # [N, D], of its encoder"
+    return "\n".join(["```python", *lines, f"classifier.{use}", "```"])
 
 
 def _measured(measured: Mapping[str, Any]) -> str:
@@ -68,8 +80,23 @@ def _measured(measured: Mapping[str, Any]) -> str:
 
 
 def _table(values: Mapping[str, Any]) -> str:
-    rows = [f"| {markdown(key)} | {markdown(value)} |" for key, value in values.items()]
+    rows = [
+        f"| {markdown(key)} | {markdown(_text(value))} |"
+        for key, value in values.items()
+        if value is not None and value != ""
+    ]
     return "\n".join(["| what | value |", "|---|---|", *rows])
+
+
+def _text(value: Any) -> str:
+    """A value in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_text(entry)}" for key, entry in value.items()) or "none"
+    return "not known" if value is None else str(value)
 
 
 def _plain(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask, TextEncoder
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import (
     classes_without_shots,
     fit_method,
@@ -124,7 +125,7 @@ def refit(
     if method != ZERO_SHOT:
         show_lacking(lacking, _stands_in(method))
     select = not is_same or bool(again)
-    options = {"select": select, "may_lack": True, "progress": progress}
+    options: dict[str, Any] = {"select": select, "may_lack": True, "progress": progress}
     fitted = fit_method(method, task, config, settings, **options)
     training = recipe(method, task, config, fitted.history, None)
     if lacking:
@@ -133,6 +134,7 @@ def refit(
     grown = like(classifier, fitted.adapter, names, training, method)
     grown.encoding |= recorded(classifier, descriptions)
     grown.selected = fitted.selected
+    grown.familiarity = Familiarity.from_task(task)
     keep = classifier.shots is not None if keep_shots is None else keep_shots
     grown.shots = shots if keep else None
     if calibrate is None:

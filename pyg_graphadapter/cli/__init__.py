@@ -4,12 +4,15 @@ import importlib
 import logging
 import signal
 import warnings
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from pyg_graphadapter import __version__
-from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode, echo
+from pyg_graphadapter.cli import variables
+from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode
+from pyg_graphadapter.cli.output import alert, echo
 from pyg_graphadapter.display import VisibleFormatter
 from pyg_graphadapter.interrupts import STOPPED, end_at_signals, raised_as_stopped
 
@@ -18,6 +21,9 @@ COMMANDS = {
     "demo": "Measure zero-shot and GraphAdapter on built-in images.",
     "fit": "Fit a classifier to a few images per class, and save it.",
     "predict": "Classify images or features with a saved classifier.",
+    "evaluate": "Measure a saved classifier on labelled images: per class, and per image.",
+    "explain": "Say why an image is classified as it is, or what a class looks like.",
+    "export": "Write a classifier for other libraries: ONNX, PyTorch, numpy and others.",
     "compare": "Compare methods over shots and seeds.",
     "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
@@ -27,15 +33,42 @@ COMMANDS = {
 }
 
 
+def _command(name: str) -> Any:
+    """A command, imported from its module."""
+    return typer.main.get_command(importlib.import_module(f"{__name__}.{name}").app)
+
+
+def _with_options(name: str, command: Any) -> Iterator[tuple[str, list[Any]]]:
+    """A command, or those of a group, with their options."""
+    commands = getattr(command, "commands", None)
+    if commands is None:
+        yield name, command.params
+        return
+    for sub_name, sub_command in commands.items():
+        yield f"{name} {sub_name}", sub_command.params
+
+
+def _warn_of_variables(name: str, command: Any) -> None:
+    """Warns of variables that set no option of any command."""
+    if not variables.unknown(_with_options(name, command)):
+        return
+    options = [pair for name in COMMANDS for pair in _with_options(name, _command(name))]
+    for variable, meant in variables.unknown(options).items():
+        alert(f"Warning: The variable {variable} sets no option.{meant}")
+
+
 class LazyGroup(VisibleGroup):
     """A group that lists its commands without importing them, and imports the one that is run."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported from its module."""
-        name, _, arguments = super().resolve_command(ctx, args)
-        module = importlib.import_module(f"{__name__}.{name}")
-        command = typer.main.get_command(module.app)
+        name, found, arguments = super().resolve_command(ctx, args)
+        if found is None:  # in completion
+            return name, found, arguments
+        command = _command(name)
         command.name = name
+        if not ctx.resilient_parsing:
+            _warn_of_variables(name, command)
         return name, command, arguments
 
     def invoke(self, ctx: Any) -> Any:
@@ -50,14 +83,13 @@ class LazyGroup(VisibleGroup):
             else:
                 if not signals:
                     return result
-            echo(STOPPED, err=True)
+            alert(STOPPED)
             raise typer.Exit(128 + (signals[0] if signals else signal.SIGINT))
 
 
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -65,7 +97,7 @@ app = typer.Typer(
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    echo(f"Warning: {message}", err=True)
+    alert(f"Warning: {message}")
 
 
 def _print_version(is_asked: bool) -> None:
@@ -84,7 +116,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Teach a CLIP-like model your own classes from a few labelled images per class."""
+    """Teach an existing image model your own classes from a few pictures each."""
     debug_mode.set(debug)
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s: %(message)s"))

@@ -1,7 +1,7 @@
 """Arguments that several commands have, and the conversion of their values."""
 
 import functools
-import sys
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +12,17 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class, adapter_names
-from pyg_graphadapter.display import in_encoding_of, visible, visible_lines
+from pyg_graphadapter.cli import completion
+from pyg_graphadapter.cli.output import alert, echo, with_output
+from pyg_graphadapter.cli.variables import (
+    help_of_variables,
+    path_of,
+    read_flags,
+    set_variables,
+    used_variables,
+    variable_of,
+)
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.optional import MissingPackageError, explained
 from pyg_graphadapter.settings import check_whole_number, unknown
 
@@ -31,22 +41,37 @@ IMAGES_HELP = (
 )
 DATA_HELP = f"Feature file (.npz, .safetensors), {IMAGES_HELP}"
 Images = Annotated[
-    str, typer.Argument(metavar="IMAGES", help=f"{IMAGES_HELP[0].upper()}{IMAGES_HELP[1:]}.")
+    str,
+    typer.Argument(
+        metavar="IMAGES",
+        help=f"{IMAGES_HELP[0].upper()}{IMAGES_HELP[1:]}.",
+        autocompletion=completion.data,
+    ),
 ]
-Data = Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.", autocompletion=completion.data)
+]
 DataOrBenchmarks = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
         help=f"{DATA_HELP}. With --root also names of benchmarks, separated by commas, or all.",
+        autocompletion=completion.data,
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
+    str,
+    typer.Option(
+        help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.",
+        autocompletion=completion.devices,
+    ),
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="Encoder of images: a folder, an id on the Hugging Face hub, or builtin."),
+    typer.Option(
+        help="Encoder of images: a folder, an id on the Hugging Face hub, or builtin.",
+        autocompletion=completion.models,
+    ),
 ]
 Templates = Annotated[
     list[str] | None,
@@ -76,7 +101,7 @@ Select = Annotated[
     bool,
     typer.Option(
         "--select/--no-select",
-        help="Select the settings that are not given, by cross-validation inside the few shots.",
+        help="Choose settings that are not given, by trying them on the training images alone.",
     ),
 ]
 
@@ -115,17 +140,6 @@ FollowLinks = Annotated[
 ]
 
 
-def echo(text: Any = "", *, err: bool = False) -> None:
-    """Prints one line, in which names may be of any characters."""
-    echo_lines(visible(text), err=err)
-
-
-def echo_lines(text: str, *, err: bool = False) -> None:
-    """Prints lines and columns that were composed of names made visible."""
-    stream = sys.stderr if err else sys.stdout
-    typer.echo(in_encoding_of(stream, visible_lines(text)), err=err)
-
-
 @contextmanager
 def visible_usage() -> Iterator[None]:
     """Makes visible what a wrong use of a command repeats of the command line."""
@@ -133,16 +147,47 @@ def visible_usage() -> Iterator[None]:
         yield
     except UsageError as error:
         error.message = visible(error.message)  # type: ignore[attr-defined]
+        ctx, param = getattr(error, "ctx", None), getattr(error, "param", None)
+        if ctx is not None and param is not None and (variable := variable_of(ctx, param.name)):
+            error.param_hint = variable  # type: ignore[attr-defined]
         raise
 
 
 class VisibleCommand(TyperCommand):
-    """A command whose usage errors are visible."""
+    """A command whose usage errors are visible, and whose options can be set by variables."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Reads the arguments of the command."""
+        command = info_name if parent is None else path_of(parent, info_name)
+        set_variables(command, self.params)
+        if extra.get("resilient_parsing"):  # what help does not show is completed, too
+            for option in self.params:
+                option.hidden = False  # type: ignore[attr-defined]
         with visible_usage():
-            return super().make_context(*args, **kwargs)
+            ctx = super().make_context(info_name, args, parent, **extra)
+            read_flags(ctx)
+        if ctx.params.get("quiet") and ctx.params.get("verbose"):  # the command line wins
+            for name in ("quiet", "verbose"):
+                ctx.params[name] = not variable_of(ctx, name)
+        return ctx
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Ends the help with the variables."""
+        super().format_epilog(ctx, formatter)
+        command = ctx.info_name if ctx.parent is None else path_of(ctx.parent, ctx.info_name)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(help_of_variables(command))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; where it fails, says which of its options variables have set."""
+        used = [f"{name}={os.environ[name]}" for name in used_variables(ctx)]
+        try:
+            return super().invoke(ctx)
+        except (UsageError, typer.Exit) as error:
+            if used and getattr(error, "exit_code", 1) != 0:
+                alert(f"Set by the environment: {', '.join(used)}.")
+            raise
 
 
 class VisibleGroup(TyperGroup):
@@ -163,8 +208,9 @@ class _App(typer.Typer):
     """An app whose commands are visible ones."""
 
     def command(self, name: str | None = None, **settings: Any) -> Any:
-        """Makes a command of a function."""
-        return super().command(name, **{"cls": VisibleCommand, **settings})
+        """Makes a command of a function, with the options that every command has."""
+        make = super().command(name, **{"cls": VisibleCommand, **settings})
+        return lambda function: make(with_output(function))
 
 
 def new_app() -> typer.Typer:
@@ -193,7 +239,7 @@ def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
         except (ValueError, OSError, MissingPackageError) as error:
             if debug_mode.get():
                 raise
-            echo(f"Error: {sentence_of(error)}", err=True)
+            alert(f"Error: {sentence_of(error)}")
             raise typer.Exit(1) from error
 
     return run
@@ -278,10 +324,10 @@ def silence_libraries() -> None:
 
 
 def show_skipped(source: "Source") -> None:
-    """Shows on the error stream how many images were encoded, and which were skipped."""
-    encoder = getattr(source, "dataset_encoder", None)  # of images
-    if encoder is None:
+    """Shows on the error stream how many images were used, and which were skipped."""
+    used_in_words = getattr(source, "used_in_words", None)  # of images
+    if used_in_words is None:
         return
-    for name, reason in encoder.summary.skipped.items():
-        echo(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}", err=True)
-    echo(encoder.summary, err=True)
+    for name, reason in source.dataset_encoder.summary.skipped.items():  # type: ignore[attr-defined]
+        alert(f"Skipped: {reason}" if name in reason else f"Skipped {name}: {reason}")
+    echo(used_in_words(), err=True)

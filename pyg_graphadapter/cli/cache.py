@@ -3,11 +3,14 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyg_graphadapter.cli.arguments import echo, new_app, one_sentence
+from pyg_graphadapter.cli import completion
+from pyg_graphadapter.cli.arguments import new_app, one_sentence
+from pyg_graphadapter.cli.output import alert, echo, emit
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.config import default_cache_folder
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ Folder = Annotated[
     typer.Option(
         "--cache-dir",
         help="Folder of the feature cache.",
-        show_default="$PYG_GRAPHADAPTER_CACHE, else the user's cache folder",
+        show_default="$GRAPHADAPTER_CACHE_DIR, else the user's cache folder",
     ),
 ]
 
@@ -44,6 +47,9 @@ def list_features(
 ) -> None:
     """List the cached features: their encoder, number of images, size and last use.
 
+    --json prints "folder", and "features" with "folder", "depends_on", "images", "bytes" and
+    "days_unused"; with --verify, "whole", "damaged" and "missing".
+
     Example: graphadapter cache list
     """
     folder = cache_dir or default_cache_folder()
@@ -55,7 +61,7 @@ def list_features(
 
 def _tell_left_alone(foreign: Mapping[Path, str]) -> None:
     for path, reason in foreign.items():
-        echo(f"Left alone: {path} ({reason.rstrip('.')})", err=True)
+        alert(f"Left alone: {path} ({reason.rstrip('.')})")
 
 
 def _list(folder: Path) -> None:
@@ -63,23 +69,36 @@ def _list(folder: Path) -> None:
 
     _tell_left_alone(left_alone(folder))
     entries = cached_features(folder)
-    echo(f"{'images':>10} {'MB':>8} {'days unused':>11}  features of")
-    for entry in entries:
-        echo(_line(entry))
     total = sum(entry.num_bytes for entry in entries)
-    echo(f"{folder}: {len(entries)} kinds of features, {total / 1e6:,.1f} MB.")
+    lines = [f"{'images':>10} {'MB':>8} {'days unused':>11}  features of"]
+    lines += [visible(_line(entry)) for entry in entries]
+    lines.append(visible(f"{folder}: {len(entries)} kinds of features, {total / 1e6:,.1f} MB."))
+    emit({"folder": str(folder), "features": [_entry(entry) for entry in entries]}, lines)
+
+
+def _entry(entry: "CachedFeatures") -> dict[str, Any]:
+    return {
+        "folder": str(entry.folder),
+        "depends_on": entry.depends_on,
+        "images": entry.images,
+        "bytes": entry.num_bytes,
+        "days_unused": _days_unused(entry),
+    }
+
+
+def _days_unused(entry: "CachedFeatures") -> float:
+    from pyg_graphadapter.encoding.cache_folder import DAY
+
+    return max(0.0, time.time() - entry.used) / DAY
 
 
 def _line(entry: "CachedFeatures") -> str:
-    from pyg_graphadapter.encoding.cache_folder import DAY
-
     about = entry.depends_on
     views = f"{about.get('views', 1)} views, seed {about['seed']}" if "seed" in about else "1 view"
     if about.get("kind") == "texts":
         views = "sentences"
-    days_unused = max(0.0, time.time() - entry.used) / DAY
     return (
-        f"{entry.images:>10,} {entry.num_bytes / 1e6:>8,.1f} {days_unused:>11.1f}  "
+        f"{entry.images:>10,} {entry.num_bytes / 1e6:>8,.1f} {_days_unused(entry):>11.1f}  "
         f"{about.get('model')}, {about.get('dtype')}, {views} ({entry.folder.name[:8]})"
     )
 
@@ -90,13 +109,15 @@ def _verify(folder: Path) -> None:
     _tell_left_alone(left_alone(folder))
     verified = verify(folder)
     for path in verified.damaged:
-        echo(f"Damaged: {path}", err=True)
+        alert(f"Damaged: {path}")
     for path in verified.missing:
-        echo(f"Missing: {path}", err=True)
-    echo(
+        alert(f"Missing: {path}")
+    line = (
         f"{verified.shards} shards are whole, {len(verified.damaged)} are damaged, "
         f"{len(verified.missing)} are missing."
     )
+    damaged, missing = (list(map(str, paths)) for paths in (verified.damaged, verified.missing))
+    emit({"whole": verified.shards, "damaged": damaged, "missing": missing}, [line])
     if verified.damaged or verified.missing:
         raise typer.Exit(1)
 
@@ -109,7 +130,10 @@ def collect(
         float | None,
         typer.Option(min=0, help="Remove features that were not used for this many days."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Remove features of this model.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Remove features of this model.", autocompletion=completion.models),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")
     ] = False,
@@ -118,6 +142,8 @@ def collect(
 
     Only what the feature cache has written is removed: anything else is named and left alone.
 
+    --json prints "removed" or "would_remove", and "bytes".
+
     Example: graphadapter cache gc --unused-days 30
     """
     from pyg_graphadapter.encoding.cache_folder import collect_garbage
@@ -125,9 +151,15 @@ def collect(
     folder = cache_dir or default_cache_folder()
     removed = collect_garbage(folder, unused_days, model, dry_run=dry_run)
     _tell_left_alone(removed.foreign)
+    entry = {
+        "removed": [] if dry_run else list(map(str, removed.paths)),
+        "would_remove": list(map(str, removed.paths)) if dry_run else [],
+        "bytes": removed.num_bytes,
+    }
+    size = f"{removed.num_bytes / 1e6:,.1f} MB"
     if not dry_run:
-        echo(f"Freed {removed.num_bytes / 1e6:,.1f} MB.")
+        echo(f"Freed {size}.")
+        emit(entry)
         return
-    for path in removed.paths:
-        echo(f"Would remove: {path}")
-    echo(f"Would free {removed.num_bytes / 1e6:,.1f} MB; nothing was removed.")
+    lines = [visible(f"Would remove: {path}") for path in removed.paths]
+    emit(entry, [*lines, f"Would free {size}; nothing was removed."])

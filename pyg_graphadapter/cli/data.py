@@ -1,6 +1,6 @@
 """Commands about data sets: ``data look`` and ``data draw``."""
 
-import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyg_graphadapter.builtin import BUILTIN
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     READING,
     Device,
     Images,
-    echo,
     new_app,
     one_sentence,
     silence_libraries,
 )
 from pyg_graphadapter.cli.import_features import import_features
+from pyg_graphadapter.cli.output import echo, emit
 from pyg_graphadapter.cli.settings import with_options
 from pyg_graphadapter.cli.sources import pop_reading
 from pyg_graphadapter.data.reading import ReadOptions
-from pyg_graphadapter.display import encoding_of, json_text, visible
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.optional import MissingPackageError
 from pyg_graphadapter.outputs import check_output_file
@@ -51,17 +52,18 @@ def look(
         typer.Argument(
             metavar="DATA",
             help="Images, as in other commands, or the folder that holds the benchmarks' folders.",
+            autocompletion=completion.data,
         ),
     ],
     model: Annotated[
         str,
         typer.Option(
             help="Encoder whose time is measured on a few images: a folder, an id on the Hugging "
-            "Face hub, or builtin; none measures nothing."
+            "Face hub, or builtin; none measures nothing.",
+            autocompletion=completion.models,
         ),
     ] = BUILTIN,
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     options: dict[str, Any] | None = None,
 ) -> None:
     """Show how images are read before any work: splits, classes, sizes, duplicates, what is left
@@ -69,6 +71,9 @@ def look(
     holds.
 
     For benchmarks, shows what is complete, what is missing, and where the missing files belong.
+
+    --json prints the same as "splits", "classes", "left_out", "notes", "encoding" and others; of
+    benchmarks, "benchmarks" with "name", "folder", "images", "problem" and "is_complete".
 
     Example: graphadapter data look photos
     """
@@ -84,24 +89,16 @@ def look(
     checks = check_benchmarks(path) if Path(path).is_dir() else []
     is_empty = bool(checks) and not any(Path(path).iterdir())
     if is_empty or any(check.folder.exists() for check in checks):
-        _print_checks(checks)
+        emit({"benchmarks": [_check_entry(check) for check in checks]}, _check_lines(checks))
         if not any(check.is_complete for check in checks):
             raise typer.Exit(1)
         return
     images = read_images(path, reading)
     seen = look_at(images, path)
     seconds, untimed = _seconds(images, model, device)
-    if as_json:
-        entry = {**asdict(seen), "encoding": {"model": model, "seconds": seconds,
-                                              "reason": untimed}}  # fmt: skip
-        typer.echo(json_text(entry, encoding=encoding_of(sys.stdout), indent=2))
-        return
-    _print_look(seen)
-    if seconds is not None:
-        total = sum(seen.splits.values())
-        echo(f"Encoding {total} images takes about {_duration(seconds)} here with {model}.")
-    elif untimed:
-        echo(f"How long encoding takes was not measured: {untimed}")
+    lines = [*_look_lines(seen), *_encoding_lines(seen, model, seconds, untimed)]
+    encoding = {"model": model, "seconds": seconds, "reason": untimed}
+    emit({**asdict(seen), "encoding": encoding}, lines)
 
 
 def _seconds(images: "ImageSet", model: str, device: str) -> tuple[float | None, str]:
@@ -129,33 +126,44 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _print_checks(checks: "list[Check]") -> None:
-    echo(f"{'benchmark':16} {'classes':>7} {'train':>8} {'val':>7} {'test':>7}  state")
+def _encoding_lines(seen: "Look", model: str, seconds: float | None, reason: str) -> Iterator[str]:
+    if seconds is not None:
+        takes = f"takes about {_duration(seconds)} here with {model}"
+        yield visible(f"Encoding {sum(seen.splits.values())} images {takes}.")
+    elif reason:
+        yield visible(f"How long encoding takes was not measured: {reason}")
+
+
+def _check_entry(check: "Check") -> dict[str, Any]:
+    return {**asdict(check), "folder": str(check.folder), "is_complete": check.is_complete}
+
+
+def _check_lines(checks: "list[Check]") -> Iterator[str]:
+    yield (f"{'benchmark':16} {'classes':>7} {'train':>8} {'val':>7} {'test':>7}  state")
     for check in checks:
         train, val, test = (str(check.images.get(split, "-")) for split in SPLITS)
         state = "complete" if check.is_complete else "see below"
-        echo(
+        yield (
             f"{check.name:16} {check.num_classes or '-':>7} {train:>8} {val:>7} {test:>7}  {state}"
         )
     for check in checks:
         if not check.is_complete:
-            echo(f"{check.name} (in {check.folder}): {check.problem}")
+            yield visible(f"{check.name} (in {check.folder}): {check.problem}")
 
 
-def _print_look(seen: "Look") -> None:
+def _look_lines(seen: "Look") -> Iterator[str]:
     from pyg_graphadapter.data.look import look_lines
     from pyg_graphadapter.features import counted
 
     names = [visible(c.name) for c in seen.classes]
     splits = [f"{split}: {counted(count, 'image')}" for split, count in seen.splits.items()]
-    echo(f"{len(names)} classes. {', '.join(splits)}.")
+    yield f"{len(names)} classes. {', '.join(splits)}."
     width = max(len("class"), *map(len, names))
-    echo(" ".join([f"{'class':{width}}", *(f"{split:>7}" for split in seen.splits), " file"]))
+    yield " ".join([f"{'class':{width}}", *(f"{split:>7}" for split in seen.splits), " file"])
     for name, c in zip(names, seen.classes, strict=True):
         file = visible(Path(c.example).name)
-        echo(" ".join([f"{name:{width}}", *(f"{n:>7}" for n in c.counts.values()), f" {file}"]))
-    for line in look_lines(seen):
-        echo(line)
+        yield " ".join([f"{name:{width}}", *(f"{n:>7}" for n in c.counts.values()), f" {file}"])
+    yield from map(visible, look_lines(seen))
 
 
 @app.command()
@@ -180,6 +188,8 @@ def draw(
 
     Other commands accept the file in the place of images.
 
+    --json prints "out", "classes", "images" by split, "shots" and "seed".
+
     Example: graphadapter data draw photos --shots 4 --out draw.json
     """
     reading = pop_reading(options or {})
@@ -202,4 +212,13 @@ def draw(
     echo(
         f"Wrote {out}: {len(drawn.train)} training{further} images of {len(drawn.class_names)} "
         f"classes."
+    )
+    emit(
+        {
+            "out": str(out),
+            "classes": list(drawn.class_names),
+            "images": {"train": len(drawn.train), "val": len(drawn.val)},
+            "shots": shots,
+            "seed": seed,
+        }
     )

@@ -5,14 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pyg_graphadapter.cli.arguments import (
-    Device,
-    echo,
-    echo_lines,
-    new_app,
-    one_sentence,
-    silence_libraries,
-)
+from pyg_graphadapter.cli.arguments import Device, new_app, one_sentence, silence_libraries
+from pyg_graphadapter.cli.entries import row_entry
+from pyg_graphadapter.cli.output import echo, echo_lines, emit
 from pyg_graphadapter.outputs import no_empty_folders
 from pyg_graphadapter.training.config import TrainConfig
 
@@ -32,6 +27,8 @@ def demo(
     Uses 1 to 16 images per class and three draws. Prints a table, and draws the accuracies and some
     images with their predictions. Nothing is downloaded.
 
+    --json prints "classes", "test_images", "rows" as compare, "curve" and "pictures".
+
     Example: graphadapter demo
     """
     from pyg_graphadapter.demo import run_demo
@@ -44,3 +41,12 @@ def demo(
     echo_lines(f"\n{markdown_table(measured.rows)}\n")
     echo(f"Curve: {measured.curve}")
     echo(f"Pictures with their predictions: {measured.examples}")
+    emit(
+        {
+            "classes": list(measured.class_names),
+            "test_images": measured.num_images,
+            "rows": [row_entry(row) for row in measured.rows],
+            "curve": str(measured.curve),
+            "pictures": str(measured.examples),
+        }
+    )

@@ -12,11 +12,11 @@ from pyg_graphadapter.cli.arguments import (
     Device,
     Model,
     Templates,
-    echo,
     new_app,
     one_sentence,
     show_skipped,
 )
+from pyg_graphadapter.cli.output import echo, emit
 from pyg_graphadapter.cli.settings import with_options
 from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
 from pyg_graphadapter.data.reading import ReadOptions
@@ -49,6 +49,8 @@ def encode(
     processes can share the work, on one machine or on several with a common cache folder:
     torchrun --nproc-per-node 8 -m pyg_graphadapter encode …
 
+    --json prints "out", "classes", "images" by split, and "skipped": the reason by file.
+
     Example: graphadapter encode photos --model openai/clip-vit-base-patch16 --out photos.npz
     """
     options = options or {}
@@ -78,5 +80,14 @@ def encode(
     features.save(out)
     show_skipped(source)
     written = {split: getattr(features, split) for split in SPLITS}
-    counts = ", ".join(f"{len(images)} {split}" for split, images in written.items() if images)
-    echo(f"Wrote {out}: {len(features.class_names)} classes, images: {counts}.")
+    counts = {split: len(images) for split, images in written.items() if images}
+    listed = ", ".join(f"{count} {split}" for split, count in counts.items())
+    echo(f"Wrote {out}: {len(features.class_names)} classes, images: {listed}.")
+    emit(
+        {
+            "out": str(out),
+            "classes": list(features.class_names),
+            "images": counts,
+            "skipped": source.dataset_encoder.summary.skipped,
+        }
+    )

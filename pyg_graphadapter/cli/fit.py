@@ -1,12 +1,13 @@
 """The command ``fit``."""
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
@@ -19,24 +20,26 @@ from pyg_graphadapter.cli.arguments import (
     Templates,
     as_fault_of,
     as_usage_error,
-    echo,
     method_names,
     new_app,
     one_sentence,
     show_skipped,
     silence_libraries,
 )
+from pyg_graphadapter.cli.output import echo, emit
 from pyg_graphadapter.cli.settings import (
     Config,
     SaveConfig,
     Set,
     check_config_path,
+    is_given,
     method_settings,
     pop_config,
     save_config,
     with_options,
 )
-from pyg_graphadapter.cli.sources import open_data, pop_encoding, pop_reading
+from pyg_graphadapter.cli.sources import model_for, open_data, pop_encoding, pop_reading
+from pyg_graphadapter.cli.variables import is_general, variable_of
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.outputs import check_output_folder, no_empty_folders, writing
@@ -131,7 +134,9 @@ def fit(
     model: Model = None,
     shots: Shots = ALL,
     at_most: AtMost = None,
-    method: Annotated[str, typer.Option(help=f"Method: {METHODS}.")] = "graph_adapter",
+    method: Annotated[
+        str, typer.Option(help=f"Method: {METHODS}.", autocompletion=completion.methods)
+    ] = "graph_adapter",
     seed: Annotated[int, typer.Option(help="Seed of draw and training.")] = 1,
     set_: Set = None,
     select: Select = True,
@@ -152,9 +157,12 @@ def fit(
 ) -> None:
     """Fit a classifier to labelled images, measure it, and save it.
 
+    --json prints "classifier" (the folder), "method", "classes", "added_classes", "settings",
+    "selected", "training", "measured" and "is_transductive".
+
     Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
     """
-    options = options or {}
+    options, model = options or {}, model_for(ctx, data, model)
     training_given = {field.name: options[field.name] for field in fields(TrainConfig)
                       if field.name in options}  # fmt: skip
     encoding = pop_encoding(options, template, descriptions)
@@ -238,11 +246,11 @@ def fit(
         with writing(out):
             classifier.save(out, overwrite=overwrite)
     _show(classifier, start, out)
+    emit(_entry(classifier, start, out))
 
 
 def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path) -> None:
     """Prints what was fitted, saved and measured."""
-    from pyg_graphadapter.adapters import adapter_class
     from pyg_graphadapter.classifier.measurement import measured_in_words
     from pyg_graphadapter.features import counted
     from pyg_graphadapter.training.evidence import (
@@ -256,16 +264,8 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     new = names[len(start.class_names) :] if start is not None else ()
     if new:
         echo(f"Added {counted(len(new), 'class')}: {', '.join(new)}.")
-    grid = adapter_class(classifier.method).grid
-    follows = () if classifier.method == "graph_adapter" else classifier.selected
-    is_measured = training["shots"] > 1  # with one shot, no value of a grid is
-    chosen = [
-        f"{name} = {classifier.selected[name]}"
-        for name in follows
-        if is_measured or name not in grid
-    ]
-    if chosen:
-        echo(f"Selected {', '.join(chosen)}.")
+    for line in _selected_lines(classifier):
+        echo(line)
     evidence = evidence_of(training)
     if evidence is None:
         words = "" if classifier.has_text else without_texts_in_words(classifier.adapter)
@@ -276,14 +276,52 @@ def _show(classifier: "FewShotClassifier", start: "FewShotClassifier | None", ou
     if words:
         echo(words)
     if "fewest_shots" in training:
-        echo(f"Shots per class: {training['fewest_shots']} to {training['shots']}.")
+        echo(f"Pictures per class: {training['fewest_shots']} to {training['shots']}.")
     echo(f"Saved {classifier.method} for {len(names)} classes to {out}.")
     if classifier.adapter.is_transductive:
-        echo("It is transductive: it classifies the images that are given together.")
+        echo("It classifies the images that are given together (transductive).")
     if classifier.shots is not None:
-        echo(f"It holds the features of its {counted(len(classifier.shots), 'shot')}.")
+        echo(f"It holds the features of {counted(len(classifier.shots), 'picture')}, for --from.")
     if classifier.measured:
         echo(measured_in_words(classifier.measured))
+
+
+def _selected_lines(classifier: "FewShotClassifier") -> Iterator[str]:
+    """The settings that were selected, with what they mean. What GraphAdapter selects, the evidence
+    says."""
+    from pyg_graphadapter.adapters import adapter_class
+
+    if classifier.method == "graph_adapter":
+        return
+    method = adapter_class(classifier.method)
+    is_measured = classifier.training["shots"] > 1  # with one shot, no value of a grid is
+    meanings = {
+        field.name: field.metadata.get("help", "")
+        for config in (TrainConfig, method.Config)
+        for field in fields(config)
+    }
+    for name, value in classifier.selected.items():
+        if is_measured or name not in method.grid:
+            meaning = meanings.get(name)
+            yield f"Selected {name} = {value}{f': {meaning}' if meaning else ''}."
+
+
+def _entry(
+    classifier: "FewShotClassifier", start: "FewShotClassifier | None", out: Path
+) -> dict[str, Any]:
+    """The JSON of what was fitted, saved and measured."""
+    names, training = classifier.class_names, classifier.training
+    return {
+        "classifier": str(out),
+        "method": classifier.method,
+        "classes": list(names),
+        "added_classes": [] if start is None else list(names[len(start.class_names) :]),
+        "settings": asdict(classifier.adapter.config),
+        "selected": classifier.selected,
+        "training": training,
+        "measured": classifier.measured,
+        "is_transductive": classifier.adapter.is_transductive,
+    }
 
 
 def _opened(ctx: typer.Context, folder: Path) -> "FewShotClassifier":
@@ -291,7 +329,7 @@ def _opened(ctx: typer.Context, folder: Path) -> "FewShotClassifier":
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
 
     for name, option in NOT_WITH_FROM.items():
-        if _is_given(ctx, name):
+        if is_given(ctx, name) and not is_general(variable_of(ctx, name)):
             raise typer.BadParameter(
                 f"{option} is decided by the classifier of --from: leave it out."
             )
@@ -308,16 +346,11 @@ def _how_to_refit(
     """Method and training of ``--from``: as before, but for the options that are given."""
     from pyg_graphadapter.classifier.refitting import config_of
 
-    chosen = method if _is_given(ctx, "method") else None
-    if _is_given(ctx, "seed"):
+    chosen = method if is_given(ctx, "method") else None
+    if is_given(ctx, "seed"):
         training = {**training, "seed": seed}
     is_same = chosen in (None, start.method) and start.training.get("shots") != 0
     return {
         "method": chosen,
         "config": replace(config_of(start.training if is_same else {}), **training),
     }
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")

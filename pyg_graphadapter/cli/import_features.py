@@ -11,10 +11,10 @@ from pyg_graphadapter.cli.arguments import (
     LogitScale,
     Model,
     Templates,
-    echo,
     one_sentence,
     silence_libraries,
 )
+from pyg_graphadapter.cli.output import echo, emit
 from pyg_graphadapter.outputs import check_output_file
 
 Key = Annotated[str | None, typer.Option(metavar="KEY", help="Array, by its key or file name.")]
@@ -71,10 +71,12 @@ def import_features(
     A .pt file is a pickle, and is read by this command alone: torch's weights_only unpickles
     tensors and runs nothing (torch 2.10 or later; earlier versions had holes).
 
+    --json prints "out", "classes", "images" by split, "width", "has_texts" and "made_of".
+
     Example: graphadapter data import train.npz test.npz --class-names names.txt --out f.npz
     """
     from pyg_graphadapter import importing
-    from pyg_graphadapter.feature_file import check_feature_path
+    from pyg_graphadapter.feature_file import SPLITS, check_feature_path
 
     check_feature_path(out)
     if out.exists() and not overwrite:
@@ -105,3 +107,17 @@ def import_features(
         echo(line)
     echo("texts: none" if file.text is None else f"texts: {len(file.text)} classes")
     echo(f"Wrote {out}: {file}.")
+    emit(
+        {
+            "out": str(out),
+            "classes": list(file.class_names),
+            "images": {
+                split: len(features)
+                for split in SPLITS
+                if (features := getattr(file, split)) is not None
+            },
+            "width": file.num_channels,
+            "has_texts": file.text is not None,
+            "made_of": list(imported.lines),
+        }
+    )

@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyg_graphadapter.adapters import adapter_class, adapter_names
-from pyg_graphadapter.cli.arguments import (
-    Import,
-    echo,
-    echo_lines,
-    method_names,
-    new_app,
-    one_sentence,
-)
+from pyg_graphadapter.cli import completion
+from pyg_graphadapter.cli.arguments import Import, method_names, new_app, one_sentence
+from pyg_graphadapter.cli.output import emit
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.report.results import TRANSDUCTIVE
 from pyg_graphadapter.report.tables import MARKS
@@ -28,6 +23,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 SHOWN_VALUES = 6
+HINT = "Show one with its settings: graphadapter methods NAME"
 # What a terminal shows in the place of LaTeX:
 SYMBOLS = {
     rf"\{name}": unicodedata.lookup(f"GREEK SMALL LETTER {letter}")
@@ -47,29 +43,77 @@ SYMBOLS = {
 @app.command()
 @one_sentence
 def methods(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A method.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A method.", autocompletion=completion.methods),
+    ] = None,
     import_: Import = None,
 ) -> None:
     """List the methods, or show one: what it is, its formula, its settings and their defaults.
 
+    --json prints a list with "name", "is_trained", "is_transductive" and "about" per method; of one
+    method, also "settings" and "training", each with "name", "default", "help", "low" and "high".
+
     Example: graphadapter methods tip_adapter
     """
     if name is None:
-        for method in adapter_names():
-            try:
-                adapter = adapter_class(method)
-            except ValueError as error:  # of an installed package
-                echo(f"{method:16} {error}")
-                continue
-            kind = "trained" if adapter.is_trained else "not trained"
-            mark = TRANSDUCTIVE if adapter.is_transductive else ""
-            echo(f"{method:16} {kind + mark:13} {_summary(adapter)}")
-        echo()
-        echo(f"{TRANSDUCTIVE} {MARKS[TRANSDUCTIVE]}")
-        echo("Show one with its settings: graphadapter methods NAME")
+        names = adapter_names()
+        last = ["", f"{TRANSDUCTIVE} {MARKS[TRANSDUCTIVE]}", HINT]
+        emit([_list_entry(method) for method in names], [*map(_list_line, names), *last])
         return
-    for method in method_names(name):
-        echo_lines(_description(method))
+    names = method_names(name)
+    emit([_full_entry(method) for method in names], map(_description, names))
+
+
+def _list_line(name: str) -> str:
+    try:
+        method = adapter_class(name)
+    except ValueError as error:  # of an installed package
+        return visible(f"{name:16} {error}")
+    kind = "trained" if method.is_trained else "not trained"
+    mark = TRANSDUCTIVE if method.is_transductive else ""
+    return visible(f"{name:16} {kind + mark:13} {_summary(method)}")
+
+
+def _list_entry(name: str) -> dict[str, Any]:
+    try:
+        method = adapter_class(name)
+    except ValueError as error:
+        return {"name": name, "error": str(error)}
+    return {
+        "name": name,
+        "is_trained": method.is_trained,
+        "is_transductive": method.is_transductive,
+        "about": _summary(method),
+    }
+
+
+def _full_entry(name: str) -> dict[str, Any]:
+    method = adapter_class(name)
+    recipe = TrainConfig().completed(method) if method.is_trained else None
+    return {
+        **_list_entry(name),
+        "settings": [
+            {**_setting_entry(field, field.default), "tried": list(method.grid.get(field.name, ()))}
+            for field in fields(method.Config)
+        ],
+        "training": [
+            _setting_entry(field, getattr(recipe, field.name))
+            for field in (fields(TrainConfig) if recipe else ())
+        ],
+    }
+
+
+def _setting_entry(field: Field[Any], default: Any) -> dict[str, Any]:
+    choices = field.metadata.get("choices")
+    return {
+        "name": field.name,
+        "default": default,
+        "help": field.metadata.get("help", ""),
+        "low": field.metadata.get("low"),
+        "high": field.metadata.get("high"),
+        "choices": None if choices is None else list(choices),
+    }
 
 
 def _summary(method: "type[Adapter]") -> str:

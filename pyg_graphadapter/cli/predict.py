@@ -1,27 +1,27 @@
 """The command ``predict``."""
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     Device,
     FollowLinks,
     Import,
     as_fault_of,
     as_usage_error,
-    echo,
-    echo_lines,
     new_app,
     one_sentence,
     silence_libraries,
 )
-from pyg_graphadapter.display import encoding_of, json_text, visible
+from pyg_graphadapter.cli.output import alert, echo, emit
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
+from pyg_graphadapter.suggestions import path_suggestion
 
 if TYPE_CHECKING:
     from pyg_graphadapter.classifier.predictions import Prediction
@@ -46,7 +46,6 @@ def predict(
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +58,8 @@ def predict(
         str,
         typer.Option(
             help="An image that cannot be classified: 'row' gives it a row with the reason, and "
-            "exit code 1; 'skip' leaves it out."
+            "exit code 1; 'skip' leaves it out.",
+            autocompletion=completion.one_of(ON_ERROR),
         ),
     ] = "row",
     max_error: Annotated[
@@ -73,6 +73,19 @@ def predict(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an image that cannot be decoded.")
     ] = False,
+    reject: Annotated[
+        str | None,
+        typer.Option(
+            help="Name for images of none of the classes, as 'unknown'. Without it, the answer is "
+            "always one of the classes, whatever the image shows."
+        ),
+    ] = None,
+    accept: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of images of the classes that --reject is to accept.", show_default="0.95"
+        ),
+    ] = None,
     device: Device = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Do not download a model.")] = False,
     follow_links: FollowLinks = False,
@@ -80,15 +93,22 @@ def predict(
 ) -> None:
     """Classify images or features, and print one line per image: label, class name, probability.
 
-    The answer is always one of the classes, also for an image of none of them. The exit code is 0
-    only if all images were classified, or with --on-error skip some of them; images that have no
-    answer because of --max-error count as classified.
+    --json prints a list with "image" (or "index"), "label", "class_name" and "probability" per
+    image, "top" if --top asks for more, and "reason" where there is no label.
+
+    Without --reject, the answer is always one of the classes, whatever the image shows.
+
+    The exit code is 0 only if all images were classified, or with --on-error skip some of them;
+    images that have no answer because of --max-error count as classified.
 
     Example: graphadapter predict my-classifier holiday/*.jpg --out holiday.csv
     """
     if on_error not in ON_ERROR:
         with as_usage_error():
             raise unknown("--on-error", on_error, ON_ERROR)
+    if accept is not None and reject is None:
+        with as_usage_error():
+            raise ValueError("--accept is the share that --reject accepts: give --reject, too.")
     if max_error is not None:
         from pyg_graphadapter.classifier.abstaining import check_max_error
 
@@ -96,8 +116,9 @@ def predict(
             check_max_error(max_error)
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.classifier.prediction_file import check_prediction_file, write_predictions
+    from pyg_graphadapter.classifier.prediction_mixin import ACCEPT
     from pyg_graphadapter.feature_file import is_feature_file, read_images
-    from pyg_graphadapter.features import Features
+    from pyg_graphadapter.features import Features, counted
 
     if out is not None:
         check_prediction_file(out)
@@ -105,6 +126,7 @@ def predict(
             raise ValueError(f"There is a file {out} already: choose another name, or --overwrite.")
         check_output_file(out)
     classifier = FewShotClassifier.load(folder)
+    rejection = classifier.rejection(reject, ACCEPT if accept is None else accept)
     threshold = None if max_error is None else classifier.threshold(max_error)
     labelled: Features | None = None
     x: Any = data
@@ -119,17 +141,22 @@ def predict(
         silence_libraries()
         classifier.load_encoder(device, offline=offline)
     with as_fault_of(classifier.method):
-        classified = classifier.classify(x, strict=strict, follow_links=follow_links)
+        classified = classifier.classify(
+            x, strict=strict, follow_links=follow_links, score_unknown=rejection is not None
+        )
     shown = max(top, 3) if out is not None else top
-    rows = classified.predictions(classifier.class_names, shown, on_error, threshold)
+    rows = classified.predictions(
+        classifier.class_names, shown, on_error, rejection=rejection, threshold=threshold
+    )
     if out is not None:
         write_predictions(rows, out)
-    elif as_json:
-        _print_json(rows, top)
-    else:
-        _print_lines(rows, top)
+    emit([_entry(row, top) for row in rows], _lines(rows, top) if out is None else ())
     for reason in classified.skipped.values():
-        echo(f"Skipped: {reason}", err=True)
+        alert(f"Skipped: {reason}")
+    rejected = sum(row.rejected_as is not None for row in rows)
+    if rejected:
+        images = counted(len(classified.index), "image")
+        alert(f"{rejected} of {images} rejected as {visible(reject)}.")
     count, total = len(classified.index), len(classified.files)
     if classifier.adapter.is_transductive and count > 1:
         echo(
@@ -166,26 +193,33 @@ def _show_answered(rows: "Sequence[Prediction]", labels: Sequence[int]) -> None:
 def _check_exist(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(f"There is no image or folder {path}: check the path.")
-
-
-def _print_json(rows: "Sequence[Prediction]", top: int) -> None:
-    typer.echo(json_text([_entry(row, top) for row in rows], encoding=encoding_of(sys.stdout)))
+            raise FileNotFoundError(
+                f"There is no image or folder {path}: check the path.{path_suggestion(path)}"
+            )
 
 
 def _entry(row: "Prediction", top: int) -> dict[str, Any]:
     place = {"index": row.index} if row.file is None else {"image": row.file}
     first = {"label": row.label, "class_name": row.class_name, "probability": row.probability}
-    more = {"top": [choice._asdict() for choice in row.top]} if top > 1 else {}
-    return {**place, **first, **more, **({} if row.reason is None else {"reason": row.reason})}
+    score = {} if row.unknown_score is None else {"unknown_score": row.unknown_score}
+    more = {"top": [choice._asdict() for choice in row.top[:top]]} if top > 1 else {}
+    return {
+        **place,
+        **first,
+        **score,
+        **more,
+        **({} if row.reason is None else {"reason": row.reason}),
+    }
 
 
-def _print_lines(rows: "Sequence[Prediction]", top: int) -> None:
+def _lines(rows: "Sequence[Prediction]", top: int) -> Iterator[str]:
     for row in rows:
         cells = [
             f"{choice.label}\t{visible(choice.class_name)}\t{choice.probability:.4f}"
             for choice in row.top[:top]
         ] or [f"not classified: {visible(row.reason)}"]
+        if row.rejected_as is not None:
+            cells = [f"-\t{visible(row.rejected_as)}\t-", *(cells if top > 1 else [])]
         if not row.is_answered:
             cells = [str(row.reason)]
-        echo_lines("\t".join([visible(row.index if row.file is None else row.file), *cells]))
+        yield "\t".join([visible(row.index if row.file is None else row.file), *cells])

@@ -11,15 +11,19 @@ from typing import Annotated, Any, TypeVar, get_args
 import typer
 
 from pyg_graphadapter.adapters import adapter_class, adapter_names
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import as_usage_error
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import FileKind, read, write_output
 from pyg_graphadapter.storage.read import parse_toml
+from pyg_graphadapter.suggestions import suggestion
 
 T = TypeVar("T")
 OPTIONS = "options"
-NEVER_SAVED = ("data", "out", "overwrite", "config", "save", "set_", "import_")
+NEVER_SAVED = (
+    "data", "out", "overwrite", "config", "save", "set_", "import_", "json_", "quiet", "verbose",
+)  # fmt: skip
 NOT_OFFERED = ("seed", "templates", "descriptions")  # commands have options of their own for them
 CONFIG_TABLES = "pyg_graphadapter.config_tables"  # of the context, for the tables of --config
 
@@ -74,6 +78,7 @@ def _option(field: Field[Any], panel: str, *, is_shown: bool) -> inspect.Paramet
         help=f"{text[0].upper()}{text[1:]}",
         rich_help_panel=panel,
         hidden=not is_shown,
+        autocompletion=_completion(field),
     )
     return inspect.Parameter(
         field.name,
@@ -81,6 +86,13 @@ def _option(field: Field[Any], panel: str, *, is_shown: bool) -> inspect.Paramet
         default=None,
         annotation=Annotated[kind | None, option],
     )
+
+
+def _completion(field: Field[Any]) -> Callable[[str], list[str]] | None:
+    if field.name == "device":
+        return completion.devices
+    choices = field.metadata["choices"]
+    return completion.one_of(choices) if choices else None
 
 
 def value_type(field: Field[Any]) -> Any:
@@ -110,6 +122,7 @@ Set = Annotated[
         metavar="NAME=VALUE",
         help="Setting of a method, as alpha=0.7 or tip_adapter.alpha=3 (graphadapter methods NAME "
         "lists them). May be repeated; the last one counts.",
+        autocompletion=completion.settings,
     ),
 ]
 
@@ -179,6 +192,7 @@ def _field_of(method: str, name: str) -> Field[Any]:
         raise typer.BadParameter(
             f"The method {method} has no setting {name!r}. "
             + (f"Choose from {', '.join(method_fields)}." if method_fields else "It has none.")
+            + suggestion(name, method_fields)
         )
     return method_fields[name]
 
@@ -305,9 +319,9 @@ def save_config(
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option was given, on the command line or in a file of settings."""
+    """Whether an option was given: on the command line, by a variable, or in a file of settings."""
     source = ctx.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
 
 def toml_of(options: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:

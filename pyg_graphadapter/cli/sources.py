@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pyg_graphadapter.cli.arguments import echo, silence_libraries
+from pyg_graphadapter.cli.arguments import silence_libraries
+from pyg_graphadapter.cli.output import echo
 from pyg_graphadapter.cli.settings import pop_config
+from pyg_graphadapter.cli.variables import is_general, variable_of
 from pyg_graphadapter.data.descriptions import descriptions_of
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
@@ -55,6 +57,16 @@ def open_data(
         silence_libraries()
     announce = partial(echo, err=True) if is_announced else _say_nothing
     return open_source(data, model, encoding, options=reading, announce=announce, **settings)
+
+
+def model_for(ctx: typer.Context, data: str, model: str | None) -> str | None:
+    """The model of a command, but for feature files not that of ``GRAPHADAPTER_MODEL``: whether
+    texts by it fit their features, only the command line can say."""
+    if not is_general(variable_of(ctx, "model")):
+        return model
+    from pyg_graphadapter.feature_file import is_feature_file  # loads torch
+
+    return None if is_feature_file(data) else model
 
 
 def _say_nothing(line: str) -> None:

@@ -13,6 +13,7 @@ from pyg_graphadapter.data.image_dataset import image_dataset
 from pyg_graphadapter.data.templates import TEMPLATES
 from pyg_graphadapter.settings import unknown
 from pyg_graphadapter.storage import FileKind, Within, read
+from pyg_graphadapter.suggestions import path_suggestion
 
 SplitRow: TypeAlias = tuple[str, Annotated[int, Within(0)], str]
 Listing = dict[str, list[tuple[Path, int]]]  # the images of every split, with their labels
@@ -314,6 +315,7 @@ def check_benchmarks(root: str | Path) -> list[Check]:
     if not root.is_dir():
         raise FileNotFoundError(
             f"There is no folder {root}: give the one that holds the benchmarks."
+            f"{path_suggestion(root)}"
         )
     return [_check(name, root) for name in BENCHMARKS]
 

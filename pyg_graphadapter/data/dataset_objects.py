@@ -8,6 +8,8 @@ from typing import Any
 
 import datasets
 
+from pyg_graphadapter.progress import datasets_bars
+
 STREAMED = (datasets.IterableDataset, datasets.IterableDatasetDict)
 PARTS = (datasets.Dataset, datasets.IterableDataset)
 KINDS = (*PARTS, datasets.DatasetDict, datasets.IterableDatasetDict)
@@ -49,14 +51,10 @@ def _copied(part: datasets.Dataset | datasets.IterableDataset) -> datasets.Datas
 
     folder = tempfile.mkdtemp(prefix="graphadapter-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    bars = datasets.utils.logging.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
     try:
-        return datasets.Dataset.from_generator(rows, part.features, cache_dir=folder)
+        with datasets_bars(progress=False):
+            return datasets.Dataset.from_generator(rows, part.features, cache_dir=folder)
     except datasets.exceptions.DatasetGenerationError as error:
         raise ValueError(
             f"The streamed data set cannot be read ({error.__cause__ or error})."
         ) from error
-    finally:
-        if bars:
-            datasets.enable_progress_bars()

@@ -31,6 +31,8 @@ from pyg_graphadapter.data.text_list import is_text_list, read_text_list
 from pyg_graphadapter.data.tree import read_tree
 from pyg_graphadapter.data.zhou import is_zhou, read_zhou
 from pyg_graphadapter.hub import is_id, is_reachable
+from pyg_graphadapter.progress import datasets_bars, hidden_bars
+from pyg_graphadapter.suggestions import path_suggestion
 
 IsForm: TypeAlias = Callable[[Any], bool]
 Reader: TypeAlias = Callable[[Any, ReadOptions, Reading], list[ImageRow]]
@@ -80,6 +82,7 @@ def load_images(
     layout: str | None = None,
     crops: bool = False,
     follow_links: bool = False,
+    progress: bool = True,
 ) -> datasets.DatasetDict:
     """Images with labels, in the splits ``train``, ``val`` and ``test`` or some of them. Each has
     the columns ``image`` (undecoded) and ``label`` (a ``ClassLabel``, the same in all splits).
@@ -114,6 +117,8 @@ def load_images(
         follow_links (bool, optional): Follow links that lead out of a folder of images, too.
             Otherwise such images are left out and counted, and such folders of classes
             are refused. (default: :obj:`False`)
+        progress (bool, optional): Show the progress bars of ``datasets``, on a terminal.
+            (default: :obj:`True`)
 
     Raises:
         FileNotFoundError: If no listed image of a class exists.
@@ -123,7 +128,8 @@ def load_images(
     options = ReadOptions(
         image_column, label_column, split_column, split, class_names, layout, crops, follow_links
     )
-    images = read_images(source, options, revision, token)
+    with hidden_bars(not progress):
+        images = read_images(source, options, revision, token)
     images.reading.tell(name_of(source))
     return images.splits
 
@@ -151,7 +157,8 @@ def read_images(
         return source
     options, reading = options or ReadOptions(), Reading()
     try:
-        return _read(source, options, reading, revision, token)
+        with datasets_bars():
+            return _read(source, options, reading, revision, token)
     except (ValueError, FileNotFoundError) as error:
         if not reading.left_out:
             raise
@@ -219,7 +226,9 @@ def list_images(paths: Sequence[str | Path], *, follow_links: bool = False) -> l
     image_paths: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise FileNotFoundError(f"There is no image or folder {path}: check the path.")
+            raise FileNotFoundError(
+                f"There is no image or folder {path}: check the path.{path_suggestion(path)}"
+            )
         check_regular(path)
         if path.is_dir():
             reading = Reading()
@@ -277,7 +286,10 @@ def _of_archives(
 
 def _load_from_hub(name: str, revision: str | None, token: str | bool | None) -> Any:
     if not is_id(name):
-        raise FileNotFoundError(f"There is no folder or list of images {name}: check the path.")
+        meant = path_suggestion(name, [BUILTIN])
+        raise FileNotFoundError(
+            f"There is no folder or list of images {name}: check the path.{meant}"
+        )
     was_offline = datasets.config.HF_HUB_OFFLINE
     decoders = webdataset.WebDataset.DECODERS  # others than of labels would read tensors in tars
     try:
@@ -291,7 +303,7 @@ def _load_from_hub(name: str, revision: str | None, token: str | bool | None) ->
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else ""
         raise ValueError(
             f"There is no folder, list or data set {name!r} ({reason}): check the path, or the id "
-            f"on the Hugging Face hub and the network."
+            f"on the Hugging Face hub and the network.{path_suggestion(name, [BUILTIN])}"
         ) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = was_offline

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float16", "bfloat16")
 SHARD_IMAGES = 128
-CACHE_VARIABLE = "PYG_GRAPHADAPTER_CACHE"
+CACHE_VARIABLES = ("GRAPHADAPTER_CACHE_DIR", "PYG_GRAPHADAPTER_CACHE")
 
 
 def default_cache_folder() -> Path:
-    """``$PYG_GRAPHADAPTER_CACHE``, or ``pyg_graphadapter`` in the user's cache folder."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
+    """``$GRAPHADAPTER_CACHE_DIR``, else ``$PYG_GRAPHADAPTER_CACHE``, else ``pyg_graphadapter`` in
+    the user's cache folder."""
+    for variable in CACHE_VARIABLES:
+        if os.environ.get(variable):
+            return Path(os.environ[variable])
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "pyg_graphadapter"
 

@@ -1,5 +1,6 @@
 """Encodes whole data sets, or the few shots that are drawn from them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,35 +19,79 @@ from pyg_graphadapter.feature_file import FeatureFile
 from pyg_graphadapter.features import Features, Shots, draw_shots
 from pyg_graphadapter.task import FewShotTask, TextEncoder, validation_shots
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Summary:
-    """Counts of the images that were encoded, cached and skipped.
+    """Which images were used and skipped. However often an image is asked for, it counts once.
 
     Args:
-        num_images (int): The number of requested images.
         num_encoded (int): How many went through the encoder; the others were cached, or equal to
             one that did.
-        num_skipped (int): How many could not be decoded, counted at each request.
         skipped (dict): The name of every image that was skipped, with the reason.
+        used (dict): The places of the images that were decoded or cached, by the fingerprint of
+            their split.
+        unreadable (dict): The places of those that could not be decoded, likewise.
     """
 
-    num_images: int = 0
     num_encoded: int = 0
-    num_skipped: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    used: dict[str, set[int]] = field(default_factory=dict)
+    unreadable: dict[str, set[int]] = field(default_factory=dict)
 
-    def add(self, images: Sequence[Any], encoded: EncodedImages) -> None:
-        """Counts images that were encoded."""
-        self.num_images += len(images)
+    def add(
+        self, split: datasets.Dataset, index: Tensor, images: Sequence[Any], encoded: EncodedImages
+    ) -> None:
+        """Counts images that were encoded.
+
+        Args:
+            split (datasets.Dataset): The split that they are of.
+            index (torch.Tensor): Their places in it.
+            images (sequence): The images.
+            encoded (EncodedImages): What became of them.
+        """
         self.num_encoded += encoded.num_encoded
-        self.num_skipped += len(encoded.skipped)
         self.skipped |= {image_name(images[i]): reason for i, reason in encoded.skipped.items()}
+        unreadable = {int(index[i]) for i in encoded.skipped}
+        self.unreadable.setdefault(split._fingerprint, set()).update(unreadable)
+        self.used.setdefault(split._fingerprint, set()).update(index[encoded.index].tolist())
+
+    @property
+    def num_used(self) -> int:
+        """The number of images that were used."""
+        return sum(map(len, self.used.values()))
+
+    @property
+    def num_skipped(self) -> int:
+        """The number of images that could not be decoded."""
+        return sum(map(len, self.unreadable.values()))
+
+    def used_of(self, split: datasets.Dataset) -> int:
+        """The number of images of a split that were used."""
+        return len(self.used.get(split._fingerprint, ()))
 
     def __str__(self) -> str:
-        cached = self.num_images - self.num_encoded - self.num_skipped
-        text = f"{self.num_images} images: {self.num_encoded} encoded, {cached} from the cache"
+        encoded = min(self.num_encoded, self.num_used)  # without a cache, some more than once
+        text = f"{encoded} encoded, {self.num_used - encoded} from the cache"
         return text + (f", {self.num_skipped} skipped" if self.num_skipped else "")
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """The images of a split that can be decoded, and those that cannot.
+
+    Args:
+        features (Features): The features of the images that can be decoded.
+        index (torch.Tensor): The places of these images in the split ``[M]``.
+        hashes (tuple of str): Their SHA-256, in hexadecimal digits.
+        skipped (dict): The name of every other image, by its place, with the reason.
+    """
+
+    features: Features
+    index: Tensor
+    hashes: tuple[str, ...]
+    skipped: dict[int, tuple[str, str]]
 
 
 class DatasetEncoder:
@@ -65,9 +110,10 @@ class DatasetEncoder:
         self.pipeline = pipeline_of(encoder, self.config)
         self.progress = progress
         self.summary = Summary()
+        folder = self.config.cache_folder()
+        logger.info("Features are kept in %s.", "no cache" if folder is None else folder)
         self._text: dict[tuple[str, ...], Tensor] = {}
         self._digests: dict[str, list[bytes]] = {}  # of splits, by their fingerprints
-        self._unreadable: dict[str, set[int]] = {}  # images of splits, likewise
 
     def encode(self, data: datasets.DatasetDict) -> FeatureFile:
         """The features of all images of a data set; training images have
@@ -125,15 +171,12 @@ class DatasetEncoder:
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
         """The features of the images of a split that can be decoded."""
-        return self.encode_hashed(split, views)[0]
+        return self.encode_hashed(split, views).features
 
-    def encode_hashed(
-        self, split: datasets.Dataset, views: int = 1
-    ) -> tuple[Features, tuple[str, ...]]:
-        """The features of the images of a split that can be decoded, and the SHA-256 of these
-        images, in hexadecimal digits."""
-        index, x, hashes = self._encode(split, torch.arange(len(split)), views)
-        return Features(x, _labels_of(split)[index]), hashes
+    def encode_hashed(self, split: datasets.Dataset, views: int = 1) -> EncodedSplit:
+        """The features and the hashes of the images of a split."""
+        index, x, hashes, skipped = self._encode(split, torch.arange(len(split)), views)
+        return EncodedSplit(Features(x, _labels_of(split)[index]), index, hashes, skipped)
 
     def draw_task(
         self, data: datasets.DatasetDict, shots: Shots, seed: int, *, allow_fewer: bool = False
@@ -152,7 +195,7 @@ class DatasetEncoder:
         """
         if shots == 0:
             names = class_names_of(next(iter(data.values())))
-            text, validation = self.encode_text(names), None
+            text, validation = self.encode_text(names), None  # says where there is no text tower
             support = Features(text[:0].float(), torch.empty(0, dtype=torch.long))
             hashes: tuple[str, ...] = ()
         else:
@@ -164,15 +207,25 @@ class DatasetEncoder:
             if "val" in data:
                 shots = validation_shots(shots)
                 validation, _ = self._draw(data["val"], shots, seed, may_lack=True)
-            if not self.encoder.has_texts:
-                scale = self.encoder.logit_scale
-                task = FewShotTask.without_text(names, support, validation, scale)
-                return replace(task, image_hashes=hashes)
-            text = self.encode_text(names)
-        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
+        return self.task(names, support, hashes, validation)
+
+    def task(
+        self,
+        class_names: tuple[str, ...],
+        support: Features,
+        image_hashes: tuple[str, ...] = (),
+        validation: Features | None = None,
+    ) -> FewShotTask:
+        """The task of features that this encoder made, with the texts of the classes if it has a
+        text tower."""
         scale = self.encoder.logit_scale
+        if not self.encoder.has_texts and len(support):
+            task = FewShotTask.without_text(class_names, support, validation, scale)
+            return replace(task, image_hashes=image_hashes)
+        text = self.encode_text(class_names)
+        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         return FewShotTask(
-            names, text, support, validation, scale, text_encoder, image_hashes=hashes
+            class_names, text, support, validation, scale, text_encoder, image_hashes=image_hashes
         )
 
     def encode_not_drawn(
@@ -193,7 +246,7 @@ class DatasetEncoder:
         index = rest.nonzero().flatten()
         generator = torch.Generator().manual_seed(seed)
         index = index[torch.randperm(len(index), generator=generator)[:limit]].sort().values
-        index, x, _ = self._encode(train, index, 1)
+        index, x, *_ = self._encode(train, index, 1)
         return Features(x, _labels_of(train)[index])
 
     def _draw(
@@ -210,7 +263,7 @@ class DatasetEncoder:
         classes may lack, those without images are no error."""
         while True:
             drawn = self._drawn(split, shots, seed, allow_fewer=allow_fewer, may_lack=may_lack)
-            index, x, hashes = self._encode(split, drawn, views)
+            index, x, hashes, _ = self._encode(split, drawn, views)
             if len(index) == len(drawn):
                 return Features(x, _labels_of(split)[index]), hashes
 
@@ -227,7 +280,7 @@ class DatasetEncoder:
         y, names = _labels_of(split), class_names_of(split)
         # All images by class, and within a class in the order in which more shots are drawn:
         order = draw_shots(y, max(1, len(y)), seed, len(names), names, allow_fewer=True)
-        unreadable = torch.tensor(sorted(self._unreadable.get(split._fingerprint, ())))
+        unreadable = torch.tensor(sorted(self.summary.unreadable.get(split._fingerprint, ())))
         left = order[~torch.isin(order, unreadable.long())]
         # Raises an error that says which class has too few images:
         if not may_lack:
@@ -240,9 +293,9 @@ class DatasetEncoder:
 
     def _encode(
         self, split: datasets.Dataset, index: Tensor, views: int
-    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    ) -> tuple[Tensor, Tensor, tuple[str, ...], dict[int, tuple[str, str]]]:
         """The indices of the images that can be decoded, their features ``[M, V, D]`` and their
-        hashes."""
+        hashes; and the names of the others by their indices, with the reason."""
         images = split.select(index.tolist())["image"]
         digests = self._digests.get(split._fingerprint)
         if digests is None:
@@ -258,11 +311,12 @@ class DatasetEncoder:
             strict=self.config.strict,
             progress=self.progress,
         )
-        self.summary.add(images, encoded)
-        skipped = {int(index[i]) for i in encoded.skipped}
-        self._unreadable.setdefault(split._fingerprint, set()).update(skipped)
+        self.summary.add(split, index, images, encoded)
+        skipped = {
+            int(index[i]): (image_name(images[i]), reason) for i, reason in encoded.skipped.items()
+        }
         hashes = tuple(digests[i].hex() for i in encoded.index.tolist())
-        return index[encoded.index], encoded.x, hashes
+        return index[encoded.index], encoded.x, hashes, skipped
 
 
 def class_names_of(split: datasets.Dataset) -> tuple[str, ...]:

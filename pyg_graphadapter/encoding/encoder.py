@@ -1,6 +1,7 @@
 """Dual encoders of transformers: features of images and texts."""
 
 import inspect
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from pyg_graphadapter.data import TEMPLATES
 from pyg_graphadapter.data.descriptions import DESCRIPTIONS_WEIGHT, DescriptionsLike
 from pyg_graphadapter.device import resolve_device
+from pyg_graphadapter.encoding.batch_function import EncodeBatch
 from pyg_graphadapter.encoding.checks import check_model, check_text_features
 from pyg_graphadapter.encoding.config import DTYPES, SHARD_IMAGES
 from pyg_graphadapter.encoding.model import class_text_features
@@ -30,9 +32,12 @@ from pyg_graphadapter.encoding.pretrained import (
 )
 from pyg_graphadapter.encoding.text_tower import TextTower
 from pyg_graphadapter.encoding.views import Views
+from pyg_graphadapter.progress import transformers_bars
 from pyg_graphadapter.settings import refuse_arguments, unknown
 
 BATCH_SIZE = {"cpu": 8, "cuda": 256, "mps": 64}  # small enough for the caches of a CPU
+
+logger = logging.getLogger(__name__)
 
 
 class Encoder(TextTower):
@@ -100,6 +105,7 @@ class Encoder(TextTower):
         x = self.text_features(words)
         check_text_features(name, words, x)
         self.num_channels = x.size(1)
+        logger.info("Loaded the encoder %s on %s (%s).", name, self.device, dtype)
 
     @classmethod
     def from_pretrained(
@@ -109,6 +115,7 @@ class Encoder(TextTower):
         revision: str | None = None,
         token: str | bool | None = None,
         local_files_only: bool = False,
+        progress: bool = True,
         **settings: Any,
     ) -> Self:
         """Loads a model: a folder, an id on the Hugging Face hub, or ``builtin``.
@@ -122,6 +129,8 @@ class Encoder(TextTower):
             revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
             token (str or bool, optional): For models that are not public. (default: :obj:`None`)
             local_files_only (bool, optional): Download nothing. (default: :obj:`False`)
+            progress (bool, optional): Show the progress bars of transformers and of downloads, on
+                a terminal. (default: :obj:`True`)
             **settings (optional): Further arguments of :class:`Encoder`.
 
         Raises:
@@ -138,7 +147,10 @@ class Encoder(TextTower):
         for setting in settings:
             if setting not in choices:
                 raise unknown("argument", setting, choices)
-        pretrained = load_pretrained(str(model), revision, token, local_files_only=local_files_only)
+        with transformers_bars(progress):
+            pretrained = load_pretrained(
+                str(model), revision, token, local_files_only=local_files_only
+            )
         return cls(
             pretrained.model,
             pretrained.processor,
@@ -309,6 +321,21 @@ class Encoder(TextTower):
         """Class text features ``[C, D]``
         (:func:`~pyg_graphadapter.encoding.model.class_text_features`)."""
         return class_text_features(self, class_names, templates, descriptions, descriptions_weight)
+
+    def batch_function(self, image_column: str = "image") -> EncodeBatch:
+        """A function for ``dataset.map(…, batched=True)`` of ``datasets``, which adds the columns
+        ``features`` and ``reason``
+        (:class:`~pyg_graphadapter.encoding.batch_function.EncodeBatch`). An image that cannot be
+        decoded gets a reason if its column was cast to ``datasets.Image(decode=False)``.
+
+        Args:
+            image_column (str, optional): The column of images. (default: :obj:`"image"`)
+        """
+        return EncodeBatch(self, image_column)
+
+    def __sklearn_clone__(self) -> Self:
+        """As a parameter of an estimator it is not copied, since it never changes."""
+        return self
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"

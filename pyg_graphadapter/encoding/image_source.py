@@ -15,8 +15,10 @@ from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
 from pyg_graphadapter.encoding.model import EncoderModel
 from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import Features, Shots
+from pyg_graphadapter.features import Features, Shots, counted
 from pyg_graphadapter.task import FewShotTask, Origin
+
+SPLIT_NAMES = {"train": "training", "val": "validation"}
 
 
 class ImageSource:
@@ -139,6 +141,16 @@ class ImageSource:
             datasets.concatenate_datasets(list(self.labelled.values()))
         )
 
+    def used_in_words(self) -> str:
+        """How many images of each split were used, and how they were encoded."""
+        summary = self.dataset_encoder.summary
+        counts = [
+            f"{used:,} of {counted(len(images), SPLIT_NAMES.get(split, split) + ' image')}"
+            for split, images in self.labelled.items()
+            if (used := summary.used_of(images))
+        ]
+        return f"Used {' and '.join(counts) or 'no image'}: {summary}."
+
     def base_and_new(self) -> tuple["ImageSource", "ImageSource"]:
         """The first half of the classes, and the rest."""
         base, new = copy.copy(self), copy.copy(self)
@@ -162,6 +174,6 @@ class ImageSource:
 
     def origin(self) -> Origin:
         """What results say of it."""
-        encoder, skipped = self.text_encoder, self.dataset_encoder.summary.skipped
+        encoder, skipped = self.text_encoder, self.dataset_encoder.summary.num_skipped
         weights = encoder.identity().get("weights")
-        return Origin(self.name, encoder.name, len(skipped), weights, self.encoding.describe())
+        return Origin(self.name, encoder.name, skipped, weights, self.encoding.describe())

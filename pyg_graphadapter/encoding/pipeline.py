@@ -31,6 +31,7 @@ from pyg_graphadapter.encoding.image_batches import (
 from pyg_graphadapter.encoding.image_list import image_list
 from pyg_graphadapter.encoding.model import EncoderModel, map_batches
 from pyg_graphadapter.parallel import WorkerKilledError, output_of_workers, start_worker
+from pyg_graphadapter.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class ImagePipeline:
         cache."""
         digests = batches.digests
         total = sum(map(len, shards))
-        with tqdm(total=total, unit="image", disable=None if progress else True) as bar:
+        with progress_bar(total=total, unit="image", progress=progress) as bar:
 
             def pending_shards() -> Iterator[list[int]]:
                 for shard in shards:

@@ -21,8 +21,9 @@ from pyg_graphadapter.encoding.checkpoint_files import (
 )
 from pyg_graphadapter.encoding.open_clip.files import is_open_clip
 from pyg_graphadapter.encoding.open_clip.load import load_open_clip
-from pyg_graphadapter.hub import is_id, is_reachable
+from pyg_graphadapter.hub import cached_models, is_id, is_reachable
 from pyg_graphadapter.optional import MissingPackageError, is_installed, missing
+from pyg_graphadapter.suggestions import path_suggestion
 
 # Those whose image and text features are projected into one space, each of them tested:
 MODEL_TYPES = (
@@ -74,7 +75,10 @@ def load_pretrained(
     source = str(MODEL_FOLDER) if name == BUILTIN else name
     if not Path(source).is_dir():
         if not is_id(source):
-            raise ValueError(f"The model {name!r} cannot be loaded: there is no such folder.")
+            meant = path_suggestion(name, [BUILTIN, *cached_models()])
+            raise ValueError(
+                f"The model {name!r} cannot be loaded: there is no such folder.{meant}"
+            )
         local_files_only = local_files_only or not is_reachable()
     where = {"revision": revision, "token": token, "local_files_only": local_files_only}
     where = {key: value for key, value in where.items() if value}
@@ -174,13 +178,14 @@ def _in_one_sentence(name: str, files: str) -> Iterator[None]:
         reason = _reason(error)
         if "custom code" in reason:
             advice = (
-                "no code that comes with a model is run; use one that transformers itself knows"
+                "no code that comes with a model is run; use one that transformers itself knows."
             )
         elif Path(name).is_dir():
-            advice = f"its folder must hold {files}"
+            advice = f"its folder must hold {files}."
         else:
-            advice = f"check the name, or fetch it where there is a network: hf download {name}"
-        raise ValueError(f"The model {name!r} cannot be loaded ({reason}): {advice}.") from error
+            advice = f"check the name, or fetch it where there is a network: hf download {name}."
+            advice += path_suggestion(name, [BUILTIN, *cached_models()])
+        raise ValueError(f"The model {name!r} cannot be loaded ({reason}): {advice}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
 
 from pyg_graphadapter.storage.arrays import parse_npy, parse_npz, parse_safetensors
 from pyg_graphadapter.storage.schema import ContentError, checked
+from pyg_graphadapter.suggestions import path_suggestion
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -160,7 +161,9 @@ def _opened(path: Path, kind: FileKind[Any]) -> Iterator[BinaryIO]:
     try:
         stream = open_regular(path, kind.max_bytes)
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"There is no {kind.noun} {path}: check the path.") from None
+        raise FileNotFoundError(
+            f"There is no {kind.noun} {path}: check the path.{path_suggestion(path)}"
+        ) from None
     except (OSError, ValueError) as error:  # a ValueError where the path holds a null byte
         raise kind.error(path, getattr(error, "strerror", None) or error) from error
     with stream:

@@ -1,6 +1,8 @@
 """From a method's name and a task to a fitted adapter."""
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
@@ -11,14 +13,16 @@ from torch_geometric.utils import scatter
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.adapters.trust import evidence
-from pyg_graphadapter.features import Features
+from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_setting_names, warn
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train
 from pyg_graphadapter.training.selection import select_defaults
 
+logger = logging.getLogger(__name__)
 SUMS_OVER_SHOTS = ("tip_adapter", "tip_adapter_f")
 NO_TEXTS = "none"  # in the recipe of a classifier that was fitted without texts
 
@@ -60,6 +64,7 @@ def fit_method(
     select: bool = True,
     may_lack: bool = False,
     progress: bool = True,
+    callbacks: Iterable[Callback] = (),
 ) -> Fitted:
     """Selects the settings that are not given, builds the method and trains it.
 
@@ -74,14 +79,18 @@ def fit_method(
         may_lack (bool, optional): Classes may have no shots: their text features stand in for them
             (:func:`with_text_shots`). (default: :obj:`False`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+        callbacks (iterable of Callback, optional): Are told of the training. (default: :obj:`()`)
 
     Raises:
         ValueError: If a setting is unknown or out of bounds, or a class that needs shots has none.
     """
+    start = time.perf_counter()
     adapter, task, selected = prepare_method(
         method, task, config, settings, select=select, may_lack=may_lack, progress=progress
     )
-    history = train(adapter, task, config, progress=progress)
+    history = train(adapter, task, config, progress=progress, callbacks=callbacks)
+    shots, seconds = counted(len(task.support), "shot"), time.perf_counter() - start
+    logger.info("Fitted %s to %s in %.1f s: %s.", method, shots, seconds, adapter.settings())
     return Fitted(adapter.cpu().eval(), selected, history)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter
 from pyg_graphadapter.copies import groups_of_copies
 from pyg_graphadapter.features import Features
+from pyg_graphadapter.progress import progress_bar
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train_together
@@ -135,7 +135,7 @@ def _fitted(
     how = {"select": select, "may_lack": may_lack, "progress": False}
     prepared = [
         prepare_method(method, task, config, settings, **how)
-        for task in tqdm(tasks, unit="fold", disable=None if progress else True)
+        for task in progress_bar(tasks, unit="fold", progress=progress)
     ]
     adapters = [part.adapter for part in prepared]
     train_together(adapters, [part.task for part in prepared], config, progress=progress)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.adapters.contract import build_adapter
@@ -19,6 +18,7 @@ from pyg_graphadapter.adapters.prediction import (
 )
 from pyg_graphadapter.copies import groups_of_copies
 from pyg_graphadapter.features import Features
+from pyg_graphadapter.progress import progress_bar
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train_together
@@ -126,8 +126,8 @@ def _measure(
     folds: dict[tuple[Any, ...], list[NDArray[np.bool_]]] = {
         tuple(candidate.values()): [] for candidate in combinations(grid)
     }
-    for fit_settings in tqdm(
-        list(combinations(fit_grid)), unit="candidate", disable=None if progress else True
+    for fit_settings in progress_bar(
+        list(combinations(fit_grid)), unit="candidate", progress=progress
     ):
         training = {k: value for k, value in fit_settings.items() if k in training_names}
         of_method = {k: value for k, value in fit_settings.items() if k not in training_names}

@@ -355,7 +355,7 @@ def test_fit_says_that_names_say_nothing(data):
     from pyg_graphadapter import FewShotClassifier
 
     file = replace(data, text=-data.text)
-    with pytest.warns(UserWarning, match=r"tell this model little.*the images alone decide"):
+    with pytest.warns(UserWarning, match=r"tell this model little.*Your pictures alone decide"):
         classifier = FewShotClassifier.fit(file, shots=4, progress=False)
     evaluation = classifier.evaluate(file)
     assert evaluation.zero_shot < 20 < evaluation.accuracy

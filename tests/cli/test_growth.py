@@ -28,7 +28,7 @@ def test_every_image_is_used_and_the_accuracy_is_estimated(model, tmp_path):
     images = unequal_images(tmp_path / "images")
     fit = ("fit", images, "--model", model, "--no-cache", "--epochs", 2)
     said = run(*fit, "--out", tmp_path / "c").stdout
-    assert "Shots per class: 2 to 6." in said
+    assert "Pictures per class: 2 to 6." in said
     assert "on 14 images, each held out in one of 5 folds." in said
     card = json.loads((tmp_path / "c" / "classifier.json").read_text())
     assert card["measured"]["kind"] == "cross-validated"
@@ -38,7 +38,7 @@ def test_every_image_is_used_and_the_accuracy_is_estimated(model, tmp_path):
     said = run(*fit, "--shots", 2, "--out", tmp_path / "d").stdout
     assert "on 8 images that were not drawn." in said
     said = run(*fit, "--at-most", 4, "--no-measure", "--out", tmp_path / "e").stdout
-    assert "Shots per class: 2 to 4." in said
+    assert "Pictures per class: 2 to 4." in said
     assert "ccuracy" not in said
     error = run(*fit, "--shots", 4, "--out", tmp_path / "f", code=1).stderr
     assert "'class_1' (2). Ask for fewer shots, or fit with up to 4 per class (--at-most 4" in error
@@ -69,7 +69,7 @@ def test_from_names_to_images(model, tmp_path):
     result = run(*grow, "--keep-shots", "--out", tmp_path / "c")
     assert "Added 1 class: class_1." in result.stdout
     assert "Saved graph_adapter for 3 classes" in result.stdout
-    assert "It holds the features of its 6 shots." in result.stdout
+    assert "It holds the features of 6 pictures, for --from." in result.stdout
     assert "no shot of 'a bird': their text features stand in" in " ".join(result.stderr.split())
     loaded = FewShotClassifier.load(tmp_path / "c")
     assert loaded.class_names == ("class_0", "a bird", "class_1")

@@ -45,13 +45,13 @@ def test_zero_shot_is_refused_by_name_and_left_out_of_the_defaults(features, tmp
 def test_fit_shows_no_zero_shot_and_says_so_in_the_card(features, tmp_path):
     said = said_by("fit", features, "--shots", 2, "--epochs", 2, "--out", tmp_path / "c")
     assert "; without texts)" in said
-    assert "There are no texts; the images alone decide, with features whitened by " in said
+    assert "There are no texts: your pictures alone decide." in said
     assert "zero-shot" not in said
     card = json.loads((tmp_path / "c" / "classifier.json").read_text())
     assert card["training"]["texts"] == "none"
     assert "zero-shot accuracy (%)" not in card["measured"]
     classifier = FewShotClassifier.load(tmp_path / "c")
-    explained = str(classifier.explain(classifier.adapter.prototypes[0]))
+    explained = classifier.explain(classifier.adapter.prototypes[0]).table()
     assert "zero-shot" not in explained
     assert "own text" not in explained
 

@@ -34,7 +34,7 @@ def test_a_data_set_becomes_a_feature_file(encoder, folder):
     assert file.test.x.shape == (6, 1, 24)
     torch.testing.assert_close(file.text, encoder.encode_text(file.class_names, ("a {}", "{}")))
     assert file.logit_scale == encoder.logit_scale
-    assert str(encoded.summary) == "39 images: 39 encoded, 0 from the cache"
+    assert str(encoded.summary) == "39 encoded, 0 from the cache"
 
 
 @pytest.mark.parametrize("shots", [1, 5])
@@ -46,7 +46,7 @@ def test_the_shots_are_those_that_would_be_drawn_of_all_features(encoder, folder
     torch.testing.assert_close(task.support.x, expected.support.x)
     torch.testing.assert_close(task.validation.x, expected.validation.x)
     assert torch.equal(task.support.y, expected.support.y)
-    assert encoded.summary.num_images == 3 * shots + 3 * min(shots, 4)
+    assert encoded.summary.num_used == 3 * shots + 3 * min(shots, 4)
 
 
 def order_of(data, label, seed):
@@ -110,8 +110,8 @@ def test_unreadable_images_are_left_out_of_a_feature_file(encoder, folder):
     file = encoded.encode(load_images(folder))
     assert file.test.y.tolist() == [0, 1, 1, 2, 2]
     assert encoded.summary.skipped.keys() == {str(bad)}
-    encoded.encode_split(load_images(folder)["test"])
-    assert str(encoded.summary) == "45 images: 43 encoded, 0 from the cache, 2 skipped"
+    encoded.encode_split(load_images(folder)["test"])  # counts once
+    assert str(encoded.summary) == "38 encoded, 0 from the cache, 1 skipped"
     with pytest.raises(ValueError, match=r"0\.jpg cannot be decoded"):
         encode(encoder, strict=True).encode(load_images(folder))
 
@@ -120,9 +120,9 @@ def test_the_cache_is_shared_by_drawn_and_whole_data_sets(encoder, folder, tmp_p
     config = EncodingConfig(cache_dir=str(tmp_path / "cache"))
     encoded = DatasetEncoder(encoder, config, progress=False)
     drawn = encoded.draw_task(load_images(folder), 2, seed=1)
-    assert str(encoded.summary) == "12 images: 12 encoded, 0 from the cache"
+    assert str(encoded.summary) == "12 encoded, 0 from the cache"
     file = encoded.encode(load_images(folder))
-    assert str(encoded.summary) == "51 images: 39 encoded, 12 from the cache"
+    assert str(encoded.summary) == "39 encoded, 0 from the cache"
     assert torch.equal(draw_task(file, 2, seed=1).support.x, drawn.support.x)
 
 
@@ -165,7 +165,9 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 
 
 def test_counts():
-    assert str(Summary(5, 2, 1, {"a": "bad"})) == "5 images: 2 encoded, 2 from the cache, 1 skipped"
+    summary = Summary(2, {"a": "bad"}, {"train": {0, 1, 3}, "test": {0}}, {"train": {2}})
+    assert str(summary) == "2 encoded, 2 from the cache, 1 skipped"
+    assert str(Summary(9, {}, {"train": {0, 1}})) == "2 encoded, 0 from the cache"  # without one
 
 
 def test_two_processes_fill_the_cache_of_all_splits(encoder, folder, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pyg_graphadapter import Encoder, EncodingConfig, FewShotClassifier
-from pyg_graphadapter.data import load_images
+from pyg_graphadapter.data import few_shot, load_images
 from pyg_graphadapter.encoding.image_source import ImageSource
 from pyg_graphadapter.encoding.sources import (
     FileSource,
@@ -106,9 +106,7 @@ def test_what_cannot_be_opened(tmp_path, folder, encoder, monkeypatch):
 def test_images_as_a_source(folder, encoder):
     source = image_source(folder, encoder, logit_scale=9)
     assert source.task(1, 1).logit_scale == 9
-    assert source.dataset_encoder.summary.num_images == 3 * (
-        1 + 1
-    )  # the shots and as many for validation
+    assert source.dataset_encoder.summary.num_used == 3 + 3  # as many for validation
     assert source.features().logit_scale == 9
     assert len(source.test()) == len(source.test_or_all()) == 6
     assert source.origin() == Origin("images", encoder.name, 0)
@@ -124,7 +122,16 @@ def test_images_as_a_source(folder, encoder):
 def test_each_drawn_image_is_encoded_once(folder, encoder):
     source = image_source(folder, encoder)
     tasks = evaluation_tasks(source, [(1, 1), (2, 1), (4, 1), (2, 2)])
-    assert source.dataset_encoder.summary.num_images == 3 * (4 + 4) + 3 * (2 + 2) + 6
+    drawn = [
+        image["path"]
+        for split in ("train", "val")
+        for shots, seed in ((4, 1), (2, 2))
+        for image in few_shot(source.labelled[split], shots, seed)["image"]
+    ]
+    assert source.dataset_encoder.summary.num_used == len(set(drawn)) + 6 < len(drawn) + 6
+    assert source.used_in_words().startswith(
+        f"Used {sum('train' in path for path in set(drawn))} of 18 training images and "
+    )
     for (shots, seed), evaluation in tasks.items():
         alone = source.task(shots, seed)
         assert torch.equal(evaluation.task.support.y, alone.support.y)
