@@ -112,13 +112,12 @@ class EvaluationMixin(EncoderMixin):
 
         Example:
             >>> from pyg_graphadapter import FewShotClassifier
-            >>> from pyg_graphadapter.report.per_image import errors
+            >>> from pyg_graphadapter.report.per_image import class_rows
             >>> from pyg_graphadapter.testing import fake_features
             >>> data = fake_features(num_classes=3)
-            >>> classifier = FewShotClassifier.fit(data, shots=4, progress=False)
-            >>> evaluation = classifier.evaluate_images(data)
-            >>> len(evaluation.images), evaluation.images[errors(evaluation)[0]].label
-            (30, 1)
+            >>> classifier = FewShotClassifier.fit(data, method="zero_shot", progress=False)
+            >>> [(row.right, row.images) for row in class_rows(classifier.evaluate_images(data))]
+            [(20, 20), (20, 20), (20, 20)]
         """
         labelled = self._labelled(data, y, split, encoding, progress, reading)
         return evaluation_file(
