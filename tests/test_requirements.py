@@ -16,7 +16,7 @@ def versions(lines):
 
 
 @pytest.mark.parametrize(
-    "extra", ["plot", "tokenizers", "distributed", "onnx", "h5", "test", "scatter"]
+    "extra", ["plot", "tokenizers", "distributed", "onnx", "h5", "docs", "test", "scatter"]
 )
 def test_tested_versions_are_not_lower_than_the_bounds(extra):
     tested = versions((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())

@@ -93,7 +93,7 @@ class CLIPAdapter(Adapter):
         logits = self(x)
         # Of both sides, a feature is the share 1 - ratio as it is, and the output of the bottleneck
         share = self._share_as_it_is(x, "image") * self._share_as_it_is(self.text, "text").t()
-        name = self.logit_scale * share * (normalized(x) @ self.text.t())
+        name: Tensor = self.logit_scale * share * (normalized(x) @ self.text.t())
         return {NAME: name, TRAINING: logits - name}
 
     def _share_as_it_is(self, x: Tensor, side: str) -> Tensor:
@@ -102,7 +102,8 @@ class CLIPAdapter(Adapter):
         if side not in self.bottleneck:
             return torch.ones_like(x[:, :1])
         sum_of_both = torch.lerp(x, self.bottleneck[side](x).to(x.dtype), self.config.ratio)
-        return (1 - self.config.ratio) / sum_of_both.norm(dim=1, keepdim=True)
+        share: Tensor = (1 - self.config.ratio) / sum_of_both.norm(dim=1, keepdim=True)
+        return share
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CLIPAdapter":
         """The classifier for its classes and new ones, with the same bottleneck."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pyg_graphadapter.adapters import Adapter
 from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.features import Features
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import NO_TEXTS
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ClassifierBase:
     shot_hashes: tuple[str, ...]
     shots: Features | None
     confidence: Confidence
+    familiarity: Familiarity | None
     _encoder: "EncoderModel | None"
 
     @property

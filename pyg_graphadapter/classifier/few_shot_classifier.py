@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.classifier import growth, measurement
 from pyg_graphadapter.classifier.base import Images
+from pyg_graphadapter.classifier.calibration import calibrated
 from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.evaluation_mixin import EvaluationMixin
 from pyg_graphadapter.classifier.explanation_mixin import ExplanationMixin
+from pyg_graphadapter.classifier.export_mixin import ExportMixin
 from pyg_graphadapter.classifier.prediction_mixin import PredictionMixin
 from pyg_graphadapter.classifier.refitting import method_without_shots
 from pyg_graphadapter.classifier.shots import shot_hashes
@@ -31,6 +33,7 @@ from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History
 from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
@@ -40,7 +43,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, StorageMixin):
+class FewShotClassifier(
+    PredictionMixin, EvaluationMixin, ExplanationMixin, ExportMixin, StorageMixin
+):
     """A trained adapter with its class names and, if it was fitted on images, their encoder.
 
     Args:
@@ -62,6 +67,8 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             :obj:`keep_shots`. (default: :obj:`None`)
         confidence (Confidence): How far its probabilities can be trusted: the temperature, and how
             often it was right on shots that were held out. (default: temperature 1)
+        familiarity (Familiarity, optional): How images of its classes look, by which others can be
+            rejected; :obj:`None` in files of earlier versions. (default: :obj:`None`)
 
     Example:
         >>> from pyg_graphadapter.testing import fake_features
@@ -83,6 +90,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
     shot_hashes: tuple[str, ...] = ()
     shots: Features | None = field(default=None, repr=False)
     confidence: Confidence = field(default_factory=Confidence, repr=False)
+    familiarity: Familiarity | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
@@ -108,6 +116,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         descriptions_weight: float | None = None,
         select: bool = True,
         measure: bool = False,
+        calibrate: bool = True,
         keep_shots: bool = False,
         progress: bool = True,
         callbacks: Iterable[Callback] = (),
@@ -154,14 +163,17 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             measure (bool, optional): Measure the accuracy and the zero-shot accuracy into
                 :obj:`measured`: on the test split, or else on training images that were not drawn,
                 or else by cross-validation inside the shots. (default: :obj:`False`)
+            calibrate (bool, optional): Fit the temperature of the probabilities, and learn how
+                often they are right, on shots that are held out
+                (:func:`~pyg_graphadapter.classifier.calibration.calibrated`). The method is
+                fitted once more per fold. (default: :obj:`True`)
             keep_shots (bool, optional): Keep the features of the shots, which are saved with the
                 classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
             callbacks (iterable of Callback, optional): Are told of the start of the training, of
                 every epoch and of the end (:class:`~pyg_graphadapter.Callback`).
                 (default: :obj:`()`)
-            image_column, label_column, split_column, split, class_names, layout, crops,
-                follow_links (optional): How images are read, as in
+            image_column, ..., follow_links (optional): How images are read, as in
                 :func:`pyg_graphadapter.data.load_images`.
             **settings (optional): The method's settings.
 
@@ -209,13 +221,30 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         classifier.history = fitted.history
         classifier.shot_hashes = shot_hashes(task)
         classifier.shots = task.support if keep_shots else None
+        classifier.familiarity = Familiarity.from_task(task)
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
+        classifier.confidence, held_out = calibrated(
+            method,
+            task,
+            config,
+            settings,
+            fitted.selected,
+            calibrate=calibrate,
+            select=select,
+            progress=progress,
+        )
         if measure and source is not None:
             classifier.measured = measurement.measure(classifier.adapter, task, source, drawn)
         if measure and not classifier.measured:
             classifier.measured = measurement.cross_validated(
-                method, task, config, settings, select=select, progress=progress
+                method,
+                task,
+                config,
+                settings,
+                select=select,
+                held_out=held_out,
+                progress=progress,
             )
         return classifier
 

@@ -35,6 +35,7 @@ class StorageMixin(ClassifierBase, ModelHubMixin):
             overwrite=overwrite,
             shots=self.shots,
             confidence=self.confidence,
+            familiarity=self.familiarity,
         )
 
     @classmethod

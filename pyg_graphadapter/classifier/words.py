@@ -29,13 +29,16 @@ SUBJECTS = {
     OTHERS_AND_EXAMPLES: ("the images classified with it and your examples", True),
     WHOLE: ("the method as a whole", False),
 }
+# The parts that are there because of the examples; an image's sentences add them up:
+BY_EXAMPLES = (NAMES, EXAMPLES, TRAINING)
+ALL_EXAMPLES = "all examples"
+SUBJECTS_OF_IMAGES = SUBJECTS | {ALL_EXAMPLES: ("your examples", True)}
 NAMES_OF_PARTS = {kind: name for kind, (name, _) in SUBJECTS.items()}
 NEAREST = {
-    EXAMPLE: "The most similar of your examples is one of {name} (similarity {similarity:.2f}).",
-    TRAINED_EXAMPLE: "The most similar of your examples, as training changed them, is one of "
-    "{name} (similarity {similarity:.2f}).",
-    MEAN: "It is most similar to the mean of your examples of {name} "
+    EXAMPLE: "It looks most like one of your examples of {name} (similarity {similarity:.2f}).",
+    TRAINED_EXAMPLE: "It looks most like one of your examples of {name}, as training changed it "
     "(similarity {similarity:.2f}).",
+    MEAN: "It looks most like your examples of {name} (similarity {similarity:.2f} to their mean).",
 }
 
 
@@ -85,13 +88,17 @@ def _of_names(reason: "Reason", name: "Similar", kinds: set[str]) -> str:
 
 def _balance(reason: "Reason") -> str:
     """What speaks for the class, what against it, and what adds little."""
-    total = sum(abs(part.amount) for part in reason.parts)
+    amounts: dict[str, float] = {}
+    for part in reason.parts:
+        kind = ALL_EXAMPLES if part.kind in BY_EXAMPLES else part.kind
+        amounts[kind] = amounts.get(kind, 0.0) + part.amount
+    total = sum(map(abs, amounts.values()))
     if not total:
         return "nothing tells the two apart"
-    little = [part.kind for part in reason.parts if abs(part.amount) < LITTLE * total]
-    others = [part for part in reason.parts if part.kind not in little]
-    favours = [part.kind for part in others if part.amount > 0]
-    objections = [part.kind for part in others if part.amount < 0]
+    kinds = sorted(amounts, key=lambda kind: -abs(amounts[kind]))
+    little = [kind for kind in kinds if abs(amounts[kind]) < LITTLE * total]
+    favours = [kind for kind in kinds if kind not in little and amounts[kind] > 0]
+    objections = [kind for kind in kinds if kind not in little and amounts[kind] < 0]
     text = _clause(favours, "speak", "for it")
     if objections:
         against = f"for {quoted(reason.rival or '')}"
@@ -101,7 +108,7 @@ def _balance(reason: "Reason") -> str:
 
 def _clause(kinds: Sequence[str], verb: str, what: str) -> str:
     """What parts of these kinds do, as a clause."""
-    subjects = [SUBJECTS.get(kind, (f"the part {kind!r}", False)) for kind in kinds]
+    subjects = [SUBJECTS_OF_IMAGES.get(kind, (f"the part {kind!r}", False)) for kind in kinds]
     are_several = len(subjects) > 1 or subjects[0][1]
     return f"{listed([name for name, _ in subjects])} {verb}{'' if are_several else 's'} {what}"
 

@@ -195,7 +195,7 @@ class DatasetEncoder:
         """
         if shots == 0:
             names = class_names_of(next(iter(data.values())))
-            text, validation = self.encode_text(names), None
+            text, validation = self.encode_text(names), None  # says where there is no text tower
             support = Features(text[:0].float(), torch.empty(0, dtype=torch.long))
             hashes: tuple[str, ...] = ()
         else:
@@ -207,15 +207,25 @@ class DatasetEncoder:
             if "val" in data:
                 shots = validation_shots(shots)
                 validation, _ = self._draw(data["val"], shots, seed, may_lack=True)
-            if not self.encoder.has_texts:
-                scale = self.encoder.logit_scale
-                task = FewShotTask.without_text(names, support, validation, scale)
-                return replace(task, image_hashes=hashes)
-            text = self.encode_text(names)
-        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
+        return self.task(names, support, hashes, validation)
+
+    def task(
+        self,
+        class_names: tuple[str, ...],
+        support: Features,
+        image_hashes: tuple[str, ...] = (),
+        validation: Features | None = None,
+    ) -> FewShotTask:
+        """The task of features that this encoder made, with the texts of the classes if it has a
+        text tower."""
         scale = self.encoder.logit_scale
+        if not self.encoder.has_texts and len(support):
+            task = FewShotTask.without_text(class_names, support, validation, scale)
+            return replace(task, image_hashes=image_hashes)
+        text = self.encode_text(class_names)
+        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         return FewShotTask(
-            names, text, support, validation, scale, text_encoder, image_hashes=hashes
+            class_names, text, support, validation, scale, text_encoder, image_hashes=image_hashes
         )
 
     def encode_not_drawn(

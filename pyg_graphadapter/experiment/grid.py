@@ -231,8 +231,7 @@ def run_all(
         finished = map_parallel(partial(_execute, callbacks=told), pieces, 1)
     else:
         limits, finished = nullcontext(), map_parallel(_execute, pieces, workers, executor)
-    bar_of_runs = progress_bar(total=len(pending), unit="run", progress=progress)
-    with limits, bar_of_runs as bar:
+    with limits, progress_bar(total=len(pending), unit="run", progress=progress) as bar:
         for i, results in finished:
             if isinstance(results, WorkerKilledError):
                 results = [{**identity(run), "error": str(results)} for run, _ in batches[i]]

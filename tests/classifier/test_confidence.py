@@ -53,7 +53,7 @@ def test_files_of_earlier_formats_have_temperature_one(saved, version):
         del card["confidence"]
 
     def without(tensors):
-        for name in [name for name in tensors if name.startswith("confidence.")]:
+        for name in [name for name in tensors if name.startswith(("confidence.", "familiarity."))]:
             del tensors[name]
 
     change(saved, older, without)
