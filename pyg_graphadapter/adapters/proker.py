@@ -82,7 +82,7 @@ class ProKeR(KeyedAdapter):
         ridge = self.config.ridge if self.weight is None else self.config.ridge / self.weight
         kernel.diagonal().add_(ridge)
         factor = torch.linalg.cholesky(kernel)
-        return torch.cholesky_solve(target.double(), factor).to(self.text)
+        return torch.cholesky_solve(target.double(), factor).to(self.text).contiguous()
 
     def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
         """Which images are classified right ``[G, B]``, for every combination of settings."""

@@ -1,17 +1,19 @@
 """What a classifier knows of how far its probabilities can be trusted."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Self
 
 import torch
 from torch import Tensor
 
+from pyg_graphadapter.features import counted
 from pyg_graphadapter.storage import Within
 
 LEAST_TEMPERATURE, LARGEST_TEMPERATURE = 1e-4, 1e4
 OLDER = "none: it was saved by a version that did not calibrate"
 SWITCHED_OFF = "none: calibration was switched off"
+DIVERGED = "none: training without a part of the shots diverged"
 NO_SHOTS = "that of zero-shot CLIP, as it was fitted without shots"
 NOTHING_HELD_OUT = "that of zero-shot CLIP, as no image can be held out of one shot per class"
 
@@ -74,6 +76,17 @@ class Confidence:
         is_sorted = bool((probability[1:] <= probability[:-1]).all())
         if not is_sorted or not bool(((probability >= 0) & (probability <= 1)).all()):
             raise ValueError("'probability' must be between 0 and 1, the largest first.")
+
+    def with_new_classes(self, names: Sequence[str]) -> Self:
+        """The confidence of a classifier that got classes without being fitted again: the
+        temperature stays, and what was held out says nothing of the new classes."""
+        if not len(self.probability):
+            return self
+        source = f"{self.source}, before {counted(len(names), 'class')} came in by name"
+        nothing = type(self)()
+        return replace(
+            self, source=source, probability=nothing.probability, is_right=nothing.is_right
+        )
 
     def card(self) -> ConfidenceCard:
         """What is written of it in words and numbers."""

@@ -57,7 +57,8 @@ class EvaluationMixin(EncoderMixin):
         one, else all that there are. Classes are matched by their names, where the data have any;
         the labels of :class:`Features`, and of a feature file without names, count the classes of
         the classifier (:meth:`own_labels`). Class texts alone, zero-shot CLIP, are measured
-        beside. Warns if it was fitted on some of the images.
+        beside, and the probabilities before and after calibration (:obj:`Evaluation.calibrated`).
+        Warns if it was fitted on some of the images.
 
         Args:
             data: A data set as :func:`pyg_graphadapter.data.load_images` takes it, a feature file,
@@ -161,7 +162,7 @@ class EvaluationMixin(EncoderMixin):
         return replace(labelled, features=Features(features.x, own))
 
     def _measured(self, labelled: Labelled) -> Evaluation:
-        evaluation = labelled.measure(self.adapter, self.shot_hashes, self.shots)
+        evaluation = labelled.measure(self.adapter, self.shot_hashes, self.shots, self.temperature)
         if not self.has_text:
             return evaluation
         zero_shot = evaluate(ZeroShot(self.adapter.text), labelled.features)

@@ -1,14 +1,11 @@
-"""What a classifier has learned: its class weights, and the parts that a logit adds up from."""
+"""Why a classifier says what it says: in words, and as the parts that a logit adds up from."""
 
 import difflib
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from pyg_graphadapter.adapters import LinearAdapter
 from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.classifier.class_explanation import explain_any_class
 from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
@@ -23,62 +20,14 @@ from pyg_graphadapter.classifier.inputs import FeatureInput
 from pyg_graphadapter.classifier.reasons import Reason, named_parts, reasons_of
 from pyg_graphadapter.classifier.reference import Reference
 from pyg_graphadapter.classifier.words import quoted
-from pyg_graphadapter.display import json_text
 from pyg_graphadapter.graph import with_usual_length
-from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
-from pyg_graphadapter.storage import write_output
 
 NEAR_NAMES, SHOWN_NAMES = 3, 20
 
 
 class ExplanationMixin(EncoderMixin):
-    """A classifier that is exported and explained."""
-
-    def export(self, path: str | Path | None = None) -> Tensor:
-        """The class weights ``[C, D]``: logits are ``logit_scale`` times their product with image
-        features of length one, plus ``class_biases`` ``[C]`` where the method has any.
-
-        Args:
-            path (str or Path, optional): Writes them to a ``.safetensors`` file, or the image tower
-                with them as head to an ``.onnx`` file. (default: :obj:`None`)
-
-        Raises:
-            ValueError: If the method has no such weights, or the suffix is another.
-            OSError: If the file cannot be written.
-        """
-        if self.adapter.is_transductive:
-            raise ValueError(
-                f"{type(self.adapter).__name__} is transductive: it classifies images together, "
-                f"and has no class weights to export. Save the classifier instead."
-            )
-        if not isinstance(self.adapter, LinearAdapter):
-            raise ValueError(
-                f"{type(self.adapter).__name__} compares an image with more than one weight per "
-                f"class, so there are none to export: save the classifier instead."
-            )
-        weights, biases = self.adapter.class_weights().detach(), self.adapter.class_biases()
-        if path is None:
-            return weights
-        path = Path(path)
-        if path.suffix == ".onnx":
-            from pyg_graphadapter.classifier.export import export_onnx  # loads transformers
-
-            scale = self.adapter.logit_scale
-            export_onnx(self.encoder, weights, scale, path, self.class_names, biases)
-        elif path.suffix == ".safetensors":
-            check_output_file(path)
-            content = {
-                "class_weights": weights.contiguous(),
-                "logit_scale": torch.tensor(self.adapter.logit_scale),
-            }
-            if biases is not None:
-                content["class_biases"] = biases.detach().contiguous()
-            names = json_text(list(self.class_names))
-            write_output(path, safetensors.torch.save(content, {"class_names": names}))
-        else:
-            raise ValueError(f"Exports end with .onnx or .safetensors (got {path.name}).")
-        return weights
+    """A classifier that is explained."""
 
     def reasons(self, x: Any, class_name: str | None = None) -> list[Reason]:
         """Why images are said to show what they do, in words and numbers, by any method: what

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.classifier import growth, measurement
 from pyg_graphadapter.classifier.base import Images
+from pyg_graphadapter.classifier.calibration import calibrated
 from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.evaluation_mixin import EvaluationMixin
 from pyg_graphadapter.classifier.explanation_mixin import ExplanationMixin
+from pyg_graphadapter.classifier.export_mixin import ExportMixin
 from pyg_graphadapter.classifier.prediction_mixin import PredictionMixin
 from pyg_graphadapter.classifier.refitting import method_without_shots
 from pyg_graphadapter.classifier.shots import shot_hashes
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, StorageMixin):
+class FewShotClassifier(
+    PredictionMixin, EvaluationMixin, ExplanationMixin, ExportMixin, StorageMixin
+):
     """A trained adapter with its class names and, if it was fitted on images, their encoder.
 
     Args:
@@ -112,6 +116,7 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         descriptions_weight: float | None = None,
         select: bool = True,
         measure: bool = False,
+        calibrate: bool = True,
         keep_shots: bool = False,
         progress: bool = True,
         callbacks: Iterable[Callback] = (),
@@ -158,6 +163,10 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             measure (bool, optional): Measure the accuracy and the zero-shot accuracy into
                 :obj:`measured`: on the test split, or else on training images that were not drawn,
                 or else by cross-validation inside the shots. (default: :obj:`False`)
+            calibrate (bool, optional): Fit the temperature of the probabilities, and learn how
+                often they are right, on shots that are held out
+                (:func:`~pyg_graphadapter.classifier.calibration.calibrated`). The method is
+                fitted once more per fold. (default: :obj:`True`)
             keep_shots (bool, optional): Keep the features of the shots, which are saved with the
                 classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
@@ -215,11 +224,27 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         classifier.familiarity = Familiarity.from_task(task)
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
+        classifier.confidence, held_out = calibrated(
+            method,
+            task,
+            config,
+            settings,
+            fitted.selected,
+            calibrate=calibrate,
+            select=select,
+            progress=progress,
+        )
         if measure and source is not None:
             classifier.measured = measurement.measure(classifier.adapter, task, source, drawn)
         if measure and not classifier.measured:
             classifier.measured = measurement.cross_validated(
-                method, task, config, settings, select=select, progress=progress
+                method,
+                task,
+                config,
+                settings,
+                select=select,
+                held_out=held_out,
+                progress=progress,
             )
         return classifier
 

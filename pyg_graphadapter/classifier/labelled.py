@@ -66,11 +66,16 @@ class Labelled:
         return [file_of(image) for image in self.images]
 
     def measure(
-        self, adapter: Adapter, shot_hashes: Sequence[str], shots: Features | None = None
+        self,
+        adapter: Adapter,
+        shot_hashes: Sequence[str],
+        shots: Features | None = None,
+        temperature: float | None = None,
     ) -> Evaluation:
         """The measures of a classifier's adapter; says how many of the images are its shots, by the
         hashes of these and, where they are kept, by their features."""
-        evaluation = replace(evaluate(adapter, self.features), num_skipped=len(self.skipped))
+        evaluation = evaluate(adapter, self.features, temperature)
+        evaluation = replace(evaluation, num_skipped=len(self.skipped))
         is_shot = self._are_shots(shot_hashes, shots)
         if is_shot is None:
             return evaluation

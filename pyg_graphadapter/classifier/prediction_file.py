@@ -34,6 +34,7 @@ def write_predictions(rows: Sequence[Prediction], path: Path) -> None:
     its probability, the second and third likeliest classes, and the reason where there is no label.
     Where images are rejected, it has the unknown score, too; the likeliest class of a rejected
     image is its second one.
+    Where the classifier abstained, there is the probability of the likeliest class and no class.
 
     Raises:
         ValueError: If the suffix is none of ``.csv``, ``.json`` and ``.parquet``.
@@ -58,10 +59,12 @@ def write_predictions(rows: Sequence[Prediction], path: Path) -> None:
 def _record(row: Prediction) -> dict[str, Any]:
     record: dict[str, Any] = dict.fromkeys(COLUMNS)
     record["file"] = str(row.index) if row.file is None else row.file
+    record["label_probability"] = row.probability
     if row.rejected_as is not None:
         record["label"] = row.rejected_as
+    choices = row.top if row.is_answered else ()
     places = PLACES if row.rejected_as is None else PLACES[1:]
-    for name, choice in zip(places, row.top, strict=False):
+    for name, choice in zip(places, choices, strict=False):
         record[name] = choice.class_name
         record[f"{name}_probability"] = choice.probability
     record["reason"] = row.reason

@@ -1,10 +1,11 @@
 """The classes of images, by a classifier."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
+from pyg_graphadapter.classifier.abstaining import Threshold, threshold_of
 from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
 from pyg_graphadapter.classifier.inputs import FeatureInput
 from pyg_graphadapter.classifier.predictions import (
@@ -18,8 +19,13 @@ from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.evaluation import predict_logits
 from pyg_graphadapter.training.familiarity import Familiarity
+from pyg_graphadapter.training.temperature import probabilities
 
 ACCEPT = 0.95  # the share of images of the classes that are accepted
+
+if TYPE_CHECKING:
+    from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+    from pyg_graphadapter.classifier.map_function import ClassifyBatch
 
 
 class PredictionMixin(EncoderMixin):
@@ -32,6 +38,7 @@ class PredictionMixin(EncoderMixin):
         *,
         strict: bool = False,
         follow_links: bool = False,
+        calibrated: bool = True,
         progress: bool = True,
         score_unknown: bool = False,
     ) -> Classified:
@@ -44,6 +51,7 @@ class PredictionMixin(EncoderMixin):
                 :obj:`False`)
             follow_links (bool, optional): Follow links that lead out of a folder of images, too.
                 (default: :obj:`False`)
+            calibrated (bool, optional): As in :meth:`predict_proba`. (default: :obj:`True`)
             progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
             score_unknown (bool, optional): Add the score of :meth:`unknown_score`.
                 (default: :obj:`False`)
@@ -64,7 +72,8 @@ class PredictionMixin(EncoderMixin):
                 f"alone, for which it is little better than zero-shot. Give images of all classes "
                 f"at once."
             )
-        probability = predict_logits(self.adapter, features).softmax(dim=1)
+        temperature = self.temperature if calibrated else 1.0
+        probability = probabilities(predict_logits(self.adapter, features), temperature)
         text = self.adapter.text if self.has_text else None
         score = None if known is None else -known.of(features, text)
         return Classified(probability, index, skipped, given.files, score)
@@ -134,11 +143,23 @@ class PredictionMixin(EncoderMixin):
         task = FewShotTask(names, self.adapter.text, self.shots, logit_scale=scale)
         return Familiarity.from_task(task)
 
-    def predict_proba(self, x: Any, *, on_error: str = "raise", progress: bool = True) -> Tensor:
-        """Class probabilities ``[N, C]``, one row per image.
+    def predict_proba(
+        self,
+        x: Any,
+        *,
+        calibrated: bool = True,
+        on_error: str = "raise",
+        progress: bool = True,
+    ) -> Tensor:
+        r"""Class probabilities ``[N, C]``, one row per image:
+        :math:`\textrm{softmax}(\textrm{logits} / T)`, with the temperature :math:`T` that was
+        fitted to held-out shots (:obj:`temperature`). It changes no class that is predicted. The
+        probabilities are those of the classes alone: an image of none of them has one of them, too.
 
         Args:
             x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            calibrated (bool, optional): Divide the logits by the temperature.
+                (default: :obj:`True`)
             on_error (str, optional): What becomes of an image that cannot be decoded: ``raise`` an
                 error, or ``nan``, a row of NaN, with a warning. (default: :obj:`"raise"`)
             progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
@@ -149,7 +170,9 @@ class PredictionMixin(EncoderMixin):
                 or there is no encoder.
         """
         check_on_error(on_error, ("raise", "nan"))
-        classified = self.classify(x, strict=on_error == "raise", progress=progress)
+        classified = self.classify(
+            x, strict=on_error == "raise", calibrated=calibrated, progress=progress
+        )
         classified.tell_of_skipped("have rows of NaN")
         return classified.in_all_rows()
 
@@ -158,6 +181,7 @@ class PredictionMixin(EncoderMixin):
         x: Any,
         *,
         on_error: str = "none",
+        abstain: float | None = None,
         reject: str | None = None,
         accept: float = ACCEPT,
         progress: bool = True,
@@ -168,6 +192,9 @@ class PredictionMixin(EncoderMixin):
 
         Args:
             x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
+            abstain (float, optional): The largest error rate among the answers
+                (:meth:`threshold`); where the classifier is less sure, the name is :obj:`None`.
+                (default: :obj:`None`, it always answers)
             on_error (str, optional): What becomes of an image that cannot be decoded: ``none``, its
                 name is :obj:`None`, with a warning, or ``raise`` an error.
                 (default: :obj:`"none"`)
@@ -182,6 +209,7 @@ class PredictionMixin(EncoderMixin):
         """
         check_on_error(on_error, ("none", "raise"))
         rejection = self.rejection(reject, accept)
+        threshold = None if abstain is None else self.threshold(abstain)
         classified = self.classify(
             x,
             strict=on_error == "raise",
@@ -189,7 +217,7 @@ class PredictionMixin(EncoderMixin):
             score_unknown=rejection is not None,
         )
         classified.tell_of_skipped("are None")
-        rows = classified.predictions(self.class_names, rejection=rejection)
+        rows = classified.predictions(self.class_names, rejection=rejection, threshold=threshold)
         return [row.class_name for row in rows]
 
     def predict_rows(
@@ -198,16 +226,18 @@ class PredictionMixin(EncoderMixin):
         *,
         top: int = 1,
         on_error: str = "row",
+        abstain: float | None = None,
         reject: str | None = None,
         accept: float = ACCEPT,
         progress: bool = True,
     ) -> list[Prediction]:
         """One row per image: its file, its class with the probability, the next classes, and the
-        reason where it cannot be classified.
+        reason where it cannot be classified or has no answer.
 
         Args:
             x: Features or images, by the rule of :mod:`pyg_graphadapter.classifier.inputs`.
             top (int, optional): The number of classes per image. (default: :obj:`1`)
+            abstain (float, optional): As in :meth:`predict`. (default: :obj:`None`)
             on_error (str, optional): What becomes of an image that cannot be decoded: ``row``, its
                 row has the reason; ``skip``, it has no row, with a warning; or ``raise`` an error.
                 (default: :obj:`"row"`)
@@ -224,6 +254,7 @@ class PredictionMixin(EncoderMixin):
         check_on_error(on_error, ("row", "skip", "raise"))
         check_whole_number("top", top, low=1)
         rejection = self.rejection(reject, accept)
+        threshold = None if abstain is None else self.threshold(abstain)
         classified = self.classify(
             x,
             strict=on_error == "raise",
@@ -232,4 +263,61 @@ class PredictionMixin(EncoderMixin):
         )
         if on_error == "skip":
             classified.tell_of_skipped("have no row")
-        return classified.predictions(self.class_names, top, on_error, rejection)
+        return classified.predictions(
+            self.class_names, top, on_error, rejection=rejection, threshold=threshold
+        )
+
+    def threshold(self, max_error: float) -> Threshold:
+        """The probability above which at most :obj:`max_error` of the answers are wrong, with a
+        probability of 95 % over the shots that were held out
+        (:func:`~pyg_graphadapter.classifier.abstaining.threshold_of`). This holds for images of the
+        kind of the shots and of the classes of the classifier, as often of each as among the shots.
+
+        Args:
+            max_error (float): The error rate, above 0 and below 1.
+
+        Raises:
+            ValueError: If the held-out shots are too few to say, with the number that would do, or
+                too many of them are classified wrong; or the method is transductive.
+        """
+        if self.adapter.is_transductive:
+            raise ValueError(
+                f"{self.method} is transductive: how sure it is of an image depends on the others "
+                f"that are given with it, so that no error rate can be promised. Fit another "
+                f"method."
+            )
+        return threshold_of(self.confidence, max_error, len(self.class_names))
+
+    def as_map(
+        self, image_column: str = "image", *, prefix: str = "predicted_", features: bool = False
+    ) -> "ClassifyBatch":
+        """A function for ``dataset.map(…, batched=True)`` of ``datasets``, in one or several
+        processes (``num_proc``). It adds the columns ``predicted_label``, the number of the class,
+        ``predicted_class_name``, ``predicted_probability`` and ``predicted_reason``.
+
+        An image that cannot be decoded has the label -1, no name, a probability that is not a
+        number, and the reason, which is empty otherwise. For that, images must reach the function
+        undecoded: cast their column to ``datasets.Image(decode=False)``.
+
+        Args:
+            image_column (str, optional): The column of images. (default: :obj:`"image"`)
+            prefix (str, optional): How the names of the new columns begin.
+                (default: :obj:`"predicted_"`)
+            features (bool, optional): Add the column ``features``, too. (default: :obj:`False`)
+
+        Raises:
+            ValueError: If the method is transductive, or there is no encoder of images.
+
+        Example:
+            >>> from pyg_graphadapter import FewShotClassifier
+            >>> from pyg_graphadapter.data import load_images
+            >>> classifier = FewShotClassifier.fit("builtin", 4, model="builtin", progress=False)
+            >>> dataset = load_images("builtin")["test"].select(range(2))
+            >>> dataset.map(classifier.as_map(), batched=True)["predicted_class_name"][:]
+            ['bird', 'mammal']
+        """
+        from pyg_graphadapter.classifier.map_function import ClassifyBatch
+
+        _ = self.encoder  # says so where there is none
+        return ClassifyBatch(cast("FewShotClassifier", self), image_column, prefix,
+                             features=features)  # fmt: skip

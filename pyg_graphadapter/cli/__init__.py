@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "Classify images or features with a saved classifier.",
     "evaluate": "Measure a saved classifier on labelled images: per class, and per image.",
     "explain": "Say why an image is classified as it is, or what a class looks like.",
+    "export": "Write a classifier for other libraries: ONNX, PyTorch, numpy and others.",
     "compare": "Compare methods over shots and seeds.",
     "report": "Make tables, a figure and an HTML page from result files.",
     "encode": "Encode images and class names to a feature file.",
@@ -61,7 +62,9 @@ class LazyGroup(VisibleGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported from its module."""
-        name, _, arguments = super().resolve_command(ctx, args)
+        name, found, arguments = super().resolve_command(ctx, args)
+        if found is None:  # in completion
+            return name, found, arguments
         command = _command(name)
         command.name = name
         if not ctx.resilient_parsing:
@@ -87,7 +90,6 @@ class LazyGroup(VisibleGroup):
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,10 +12,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pyg_graphadapter.adapters import ADAPTERS, adapter_class, adapter_names
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.output import alert, echo, with_output
 from pyg_graphadapter.cli.variables import (
     help_of_variables,
     path_of,
+    read_flags,
     set_variables,
     used_variables,
     variable_of,
@@ -39,22 +41,37 @@ IMAGES_HELP = (
 )
 DATA_HELP = f"Feature file (.npz, .safetensors), {IMAGES_HELP}"
 Images = Annotated[
-    str, typer.Argument(metavar="IMAGES", help=f"{IMAGES_HELP[0].upper()}{IMAGES_HELP[1:]}.")
+    str,
+    typer.Argument(
+        metavar="IMAGES",
+        help=f"{IMAGES_HELP[0].upper()}{IMAGES_HELP[1:]}.",
+        autocompletion=completion.data,
+    ),
 ]
-Data = Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help=f"{DATA_HELP}.", autocompletion=completion.data)
+]
 DataOrBenchmarks = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
         help=f"{DATA_HELP}. With --root also names of benchmarks, separated by commas, or all.",
+        autocompletion=completion.data,
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")
+    str,
+    typer.Option(
+        help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.",
+        autocompletion=completion.devices,
+    ),
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="Encoder of images: a folder, an id on the Hugging Face hub, or builtin."),
+    typer.Option(
+        help="Encoder of images: a folder, an id on the Hugging Face hub, or builtin.",
+        autocompletion=completion.models,
+    ),
 ]
 Templates = Annotated[
     list[str] | None,
@@ -143,8 +160,12 @@ class VisibleCommand(TyperCommand):
         """Reads the arguments of the command."""
         command = info_name if parent is None else path_of(parent, info_name)
         set_variables(command, self.params)
+        if extra.get("resilient_parsing"):  # what help does not show is completed, too
+            for option in self.params:
+                option.hidden = False  # type: ignore[attr-defined]
         with visible_usage():
             ctx = super().make_context(info_name, args, parent, **extra)
+            read_flags(ctx)
         if ctx.params.get("quiet") and ctx.params.get("verbose"):  # the command line wins
             for name in ("quiet", "verbose"):
                 ctx.params[name] = not variable_of(ctx, name)

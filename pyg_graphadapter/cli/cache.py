@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import new_app, one_sentence
 from pyg_graphadapter.cli.output import alert, echo, emit
 from pyg_graphadapter.display import visible
@@ -129,7 +130,10 @@ def collect(
         float | None,
         typer.Option(min=0, help="Remove features that were not used for this many days."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Remove features of this model.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Remove features of this model.", autocompletion=completion.models),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
@@ -70,7 +71,11 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for the result files, one per run.")],
     model: Model = None,
     methods: Annotated[
-        str, typer.Option(help=f"Methods separated by commas: {METHODS}; or all.")
+        str,
+        typer.Option(
+            help=f"Methods separated by commas: {METHODS}; or all.",
+            autocompletion=completion.methods,
+        ),
     ] = "graph_adapter,zero_shot",
     shots: Annotated[str, typer.Option(help="Images per class.")] = "1,2,4,8,16",
     seeds: Annotated[str, typer.Option(help="Seeds of draw and training.")] = "1,2,3",
@@ -93,7 +98,11 @@ def compare(
         ),
     ] = False,
     protocol: Annotated[
-        str, typer.Option(help="Where settings are selected: honest, or paper (on the test split).")
+        str,
+        typer.Option(
+            help="Where settings are selected: honest, or paper (on the test split).",
+            autocompletion=completion.one_of(("honest", "paper")),
+        ),
     ] = "honest",
     preset: Annotated[
         str | None, typer.Option(help="Settings of the methods' papers: paper.")
@@ -173,7 +182,7 @@ def compare(
                 base_to_new=base_to_new,
                 jobs=jobs,
                 overwrite=overwrite,
-                command=command_text(ctx),
+                command=command_text(),
                 announce=partial(echo, err=True),
                 on_encoded=show_skipped,
             )

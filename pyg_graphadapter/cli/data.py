@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyg_graphadapter.builtin import BUILTIN
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     READING,
     Device,
@@ -51,13 +52,15 @@ def look(
         typer.Argument(
             metavar="DATA",
             help="Images, as in other commands, or the folder that holds the benchmarks' folders.",
+            autocompletion=completion.data,
         ),
     ],
     model: Annotated[
         str,
         typer.Option(
             help="Encoder whose time is measured on a few images: a folder, an id on the Hugging "
-            "Face hub, or builtin; none measures nothing."
+            "Face hub, or builtin; none measures nothing.",
+            autocompletion=completion.models,
         ),
     ] = BUILTIN,
     device: Device = "auto",

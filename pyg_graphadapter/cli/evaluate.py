@@ -39,7 +39,6 @@ MOST_ERRORS = 100  # under --json; the file has all
 @one_sentence
 @with_options(*READING, Reading=ReadOptions)
 def evaluate(
-    ctx: typer.Context,
     folder: Annotated[
         Path, typer.Argument(metavar="CLASSIFIER", help="Folder of a saved classifier.")
     ],
@@ -104,7 +103,7 @@ def evaluate(
         classifier.load_encoder(device, offline=offline)
     with as_fault_of(classifier.method):
         evaluation = classifier.evaluate_images(
-            images, split=split, encoding=encoding, name=data, command=command_text(ctx)
+            images, split=split, encoding=encoding, name=data, command=command_text()
         )
     files = [] if out is None else _write(evaluation, out, report=report)
     emit(_entry(evaluation, files), evaluation_lines(evaluation))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     ALL,
     METHODS,
@@ -93,6 +94,15 @@ Measure = Annotated[
         "--measure/--no-measure", help="Measure the accuracy on images that it is not fitted on."
     ),
 ]
+Calibrate = Annotated[
+    bool | None,
+    typer.Option(
+        "--calibrate/--no-calibrate",
+        help="Fit the temperature of the probabilities, and learn how often they are right, on "
+        "shots that are held out: the method is fitted once more per fold.",
+        show_default="calibrate",
+    ),
+]
 KeepShots = Annotated[
     bool | None,
     typer.Option(
@@ -125,11 +135,14 @@ def fit(
     model: Model = None,
     shots: Shots = ALL,
     at_most: AtMost = None,
-    method: Annotated[str, typer.Option(help=f"Method: {METHODS}.")] = "graph_adapter",
+    method: Annotated[
+        str, typer.Option(help=f"Method: {METHODS}.", autocompletion=completion.methods)
+    ] = "graph_adapter",
     seed: Annotated[int, typer.Option(help="Seed of draw and training.")] = 1,
     set_: Set = None,
     select: Select = True,
     measure: Measure = True,
+    calibrate: Calibrate = None,
     keep_shots: KeepShots = None,
     from_: From = None,
     template: Templates = None,
@@ -201,6 +214,7 @@ def fit(
             if start is not None:
                 how = _how_to_refit(ctx, start, name, training_given, seed)
                 how |= {"settings": settings.get(name), "keep_shots": keep_shots}
+                how |= {"calibrate": calibrate}
                 how |= {"descriptions": encoding.descriptions}
                 more = read_names(data) if source is None else source
                 how |= {"measure": measure} if source is None else {"measure": measure, **draw}
@@ -224,6 +238,7 @@ def fit(
                     at_most=at_most,
                     select=select,
                     measure=measure,
+                    calibrate=calibrate is not False,
                     keep_shots=bool(keep_shots),
                     **settings.get(name, {}),
                 )

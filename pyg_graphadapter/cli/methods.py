@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyg_graphadapter.adapters import adapter_class, adapter_names
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import Import, method_names, new_app, one_sentence
 from pyg_graphadapter.cli.output import emit
 from pyg_graphadapter.display import visible
@@ -42,7 +43,10 @@ SYMBOLS = {
 @app.command()
 @one_sentence
 def methods(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A method.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A method.", autocompletion=completion.methods),
+    ] = None,
     import_: Import = None,
 ) -> None:
     """List the methods, or show one: what it is, its formula, its settings and their defaults.

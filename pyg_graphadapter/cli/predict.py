@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     Device,
     FollowLinks,
@@ -57,9 +58,18 @@ def predict(
         str,
         typer.Option(
             help="An image that cannot be classified: 'row' gives it a row with the reason, and "
-            "exit code 1; 'skip' leaves it out."
+            "exit code 1; 'skip' leaves it out.",
+            autocompletion=completion.one_of(ON_ERROR),
         ),
     ] = "row",
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Answer only where the share of wrong answers is at most this, as 0.05, by the "
+            "shots that fit held out; other images have no label but the reason.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an image that cannot be decoded.")
     ] = False,
@@ -88,7 +98,8 @@ def predict(
 
     Without --reject, the answer is always one of the classes, whatever the image shows.
 
-    The exit code is 0 only if all images were classified, or with --on-error skip some of them.
+    The exit code is 0 only if all images were classified, or with --on-error skip some of them;
+    images that have no answer because of --max-error count as classified.
 
     Example: graphadapter predict my-classifier holiday/*.jpg --out holiday.csv
     """
@@ -98,6 +109,11 @@ def predict(
     if accept is not None and reject is None:
         with as_usage_error():
             raise ValueError("--accept is the share that --reject accepts: give --reject, too.")
+    if max_error is not None:
+        from pyg_graphadapter.classifier.abstaining import check_max_error
+
+        with as_usage_error():
+            check_max_error(max_error)
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.classifier.prediction_file import check_prediction_file, write_predictions
     from pyg_graphadapter.classifier.prediction_mixin import ACCEPT
@@ -111,6 +127,7 @@ def predict(
         check_output_file(out)
     classifier = FewShotClassifier.load(folder)
     rejection = classifier.rejection(reject, ACCEPT if accept is None else accept)
+    threshold = None if max_error is None else classifier.threshold(max_error)
     labelled: Features | None = None
     x: Any = data
     if is_feature_file(data[0]):
@@ -128,7 +145,9 @@ def predict(
             x, strict=strict, follow_links=follow_links, score_unknown=rejection is not None
         )
     shown = max(top, 3) if out is not None else top
-    rows = classified.predictions(classifier.class_names, shown, on_error, rejection)
+    rows = classified.predictions(
+        classifier.class_names, shown, on_error, rejection=rejection, threshold=threshold
+    )
     if out is not None:
         write_predictions(rows, out)
     emit([_entry(row, top) for row in rows], _lines(rows, top) if out is None else ())
@@ -144,8 +163,12 @@ def predict(
             f"{classifier.method} is transductive: {count} images were classified together.",
             err=True,
         )
+    num_unanswered = sum(not row.is_answered for row in rows)
+    unanswered = f", {num_unanswered} of them without an answer" if threshold is not None else ""
     if out is not None:
-        echo(f"Wrote {out}: {count} of {total} images classified.")
+        echo(f"Wrote {out}: {count} of {total} images classified{unanswered}.")
+    elif unanswered:
+        echo(f"{count} of {total} images classified{unanswered}.", err=True)
     if labelled is not None and len(labelled):
         evaluation = classifier.evaluate(labelled)
         echo(
@@ -153,8 +176,18 @@ def predict(
             f"{evaluation.further()}.",
             err=True,
         )
+        if threshold is not None:
+            _show_answered(rows, labelled.y.tolist())
     if count < total and (on_error != "skip" or not count):
         raise typer.Exit(1)
+
+
+def _show_answered(rows: "Sequence[Prediction]", labels: Sequence[int]) -> None:
+    """Prints how many answers are right, of labelled images."""
+    answered = [row for row in rows if row.label is not None]
+    num_wrong = sum(row.label != labels[row.index] for row in answered)
+    share = f" ({100 * num_wrong / len(answered):.2f} %)" if answered else ""
+    echo(f"Answered {len(answered)} of {len(labels)}, {num_wrong} of them wrong{share}.", err=True)
 
 
 def _check_exist(paths: Sequence[Path]) -> None:
@@ -187,4 +220,6 @@ def _lines(rows: "Sequence[Prediction]", top: int) -> Iterator[str]:
         ] or [f"not classified: {visible(row.reason)}"]
         if row.rejected_as is not None:
             cells = [f"-\t{visible(row.rejected_as)}\t-", *(cells if top > 1 else [])]
+        if not row.is_answered:
+            cells = [str(row.reason)]
         yield "\t".join([visible(row.index if row.file is None else row.file), *cells])

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import typer
 
 from pyg_graphadapter.adapters import adapter_class, adapter_names
+from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import as_usage_error
 from pyg_graphadapter.outputs import check_output_file
 from pyg_graphadapter.settings import unknown
@@ -77,6 +78,7 @@ def _option(field: Field[Any], panel: str, *, is_shown: bool) -> inspect.Paramet
         help=f"{text[0].upper()}{text[1:]}",
         rich_help_panel=panel,
         hidden=not is_shown,
+        autocompletion=_completion(field),
     )
     return inspect.Parameter(
         field.name,
@@ -84,6 +86,13 @@ def _option(field: Field[Any], panel: str, *, is_shown: bool) -> inspect.Paramet
         default=None,
         annotation=Annotated[kind | None, option],
     )
+
+
+def _completion(field: Field[Any]) -> Callable[[str], list[str]] | None:
+    if field.name == "device":
+        return completion.devices
+    choices = field.metadata["choices"]
+    return completion.one_of(choices) if choices else None
 
 
 def value_type(field: Field[Any]) -> Any:
@@ -113,6 +122,7 @@ Set = Annotated[
         metavar="NAME=VALUE",
         help="Setting of a method, as alpha=0.7 or tip_adapter.alpha=3 (graphadapter methods NAME "
         "lists them). May be repeated; the last one counts.",
+        autocompletion=completion.settings,
     ),
 ]
 

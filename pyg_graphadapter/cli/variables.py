@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+import typer
+
 from pyg_graphadapter.suggestions import closest
 
 PREFIX = "GRAPHADAPTER_"
@@ -19,6 +21,9 @@ GENERAL = (
 )  # fmt: skip
 # Options that decide what is written, replaced or run, which the command line must say:
 NEVER = ("out", "overwrite", "save", "from_", "import_", "help")
+FLAGS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True) | dict.fromkeys(
+    ("0", "false", "f", "no", "n", "off"), False
+)
 # Commands to which the model of others means something else:
 OTHER_MODELS = ("cache gc", "data import")
 
@@ -64,6 +69,24 @@ def variable_of(ctx: Any, name: str) -> str:
         return ""
     variables: list[str] = next(p.envvar for p in ctx.command.params if p.name == name)
     return next(variable for variable in variables if os.environ.get(variable))
+
+
+def read_flags(ctx: Any) -> None:
+    """Reads the flags that variables set, of which versions of click make different things.
+
+    Raises:
+        typer.BadParameter: If a variable holds neither yes nor no.
+    """
+    for option in ctx.command.params:
+        variable = variable_of(ctx, option.name)
+        if not variable or not getattr(option, "is_flag", False):
+            continue
+        value = os.environ[variable].strip().lower()
+        if value not in FLAGS:
+            raise typer.BadParameter(
+                f"{value!r} is neither yes nor no: give 1 or 0.", ctx, param_hint=variable
+            )
+        ctx.params[option.name] = FLAGS[value]
 
 
 def is_general(variable: str) -> bool:

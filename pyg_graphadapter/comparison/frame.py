@@ -273,7 +273,7 @@ def _method_names(methods: str | Sequence[str]) -> list[str]:
     return list(dict.fromkeys([methods] if isinstance(methods, str) else methods))
 
 
-def _whole_numbers(name: str, values: int | Sequence[int], low: int = -(2**63)) -> list[int]:
+def _whole_numbers(name: str, values: Any, low: int = -(2**63)) -> list[int]:
     """Different whole numbers.
 
     Raises:

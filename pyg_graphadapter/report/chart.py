@@ -30,6 +30,8 @@ class Curve:
         has_markers (bool, optional): Mark its points. (default: :obj:`True`)
         method (str, optional): The name by which a page filters it. (default: its name)
         values (tuple of str, optional): What is said of each point. (default: its y)
+        holds (bool, optional): Where there is no point, the point before it is read.
+            (default: :obj:`False`)
     """
 
     name: str
@@ -40,6 +42,7 @@ class Curve:
     has_markers: bool = True
     method: str = ""
     values: tuple[str, ...] = ()
+    holds: bool = False
 
     @property
     def hue(self) -> str:
@@ -243,6 +246,11 @@ def _drawn(
         f"{y_text(y)} ± {y_text(bar)}" if bar else y_text(y) for _, y, bar in curve.points
     )
     said = {x: text for (x, _, _), text in zip(curve.points, texts, strict=True)}
+
+    def value_at(x: float) -> str:
+        before = [other for other in said if other <= x] if curve.holds else [x]
+        return said.get(max(before, default=x), "")
+
     marks = tuple(
         Mark(x_axis.place(x), y_axis.place(y), y_axis.place(y - bar), y_axis.place(y + bar))
         for x, y, bar in points
@@ -251,7 +259,7 @@ def _drawn(
         curve,
         _path([(mark.x, mark.y) for mark in marks]),
         marks if curve.has_markers or len(marks) == 1 else (),
-        tuple(said.get(x, "") for x in stops),
+        tuple(map(value_at, stops)),
     )
 
 

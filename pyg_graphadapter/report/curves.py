@@ -108,4 +108,4 @@ def _loss_curve(label: str, result: Mapping[str, Any], colour: int | None) -> Cu
     step = math.ceil(len(losses) / MOST_POINTS)
     points = [(float(1 + i * distance), losses[i], 0.0) for i in range(0, len(losses), step)]
     name = f"{label}, {_shots(result['shots'])}, seed {result['seed']}"
-    return Curve(name, tuple(points), colour, has_markers=False, method=label)
+    return Curve(name, tuple(points), colour, has_markers=False, method=label, holds=True)

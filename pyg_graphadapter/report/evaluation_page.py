@@ -77,7 +77,7 @@ def evaluation_page(e: EvaluationFile) -> str:
     }
     return render(
         TEMPLATE,
-        title=f"How well the classifier does{f' on {e.data}' if e.data else ''}",
+        title=_title(e),
         sections=[(key, name) for key, name in SECTIONS.items() if is_there.get(key, True)],
         headline=headline(e, len(wrong)),
         remarks=remarks(e),
@@ -99,6 +99,12 @@ def evaluation_page(e: EvaluationFile) -> str:
         command=e.command,
         versions=versions_of(e),
     )
+
+
+def _title(e: EvaluationFile) -> str:
+    data = f" on {e.data}" if e.data else ""
+    split = f" ({e.split})" if e.split else ""
+    return f"How well the classifier does{data}{split}"
 
 
 @dataclass(frozen=True)

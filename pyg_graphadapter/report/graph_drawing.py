@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LINE_HEIGHT = 1.2  # of the font size
 NARROW, USUAL, BROAD, WIDE = 0.36, 0.65, 0.92, 1.25  # of the font size, in any font without serifs
 TITLES = {"text": "Alike by their names", "image": "Alike by their pictures"}
-PALEST = 0.25  # opacity of the weakest edge
+PALEST = 0.4  # opacity of the weakest edge
 
 
 @dataclass(frozen=True)

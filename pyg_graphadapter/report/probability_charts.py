@@ -54,20 +54,17 @@ def calibration_table(e: EvaluationFile) -> Table:
         "nll": ("negative log-likelihood", "{:.3f}"),
         "brier": ("Brier score", "{:.3f}"),
     }
+    states = {"before": before, "after": after} if _is_calibrated(e) else {"value": after}
     lines = tuple(
-        (
-            Cell(text),
-            Cell(form.format(getattr(before, name))),
-            Cell(form.format(getattr(after, name))),
-        )
+        (Cell(text), *(Cell(form.format(getattr(state, name))) for state in states.values()))
         for name, (text, form) in words.items()
     )
-    return Table("Probabilities", ("measure", "before", "after"), lines, "Smaller is better.")
+    return Table("Probabilities", ("measure", *states), lines, "Smaller is better.")
 
 
 def temperature_text(e: EvaluationFile) -> str:
     """The temperature, and how it was found."""
-    source = f": {e.temperature_source}" if e.temperature_source else ""
+    source = f" ({e.temperature_source})" if e.temperature_source else ""
     return f"Temperature {e.temperature:.4g}{source}."
 
 
@@ -81,6 +78,7 @@ def coverage_chart(e: EvaluationFile) -> Chart:
         tuple((100 * p.coverage, 100 * p.accuracy, 0.0) for p in chosen),
         colour=0,
         has_markers=False,
+        holds=True,
         values=tuple(
             f"{percent(100 * p.accuracy)} right, at least {percent(100 * p.threshold)} sure"
             for p in chosen

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pyg_graphadapter import FewShotClassifier
 from pyg_graphadapter.cli.variables import GENERAL, PREFIX
 from pyg_graphadapter.testing import fake_features
 from tests.cli.test_commands import run
@@ -128,6 +129,17 @@ def test_the_model_of_all_commands_is_not_that_of_which_features_are_removed(mon
     run("data", "look", "builtin")
     assert json.loads(run("cache", "gc", "--json").stdout)["removed"] == []
     assert json.loads(run("cache", "list", "--json").stdout)["folder"] == str(tmp_path / "caches")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_saved"), [("1", True), ("yes", True), ("0", False), ("off", False)]
+)
+def test_flags(features, tmp_path, monkeypatch, value, is_saved):
+    monkeypatch.setenv("GRAPHADAPTER_FIT_KEEP_SHOTS", value)
+    run("fit", features, "--out", tmp_path / "c", "--epochs", 1)
+    assert (FewShotClassifier.load(tmp_path / "c").shots is not None) == is_saved
+    run("fit", features, "--out", tmp_path / "d", "--epochs", 1, "--no-keep-shots")
+    assert FewShotClassifier.load(tmp_path / "d").shots is None
 
 
 def test_the_command_line_decides_between_quiet_and_verbose(monkeypatch):

@@ -70,6 +70,12 @@ def test_values_are_said_at_every_x_where_there_is_one():
     ]  # fmt: skip
 
 
+def test_a_curve_that_holds_is_read_at_the_point_before():
+    curves = [Curve("a", ((1, 5, 0), (3, 4, 0)), holds=True), Curve("b", ((0, 1, 0), (2, 1, 0)))]
+    drawn = chart(curves, y_text="{:g}".format)
+    assert [curve.values for curve in drawn.curves] == [("", "5", "5", "4"), ("1", "", "1", "")]
+
+
 def test_of_many_places_some_are_read():
     drawn = chart([Curve("a", tuple((i, math.sin(i), 0) for i in range(1000)))])
     assert len(drawn.columns) == 20

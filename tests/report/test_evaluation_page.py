@@ -57,7 +57,7 @@ def test_the_page_holds_everything_and_escapes_it(evaluation):
     assert f"{right} of 300 pictures were named right: {right / 3:.1f} %." in page.text
     for part in (
         "give 33.2 %", "4 of the pictures were among the examples", "‡ The method is transductive",
-        "2 could not be read", "Temperature 1.5: cross-validated.", "truncated", "k", "not set",
+        "2 could not be read", "Temperature 1.5 (cross-validated).", "truncated", "k", "not set",
         "graphadapter evaluate clf 'my photos'", "castle (5)", "castle (6)",
     ):  # fmt: skip
         assert part in page.text, part

@@ -15,7 +15,7 @@ def test_each_pair_is_there_once_with_its_strongest_cosine():
     assert (text.title, image.title) == ("Alike by their names", "Alike by their pictures")
     assert text.note.startswith("3 of 7 classes")
     assert image.note == "There are no edges."
-    assert [line.opacity for line in text.lines] == [0.25, 1.0]  # the strongest on top
+    assert [line.opacity for line in text.lines] == [0.4, 1.0]  # the strongest on top
     assert [(line.source, line.target) for line in text.lines] == [(0, 2), (1, 2)]
 
 

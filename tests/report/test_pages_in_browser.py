@@ -201,6 +201,13 @@ def test_a_cell_shows_its_pictures_and_arrows_move(evaluation, open_page):
     assert text.locator("li").count() == min(6, count)
     image = text.locator("img").first
     assert image.evaluate("image => image.complete && image.naturalWidth") == 40
+    page.locator(".pairs th button").first.click()  # sorts, and shows nothing else
+    assert page.locator(".pairs [aria-pressed='true']").count() == 0
+    pair = page.locator(".pairs td button").first
+    pair.click()
+    assert pair.get_attribute("aria-pressed") == "true"
+    assert "taken for" in text.inner_text()
+    cells.first.focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.dataset.cell").startswith("0-")
     assert page.evaluate("document.activeElement.dataset.cell") != "0-0"

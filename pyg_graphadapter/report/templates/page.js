@@ -133,7 +133,7 @@ const confusions = document.getElementById("confusion-data");
 if (confusions) {
   const data = JSON.parse(confusions.textContent);
   const panel = document.getElementById("confusion-pictures");
-  const buttons = all(".matrix td button, .pairs button");
+  const buttons = all(".matrix td button, .pairs td button");
   const pictureOf = ({ id, thumbnail }) => {
     const source = document.querySelector(`#picture-${id} img`)?.src ?? thumbnail;
     if (!source) {
