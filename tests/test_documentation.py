@@ -34,7 +34,8 @@ NOT_RUN = "not run: "
 # What a block that is not run needs, and tests do not have:
 NEEDS = (
     "#SBATCH", "srun", "torchrun", "~/data", "pip install", "hf download", "push_to_hub",
-    "dask", ".onnx",
+    "dask",
+    "--install-completion",
 )  # fmt: skip
 RUN = ("bash", "python")
 CHECKED = ("json", "")  # and output, which has no language
@@ -78,6 +79,12 @@ def test_only_what_cannot_run_is_not_run(page):
             assert not is_needed_elsewhere(block), block.code
         if block.language == "json":
             assert json.loads(block.code)
+
+
+def test_every_benchmark_has_a_page():
+    for readme in ROOT.glob("benchmarks/*/README.md"):
+        page = DOCS / "benchmarks" / f"{readme.parent.name}.md"
+        assert page.exists(), f"add {page} that includes {readme}, as the others do"
 
 
 def test_every_public_name_is_in_the_reference():
