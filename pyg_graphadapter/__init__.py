@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.adapters import GraphAdapter, ZeroShot
     from pyg_graphadapter.adapters.registry import register_adapter
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
+    from pyg_graphadapter.comparison.frame import compare, summary
     from pyg_graphadapter.encoding.config import EncodingConfig
     from pyg_graphadapter.encoding.encoder import Encoder
     from pyg_graphadapter.encoding.image_encoder import ImageEncoder
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
         knowledge_graph,
         weighted_degree,
     )
+    from pyg_graphadapter.image_estimators.classifier import FewShotImageClassifier
+    from pyg_graphadapter.image_estimators.features import ImageFeatures
     from pyg_graphadapter.nn import DualKnowledgeConv, KnowledgeConv
     from pyg_graphadapter.report.knowledge_graph import draw_knowledge_graph
     from pyg_graphadapter.task import EvaluationTask, FewShotTask
+    from pyg_graphadapter.training.callbacks import Callback
     from pyg_graphadapter.training.config import TrainConfig
     from pyg_graphadapter.training.engine import train
     from pyg_graphadapter.training.evaluation import evaluate
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Callback",
     "DualKnowledgeConv",
     "DualKnowledgeGraph",
     "Encoder",
@@ -46,15 +51,18 @@ __all__ = [
     "FeatureFile",
     "Features",
     "FewShotClassifier",
+    "FewShotImageClassifier",
     "FewShotTask",
     "GraphAdapter",
     "GraphAdapterClassifier",
     "ImageEncoder",
+    "ImageFeatures",
     "KnowledgeConv",
     "KnowledgeGraph",
     "TrainConfig",
     "ZeroShot",
     "class_prototypes",
+    "compare",
     "cosine_edges",
     "draw_knowledge_graph",
     "dual_knowledge_graph",
@@ -62,6 +70,7 @@ __all__ = [
     "knowledge_graph",
     "register_adapter",
     "select",
+    "summary",
     "train",
     "weighted_degree",
 ]
@@ -71,6 +80,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Callback": "training.callbacks",
         "DualKnowledgeConv": "nn",
         "DualKnowledgeGraph": "transforms",
         "Encoder": "encoding.encoder",
@@ -79,15 +89,18 @@ __getattr__, __dir__ = lazy_names(
         "FeatureFile": "feature_file",
         "Features": "features",
         "FewShotClassifier": "classifier.few_shot_classifier",
+        "FewShotImageClassifier": "image_estimators.classifier",
         "FewShotTask": "task",
         "GraphAdapter": "adapters",
         "GraphAdapterClassifier": "estimator",
         "ImageEncoder": "encoding.image_encoder",
+        "ImageFeatures": "image_estimators.features",
         "KnowledgeConv": "nn",
         "KnowledgeGraph": "transforms",
         "TrainConfig": "training.config",
         "ZeroShot": "adapters",
         "class_prototypes": "graph",
+        "compare": "comparison.frame",
         "cosine_edges": "graph",
         "draw_knowledge_graph": "report.knowledge_graph",
         "dual_knowledge_graph": "graph",
@@ -95,6 +108,7 @@ __getattr__, __dir__ = lazy_names(
         "knowledge_graph": "graph",
         "register_adapter": "adapters.registry",
         "select": "training.selection",
+        "summary": "comparison.frame",
         "train": "training.engine",
         "weighted_degree": "graph",
     },

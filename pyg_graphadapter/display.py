@@ -5,12 +5,15 @@ cursor, turn text around, end a line, or hide is shown as an escape, as ``\\x1b`
 scripts, combining marks and emoji stay as they are.
 """
 
+import csv
 import functools
+import io
 import json
 import logging
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
@@ -169,6 +172,24 @@ def csv_cell(text: Any) -> str:
     """
     text = str(text)
     return ("'" if text and text[0] in FORMULA_SIGNS else "") + visible(text)
+
+
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A table as CSV: numbers with six digits, an empty cell for :obj:`None`, and text that no
+    spreadsheet takes for a formula."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow(map(csv_cell, header))
+    writer.writerows([_csv_value(value) for value in row] for row in rows)
+    return stream.getvalue()
+
+
+def _csv_value(value: Any) -> str | int:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return value
+    return "" if value is None else csv_cell(value)
 
 
 def json_text(content: Any, *, encoding: str = "utf-8", indent: int | None = None) -> str:

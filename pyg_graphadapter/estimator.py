@@ -26,10 +26,11 @@ from pyg_graphadapter.features import Features
 from pyg_graphadapter.graph import class_prototypes
 from pyg_graphadapter.settings import check_setting_names
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train
 from pyg_graphadapter.training.evaluation import predict_logits
-from pyg_graphadapter.training.evidence import tell_of_poor_texts
+from pyg_graphadapter.training.evidence import tell_of_poor_texts, told_once
 
 # Parameters of the estimator that are settings of the method:
 SETTINGS = ("alpha", "beta", "bias", "groups", "k", "activation", "self_loop_weight")
@@ -221,6 +222,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         y: ArrayLike,
         text_features: ArrayLike | Mapping[Any, ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
+        callbacks: Iterable[Callback] = (),
     ) -> Self:
         """Fit the method.
 
@@ -247,18 +249,17 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             of weight two counts like two, up to the draw of batches where there are more samples
             than `batch_size`. If None, all weights are one.
 
+        callbacks : iterable of Callback, default=()
+            Are told of the start of the training, of every epoch and of the end
+            (:class:`pyg_graphadapter.Callback`).
+
         Returns
         -------
         self : object
             Fitted estimator.
         """
+        refuse_transductive(self.method)
         method = adapter_class(self.method)
-        if method.is_transductive:
-            raise ValueError(
-                f"The method {self.method} is transductive: what it predicts for a sample depends "
-                f"on the samples that are given with it, which scikit-learn does not allow. Use "
-                f"FewShotClassifier, or another method."
-            )
         settings = self._method_settings(method)
         config = self._train_config()
         task = self._task(X, y, text_features, sample_weight)
@@ -268,9 +269,10 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
                 f"({method.__name__}.takes_weights): leave 'sample_weight' and 'class_weight' out."
             )
         adapter = build_adapter(method, task, settings)
-        train(adapter, task, config, progress=False)
+        train(adapter, task, config, progress=False, callbacks=callbacks)
         if text_features is not None:
-            tell_of_poor_texts(evidence(task), adapter, self.method)
+            with told_once():
+                tell_of_poor_texts(evidence(task), adapter, self.method)
         self._keep(adapter.cpu())
         if not np.isfinite(self._adapter_logits(task.support.x[:1, 0].double().numpy())).all():
             raise ValueError(
@@ -511,6 +513,20 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         index = self._logits(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[index]
         return labels
+
+
+def refuse_transductive(method: str) -> None:
+    """Refuses a method that scikit-learn's estimators cannot have.
+
+    Raises:
+        ValueError: If it classifies samples together.
+    """
+    if adapter_class(method).is_transductive:
+        raise ValueError(
+            f"The method {method} is transductive: what it predicts for a sample depends on the "
+            f"samples that are given with it, which scikit-learn does not allow. Use "
+            f"FewShotClassifier, or another method."
+        )
 
 
 def _encoded_names(classes: NDArray[Any], names: Iterable[Any]) -> list[str] | None:

@@ -11,6 +11,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.feature_keys import known_key, match_keys, nearest_key
@@ -352,6 +353,20 @@ class FeatureFile:
             stream = io.BytesIO()
             np.savez(stream, **numpy_arrays)
             write_output(path, stream.getvalue())
+
+    def as_dataset(self, split: str = "train") -> TensorDataset:
+        """A split as a data set of torch (:meth:`Features.as_dataset`).
+
+        Args:
+            split (str, optional): ``train``, ``val`` or ``test``. (default: :obj:`"train"`)
+
+        Raises:
+            ValueError: If there is no such split, listing those that there are.
+        """
+        splits = dict(self._splits())
+        if split not in splits:
+            raise unknown("split", split, list(splits))
+        return splits[split].as_dataset()
 
     def _has_numbers_alone(self) -> bool:
         """Whether texts and labels say what the classes are, so that names would say no more."""

@@ -8,7 +8,7 @@ from typing import TypeAlias, overload
 import torch
 from torch import Tensor
 from torch.linalg import vector_norm
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_whole_number
@@ -111,6 +111,21 @@ class Features(Dataset[tuple[Tensor, Tensor]]):
     def mean_views(self) -> Tensor:
         """One feature of length one per image, the mean over its views ``[N, D]``."""
         return mean_views(self.x)
+
+    def as_dataset(self) -> TensorDataset:
+        """The images as a data set of torch with one feature per image, for the training of any
+        other model: pairs of the mean over the views :math:`(D)` and the label. The way back is
+        ``Features(*dataset.tensors)``.
+
+        Example:
+            >>> import torch
+            >>> from torch.utils.data import DataLoader
+            >>> features = Features(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+            >>> x, y = next(iter(DataLoader(features.as_dataset(), batch_size=3)))
+            >>> x.shape, y
+            (torch.Size([3, 4]), tensor([0, 0, 1]))
+        """
+        return TensorDataset(self.mean_views(), self.y)
 
     def first_views(self) -> "Features":
         """The images without augmented views: the first view is the image itself."""

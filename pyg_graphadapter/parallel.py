@@ -339,6 +339,18 @@ def start_worker(parent: int) -> None:
     tqdm.set_lock(threading.RLock())
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, this process computes with one thread, as a worker does."""
+    num_threads = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(num_threads)
+
+
 def _in_one_line(error: object) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 

@@ -117,6 +117,7 @@ def test_grid_search_in_a_pipeline_with_routed_texts(data):
         assert classifier.get_metadata_routing().fit.requests == {
             "text_features": True,
             "sample_weight": None,
+            "callbacks": None,
         }
         pipeline = make_pipeline(FunctionTransformer(), classifier)
         search = GridSearchCV(pipeline, {"graphadapterclassifier__alpha": [0.7, 0.9]}, cv=2)

@@ -22,7 +22,9 @@ def numbers(text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quickstart.py", "pyg_layer.py", "sklearn_pipeline.py"])
+@pytest.mark.parametrize(
+    "name", ["quickstart.py", "pyg_layer.py", "sklearn_pipeline.py", "callbacks.py"]
+)
 def test_offline_examples(name):
     header = (EXAMPLES / name).read_text(encoding="utf-8").split('"""')[1]
     said = re.sub(r"\n {10}", "\n", header.split("Output:   ")[1]).strip()

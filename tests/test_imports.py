@@ -34,6 +34,7 @@ ORDER = (
     ("sources",),
     ("training",),
     ("estimator", "experiment", "classifier"),
+    ("comparison", "image_estimators"),
     ("demo",),
     ("",),  # the package itself, which gathers the public names
     ("cli",),
@@ -163,15 +164,22 @@ def features(tmp_path_factory):
         ("compare", "x.npz", "--out", "x", "--methods", "nope"),
         ("compare", "x.npz", "--out", "x", "--shots", "nope"),
         ("predict", "x", "x.npz", "--top", "nope"),
+        ("evaluate", "x"),
+        ("evaluate", "x", "x", "--report"),
         ("encode", "x"),
         ("report", "x"),
+        ("explain", "x"),
+        ("explain", "x", "x.npz", "--row", "nope"),
+        ("export", "x", "c.npz", "--nope"),
         ("demo", "--nope"),
         ("methods", "nope"),
         ("data", "nope"),
         ("data", "draw", "x", "--out", "x", "--shots", "nope"),
         ("cache", "gc", "--unused-days", "-1"),
         *((command, "--help") for command in ("fit", "compare", "predict", "encode", "report")),
+        *((command, "--help") for command in ("explain", "export")),
         *((command, "--help") for command in ("demo", "methods", "data", "cache")),
+        ("evaluate", "--help"),
         ("data", "look", "--help"),
         ("cache", "list", "--help"),
     ],
@@ -209,6 +217,9 @@ def test_commands_on_feature_files_load_no_more_than_pyg(features, tmp_path, wit
     assert len(list((tmp_path / "results").iterdir())) == 2
     assert more(compared) == set()
     assert more(loaded_by_command("predict", classifier, features)) == set()
+    assert more(loaded_by_command("explain", classifier, features, "--row", 0)) == set()
+    for file in ("c.npz", "c.safetensors", "c.pt2", "c.onnx"):
+        assert more(loaded_by_command("export", classifier, tmp_path / file)) == set()
     assert more(loaded_by_command("methods", "tip_adapter")) == set()
 
 

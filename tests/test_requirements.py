@@ -16,7 +16,7 @@ def versions(lines):
 
 
 @pytest.mark.parametrize(
-    "extra", ["plot", "tokenizers", "distributed", "onnx", "h5", "test", "scatter"]
+    "extra", ["plot", "tokenizers", "distributed", "onnx", "h5", "docs", "test", "scatter"]
 )
 def test_tested_versions_are_not_lower_than_the_bounds(extra):
     tested = versions((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
@@ -34,5 +34,6 @@ def test_the_core_is_small():
         "scikit-learn",
         "Pillow",
         "typer",
+        "jinja2",
     ]
     assert "matplotlib==3.9" in lowest_versions(["test"])

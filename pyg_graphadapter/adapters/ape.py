@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig
+from pyg_graphadapter.adapters.parts import EXAMPLES, NAME, TRAINING
 from pyg_graphadapter.adapters.tip_adapter import TipAdapter, TipAdapterConfig
 from pyg_graphadapter.graph import normalized
 from pyg_graphadapter.settings import setting
@@ -181,6 +182,18 @@ class APET(APE):
         """The logits ``[B, C]`` of the texts with their residuals."""
         text = normalized(self.text.index_add(1, self.refinement().channels, self.residual))
         return self.logit_scale * (x @ text.t()).to(x.dtype)
+
+    def logit_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """The name, its trained residual, and the examples in the cache."""
+        x = normalized(x)
+        residual = torch.zeros_like(self.text)
+        residual = residual.index_add(1, self.refinement().channels, self.residual)
+        scale = self.logit_scale / (self.text + residual).norm(dim=1)  # [C]
+        return {
+            NAME: scale * (x @ self.text.t()),
+            TRAINING: scale * (x @ residual.t()),
+            EXAMPLES: self.config.alpha * self.cache_logits(x),
+        }
 
     def refined_keys(self) -> Tensor:
         """The keys with their residuals in the refined channels, of length one ``[N, D']``."""

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pyg_graphadapter.adapters.parts import TRAINING, WHOLE
 from pyg_graphadapter.graph import check_features, normalized, unit
 from pyg_graphadapter.settings import check_settings
 from pyg_graphadapter.task import FewShotTask
@@ -249,6 +250,12 @@ class Adapter(torch.nn.Module, ABC):
             f"{type(self).__name__} cannot classify new classes: it was not fitted on them."
         )
 
+    def logit_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """What the logits of image features ``[B, D]`` add up from: parts ``[B, C]``, by their kind
+        (:mod:`~pyg_graphadapter.adapters.parts`). Explanations are made of them. One part, the
+        whole, unless a method overrides this."""
+        return {WHOLE: self(x)}
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, C]`` of image features ``[B, D]``."""
@@ -278,3 +285,22 @@ class LinearAdapter(Adapter):
         logits = self.logit_scale * (x @ weights.t()).to(x.dtype)
         biases = self.class_biases()
         return logits if biases is None else logits + biases
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """What :meth:`class_weights` adds up from: weights ``[C, D]``, by their kind
+        (:mod:`~pyg_graphadapter.adapters.parts`)."""
+        return {WHOLE: self.class_weights()}
+
+    def logit_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """What the logits of image features ``[B, D]`` add up from ``[B, C]``, by their kind. The
+        biases belong to what was trained."""
+        x = normalized(x)
+        parts = {
+            kind: self.logit_scale * (x @ weights.t()).to(x.dtype)
+            for kind, weights in self.weight_parts().items()
+        }
+        biases = self.class_biases()
+        if biases is not None:
+            kind = TRAINING if TRAINING in parts else WHOLE
+            parts[kind] = parts.get(kind, 0) + biases
+        return parts

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.parts import NAME, TRAINING
 from pyg_graphadapter.graph import normalized, unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
@@ -92,3 +93,9 @@ class CLAP(LinearAdapter):
     def class_weights(self) -> Tensor:
         """The weights, of length one ``[C, D]``."""
         return normalized(self.weight)
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """The name, where training starts, and what training changed, both divided by the length of
+        their sum."""
+        length = self.weight.norm(dim=1, keepdim=True)
+        return {NAME: self.text / length, TRAINING: (self.weight - self.text) / length}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter, AdapterConfig
+from pyg_graphadapter.adapters.parts import NAME, TRAINING
 from pyg_graphadapter.adapters.seeding import own_draws
 from pyg_graphadapter.graph import normalized, unit
 from pyg_graphadapter.settings import setting
@@ -86,6 +87,23 @@ class CLIPAdapter(Adapter):
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         text = self._adapted(self.text, "text")
         return self.logit_scale * (self._adapted(x, "image") @ text.t()).to(text.dtype)
+
+    def logit_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """The name, and what the trained bottleneck adds."""
+        logits = self(x)
+        # Of both sides, a feature is the share 1 - ratio as it is, and the output of the bottleneck
+        share = self._share_as_it_is(x, "image") * self._share_as_it_is(self.text, "text").t()
+        name: Tensor = self.logit_scale * share * (normalized(x) @ self.text.t())
+        return {NAME: name, TRAINING: logits - name}
+
+    def _share_as_it_is(self, x: Tensor, side: str) -> Tensor:
+        """With what factor features of length one are in the adapted ones ``[*, 1]``."""
+        x = normalized(x)
+        if side not in self.bottleneck:
+            return torch.ones_like(x[:, :1])
+        sum_of_both = torch.lerp(x, self.bottleneck[side](x).to(x.dtype), self.config.ratio)
+        share: Tensor = (1 - self.config.ratio) / sum_of_both.norm(dim=1, keepdim=True)
+        return share
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "CLIPAdapter":
         """The classifier for its classes and new ones, with the same bottleneck."""

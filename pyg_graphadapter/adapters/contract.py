@@ -83,6 +83,7 @@ def check_built(adapter: Any, task: FewShotTask) -> None:
             )
         _check_rows(copy.eval(), x, logits)
         _check_linear(copy, x, logits)
+        _check_parts(copy, x, logits)
         if adapter.is_trained:
             _check_gradients(copy, task)
 
@@ -150,6 +151,17 @@ def _check_linear(adapter: Adapter, x: Tensor, logits: Tensor) -> None:
         raise ValueError(
             f"forward of {type(adapter).__name__} gives other logits than its class_weights and "
             f"class_biases: extend Adapter, if the method is not linear in the image."
+        )
+
+
+@torch.no_grad()
+def _check_parts(adapter: Adapter, x: Tensor, logits: Tensor) -> None:
+    """Checks that the parts of the logits, which explanations are made of, add up to them."""
+    total = sum(adapter.logit_parts(x.to(adapter.text)).values())
+    if not isinstance(total, Tensor) or not torch.allclose(total, logits, 1e-3, 1e-3):
+        raise ValueError(
+            f"logit_parts (or weight_parts) of {type(adapter).__name__} do not add up to its "
+            f"logits: give every part, or leave the method out."
         )
 
 

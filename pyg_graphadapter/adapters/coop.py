@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.parts import NAME, TRAINING
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask, TextEncoder
@@ -215,6 +216,10 @@ class CoOp(LinearAdapter):
         if self.training and self._prompts is not None:
             return self._prompts.encode(self.vector_scale * self.vectors).to(self.text)
         return self.learned
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """The name in the given prompts, and what the learned prompt changed."""
+        return {NAME: self.text, TRAINING: self.class_weights() - self.text}
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without the text encoder, which is not part of the adapter."""

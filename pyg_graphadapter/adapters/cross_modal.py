@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.parts import NAME, TRAINING
 from pyg_graphadapter.settings import setting
 
 
@@ -63,3 +64,7 @@ class CrossModal(LinearAdapter):
     def class_weights(self) -> Tensor:
         """The weights ``[C, D]``, of any length."""
         return self.weight
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """The name, where training starts, and what training changed."""
+        return {NAME: self.text, TRAINING: self.weight - self.text}

@@ -11,6 +11,7 @@ from pyg_graphadapter.adapters.base import AdapterConfig
 from pyg_graphadapter.adapters.fitted import FittedLinearAdapter
 from pyg_graphadapter.adapters.gaussian import Moments, moments, scatter_around
 from pyg_graphadapter.adapters.mixture import right_over_alpha, text_or_zeros
+from pyg_graphadapter.adapters.parts import NAME, TRAINING
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
@@ -94,6 +95,10 @@ class GDA(FittedLinearAdapter):
     def class_weights(self) -> Tensor:
         """The sum of text features and weights ``[C, D]``, of any length."""
         return self.text + self.config.alpha / self.logit_scale * self.weight
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """The name, and the Gaussian classifier that was fitted to the examples."""
+        return {NAME: self.text, TRAINING: self.config.alpha / self.logit_scale * self.weight}
 
     def class_biases(self) -> Tensor:
         """The weighted biases ``[C]``."""

@@ -16,6 +16,7 @@ from pyg_graphadapter.adapters.graph_defaults import (
     graph_settings,
     metric_of,
 )
+from pyg_graphadapter.adapters.graph_parts import node_parts
 from pyg_graphadapter.adapters.graph_stack import GraphStack
 from pyg_graphadapter.adapters.graph_step import GraphStep, Side
 from pyg_graphadapter.adapters.seeding import own_draws
@@ -515,6 +516,21 @@ class GraphAdapter(LinearAdapter):
             z = self.conv.convolve(self._sub_graphs())
         nodes = self.class_nodes
         return normalized(torch.lerp(z.to(nodes.dtype), nodes, self.config.alpha))
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """What the class weights add up from ``[C, D]``
+        (:func:`~pyg_graphadapter.adapters.graph_parts.node_parts`)."""
+        factor = 1.0 if self.lengths is None else self.lengths
+        parts = {kind: factor * nodes for kind, nodes in node_parts(self).items()}
+        if self.metric is None:
+            return parts
+        return {kind: weights @ self.metric for kind, weights in parts.items()}
+
+    def logit_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """What the logits of image features ``[B, D]`` add up from ``[B, C]``."""
+        x = normalized(x)
+        x = x if self.center is None else x - self.center
+        return {kind: self.logit_scale * x @ w.t() for kind, w in self.weight_parts().items()}
 
     def _weights_in_metric(self) -> Tensor:
         """The weights of image features in the metric ``[C, D]``."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig
 from pyg_graphadapter.adapters.fitted import FittedLinearAdapter
+from pyg_graphadapter.adapters.parts import TRAINING
 from pyg_graphadapter.settings import setting
 from pyg_graphadapter.task import FewShotTask
 
@@ -83,6 +84,10 @@ class LinearProbe(FittedLinearAdapter):
             task.logit_scale,
             **settings,
         )
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """What was fitted to the examples."""
+        return {TRAINING: self.class_weights()}
 
     def class_biases(self) -> Tensor:
         """The biases ``[C]``; minus infinity for a class without a shot."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import LinearAdapter
+from pyg_graphadapter.adapters.parts import NAME, TRAINING
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.task import FewShotTask
 
@@ -85,6 +86,11 @@ class LPPlusPlus(LinearAdapter):
     def class_weights(self) -> Tensor:
         """The sum of weights and blended text features ``[C, D]``, of any length."""
         return (self.weight + self.blend.unsqueeze(1) * self.text) / self.logit_scale
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """The blended name, and the weights that were fitted to the examples."""
+        name = self.blend.unsqueeze(1) * self.text
+        return {NAME: name / self.logit_scale, TRAINING: self.weight / self.logit_scale}
 
     def class_biases(self) -> Tensor:
         """The biases ``[C]``."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyg_graphadapter.adapters.base import AdapterConfig
 from pyg_graphadapter.adapters.keyed import KeyedAdapter
 from pyg_graphadapter.adapters.mixture import zero_shot_logits
+from pyg_graphadapter.adapters.parts import EXAMPLES, NAME
 from pyg_graphadapter.adapters.prediction import right_over
 from pyg_graphadapter.graph import normalized
 from pyg_graphadapter.settings import setting
@@ -81,7 +82,7 @@ class ProKeR(KeyedAdapter):
         ridge = self.config.ridge if self.weight is None else self.config.ridge / self.weight
         kernel.diagonal().add_(ridge)
         factor = torch.linalg.cholesky(kernel)
-        return torch.cholesky_solve(target.double(), factor).to(self.text)
+        return torch.cholesky_solve(target.double(), factor).to(self.text).contiguous()
 
     def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
         """Which images are classified right ``[G, B]``, for every combination of settings."""
@@ -91,3 +92,9 @@ class ProKeR(KeyedAdapter):
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         x = normalized(x)
         return self.logit_scale * (self._zero_shot(x) + self._kernel(x) @ self.coefficients())
+
+    def logit_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """The probabilities by the names, and the kernel regression on the examples."""
+        x = normalized(x)
+        examples = self._kernel(x) @ self.coefficients()
+        return {NAME: self.logit_scale * self._zero_shot(x), EXAMPLES: self.logit_scale * examples}

@@ -104,6 +104,16 @@ def adapter_class(method: str) -> "type[Adapter]":
     return _registered[method]
 
 
+def name_of(cls: "type[Adapter]") -> str:
+    """The name of a method; of a class without a name, that of the class."""
+    from pyg_graphadapter.adapters import ADAPTERS
+
+    for name, known in {**ADAPTERS, **_registered}.items():
+        if cls is (adapter_class(name) if known == cls.__name__ else known):
+            return name
+    return cls.__name__
+
+
 def is_built_in(method: str) -> bool:
     """Whether a method is one of this package."""
     from pyg_graphadapter.adapters import ADAPTERS

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import AdapterConfig, LinearAdapter
+from pyg_graphadapter.adapters.parts import NAME, TRAINING
 from pyg_graphadapter.graph import normalized
 from pyg_graphadapter.settings import setting
 
@@ -56,3 +57,9 @@ class TaskRes(LinearAdapter):
     def class_weights(self) -> Tensor:
         r"""The adapted class features :math:`\mathbf{t}'`, of length one ``[C, D]``."""
         return normalized(self.text + self.config.scale * self.residual)
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """The name and its trained residual, both divided by the length of their sum."""
+        residual = self.config.scale * self.residual
+        length = (self.text + residual).norm(dim=1, keepdim=True)
+        return {NAME: self.text / length, TRAINING: residual / length}

@@ -11,6 +11,7 @@ from torch_geometric.utils import scatter
 from pyg_graphadapter.adapters.base import AdapterConfig
 from pyg_graphadapter.adapters.keyed import KeyedAdapter
 from pyg_graphadapter.adapters.mixture import right_over_alpha, zero_shot_logits
+from pyg_graphadapter.adapters.parts import EXAMPLES, NAME
 from pyg_graphadapter.graph import normalized
 from pyg_graphadapter.settings import setting
 
@@ -97,6 +98,11 @@ class TipAdapter(KeyedAdapter):
         """Logits ``[B, C]`` of image features ``[B, D]``."""
         x = normalized(x)
         return self.text_logits(x) + self.config.alpha * self.cache_logits(x)
+
+    def logit_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """The name, and the examples in the cache."""
+        x = normalized(x)
+        return {NAME: self.text_logits(x), EXAMPLES: self.config.alpha * self.cache_logits(x)}
 
     def right_over(self, x: Tensor, y: Tensor, grid: Mapping[str, Sequence[Any]]) -> Tensor:
         """Which images are classified right ``[G, B]``, for every :math:`\\alpha` in one pass."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyg_graphadapter.adapters.base import AdapterConfig
 from pyg_graphadapter.adapters.keyed import KeyedAdapter
 from pyg_graphadapter.adapters.mixture import zero_shot_logits
+from pyg_graphadapter.adapters.parts import NAME, OTHERS, OTHERS_AND_EXAMPLES
 from pyg_graphadapter.graph import cosine_edges, normalized, row_blocks, unit
 from pyg_graphadapter.settings import setting
 
@@ -136,6 +137,16 @@ class TransCLIP(KeyedAdapter):
                 logits.index_add_(0, target, edge_weight[part].unsqueeze(1) * z[source])
         return logits
 
+    def logit_parts(self, x: Tensor) -> dict[str, Tensor]:
+        """The name, and what the other images, and the shots, change in ten rounds."""
+        name = self._text_weight * zero_shot_logits(self, normalized(x))
+        kind = OTHERS_AND_EXAMPLES if len(self.keys) else OTHERS
+        return {NAME: name, kind: self(x) - name}
+
+    @property
+    def _text_weight(self) -> float:
+        return TEXT_WEIGHT_WITH_SHOTS if len(self.keys) else TEXT_WEIGHT
+
     def _gaussians(self, x: Tensor, z: Tensor, keys: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
         """The class means ``[C, D]`` and the variances ``[D]`` of images ``[N, D]`` with class
         probabilities ``[N, C]`` and of the shots ``[S, D]``; classes without any keep their
@@ -160,8 +171,7 @@ class TransCLIP(KeyedAdapter):
         r"""The logits :math:`\lambda \log \hat{\mathbf{y}}_i + \log \mathbf{p}_i` ``[N, C]``, up to
         a constant per image, which are linear in the image: the square of the image is one for all
         classes."""
-        text_weight = TEXT_WEIGHT_WITH_SHOTS if len(self.keys) else TEXT_WEIGHT
-        text = text_weight * self.logit_scale * self.text
+        text = self._text_weight * self.logit_scale * self.text
         bias = text @ centre - 0.5 * (mean.square() / variance).sum(dim=1)
         return F.linear(x, text + mean / variance, bias)
 

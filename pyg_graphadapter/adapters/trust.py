@@ -60,7 +60,7 @@ class Evidence(NamedTuple):
         r"""How far the graphs may change the texts, :math:`1 - \alpha` without bounds:
 
         .. math::
-            1 - \alpha = 0.35 \cdot \frac{1 - u}{u} \, \Big/ \sqrt{\frac{1 - v}{v}}
+            1 - \alpha = 0.35 \cdot \frac{1 - u}{u} \cdot \sqrt{\frac{v}{1 - v}}
 
         with the shares :math:`u` of the texts and :math:`v` of the images. Texts that are often
         wrong may be changed much, more so by images that tell the classes apart.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import LinearAdapter
+from pyg_graphadapter.adapters.parts import NAME
 from pyg_graphadapter.graph import unit
 
 
@@ -37,6 +38,10 @@ class ZeroShot(LinearAdapter):
     def class_weights(self) -> Tensor:
         """The class text features ``[C, D]``."""
         return self.text
+
+    def weight_parts(self) -> dict[str, Tensor]:
+        """The name alone."""
+        return {NAME: self.text}
 
     def extend(self, text: Tensor, *, class_names: Sequence[str] = ()) -> "ZeroShot":
         """The classifier for its classes and new ones."""

@@ -27,7 +27,7 @@ In a complete graph of many classes every one of them contributes a little; a Gr
 neighbours (:obj:`k`) has explanations that are short.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, GraphAdapter
+from pyg_graphadapter.adapters.graph_parts import slope
+from pyg_graphadapter.adapters.parts import EXAMPLES, NAME, NAMES, TRAINING
 from pyg_graphadapter.graph import (
     cosine_edges,
     knowledge_graph,
@@ -45,6 +47,8 @@ from pyg_graphadapter.graph import (
 from pyg_graphadapter.nn import KnowledgeConv
 
 NEIGHBOUR, SELF_LOOP, BIAS, ZERO_SHOT = "neighbour", "self-loop", "bias", "zero-shot"
+SOURCES = ("text", "image", "both")
+SOURCE_OF = {NAME: "text", NAMES: "text", EXAMPLES: "image", TRAINING: "image"}
 OWN_NODE = {"text": "own text", "image": "own prototype"}
 # What the parts of the texts are where prototypes stand in their place:
 WITHOUT_TEXT = {ZERO_SHOT: "prototype as it is", OWN_NODE["text"]: OWN_NODE["image"]}
@@ -56,12 +60,13 @@ class Contribution:
     """What one part of a class feature contributes.
 
     Args:
-        source (str): The side that it comes through, ``text`` or ``image``.
-        kind (str): ``neighbour`` (the node of another class in the sub-graph), ``own text`` (the
-            node of the class in the text sub-graph), ``own prototype`` (the mean feature of its
-            images, its node in the image sub-graph), ``self-loop`` (the query's connection to
-            itself, which carries the class's text feature on both sides), ``bias``, or
-            ``zero-shot`` (the class's text feature as it is).
+        source (str): The side that it comes through, ``text``, ``image`` or ``both``.
+        kind (str): Of GraphAdapter, ``neighbour`` (the node of another class in the sub-graph),
+            ``own text`` (the node of the class in the text sub-graph), ``own prototype`` (the mean
+            feature of its images, its node in the image sub-graph), ``self-loop`` (the query's
+            connection to itself, which carries the class's text feature on both sides), ``bias``,
+            or ``zero-shot`` (the class's text feature as it is). Of other methods, that of
+            :mod:`pyg_graphadapter.adapters.parts`.
         class_name (str): The neighbour, or the class itself.
         amount (float): How much, in the unit of the explanation.
     """
@@ -74,20 +79,23 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Contributions that add up to a total.
+    """Contributions that add up to a total, and what follows from them in words.
 
     Args:
         class_name (str): The class.
         contributions (tuple of Contribution): The contributions, the largest amounts (of either
-            sign) first.
+            sign) first; none of a class where the method has no class weights.
         total (float): What they add up to.
         unit (str): The unit of the amounts and of the total.
+        words (str, optional): The explanation in words that need no graphs.
+            (default: :obj:`""`)
     """
 
     class_name: str
     contributions: tuple[Contribution, ...]
     total: float
     unit: str
+    words: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as plain JSON values."""
@@ -99,10 +107,12 @@ class Explanation:
             (f"{part.amount:+.4f}", part.source, f"{part.kind} {part.class_name!r}")
             for part in self.contributions[:n]
         ]
-        for source in ("text", "image"):
+        for source in SOURCES:
             others = [part.amount for part in self.contributions[n:] if part.source == source]
             if others:
                 rows.append((f"{sum(others):+.4f}", source, f"{len(others)} others"))
+        if not rows:
+            return f"class {self.class_name!r}: this method has no parts of it"
         rows.append((f"{self.total:+.4f}", "", f"total: {self.unit}"))
         width = max(len(amount) for amount, _, _ in rows)
         lines = [f"{amount:>{width}}  {source:<5}  {part}" for amount, source, part in rows]
@@ -116,8 +126,12 @@ class Explanation:
         )
         return replace(self, contributions=tuple(contributions))
 
+    def with_words(self, words: str) -> "Explanation":
+        """The same explanation with words."""
+        return replace(self, words=words)
+
     def __str__(self) -> str:
-        return self.table()
+        return self.words or self.table()
 
 
 def explain_class(adapter: Adapter, class_names: Sequence[str], c: int) -> Explanation:
@@ -218,6 +232,30 @@ def explain_image(
     return _explanation(class_names[c], contributions, logits[c], LOGIT)
 
 
+def can_be_taken_apart(adapter: Adapter) -> bool:
+    """Whether :func:`explain_class` and :func:`explain_image` take an adapter."""
+    return isinstance(adapter, GraphAdapter) and adapter.config.is_paper_conv
+
+
+def explain_parts(
+    parts: Mapping[str, Tensor], class_name: str, unit: str, scale: float = 1.0
+) -> Explanation:
+    """The parts of one number as they come from names, from examples or from both.
+
+    Args:
+        parts (dict): One number per kind (:mod:`~pyg_graphadapter.adapters.parts`).
+        class_name (str): The class.
+        unit (str): The unit of the numbers.
+        scale (float, optional): A factor of all numbers. (default: :obj:`1.0`)
+    """
+    contributions = [
+        Contribution(SOURCE_OF.get(kind, "both"), kind, class_name, scale * float(amount))
+        for kind, amount in parts.items()
+    ]
+    total = torch.tensor(sum(part.amount for part in contributions), dtype=torch.float64)
+    return _explanation(class_name, contributions, total, unit)
+
+
 def _checked(adapter: Adapter, class_names: Sequence[str], c: int | None) -> GraphAdapter:
     if not isinstance(adapter, GraphAdapter):
         raise ValueError(
@@ -261,7 +299,7 @@ def _contributions(
             nodes = features[g::groups]  # [K, D]
             weight, self_weight = _weights(adapter, conv, nodes, c)
             h = conv.lin(weight @ nodes + self_weight * t) + bias
-            scale = (1 - alpha) * beta / groups * _slope(adapter.conv.act, h)  # [D]
+            scale = (1 - alpha) * beta / groups * slope(adapter.conv.act, h)  # [D]
             adapted = adapted + scale * h
             # (scale * W' p) @ direction for every node p at once:
             back = (scale * direction) @ conv.lin.weight  # [D]
@@ -277,14 +315,6 @@ def _contributions(
             contributions.append(Contribution(side, BIAS, class_names[c], float(from_bias)))
     length = float(adapted.norm().clamp(min=torch.finfo(t.dtype).tiny))
     return [replace(part, amount=part.amount / length) for part in contributions]
-
-
-def _slope(act: torch.nn.Module, h: Tensor) -> Tensor:
-    """``act(h) / h``, and its limit where ``h`` is zero."""
-    smallest = torch.finfo(h.dtype).tiny ** 0.5  # so small that the activation is linear
-    h = torch.where(h == 0, smallest, h)
-    slope: Tensor = act(h) / h
-    return slope
 
 
 def _weights(

@@ -1,6 +1,6 @@
 """Fitted classifiers of images or of their features, saved without the training data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pyg_graphadapter.adapters import Adapter, adapter_class
 from pyg_graphadapter.classifier import growth, measurement
 from pyg_graphadapter.classifier.base import Images
+from pyg_graphadapter.classifier.calibration import calibrated
+from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.evaluation_mixin import EvaluationMixin
 from pyg_graphadapter.classifier.explanation_mixin import ExplanationMixin
+from pyg_graphadapter.classifier.export_mixin import ExportMixin
 from pyg_graphadapter.classifier.prediction_mixin import PredictionMixin
 from pyg_graphadapter.classifier.refitting import method_without_shots
 from pyg_graphadapter.classifier.shots import shot_hashes
@@ -26,8 +29,11 @@ from pyg_graphadapter.labels import told_apart
 from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import check_whole_number, warn
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.engine import History
 from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import fit_method, recipe
 
 if TYPE_CHECKING:
@@ -37,7 +43,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, StorageMixin):
+class FewShotClassifier(
+    PredictionMixin, EvaluationMixin, ExplanationMixin, ExportMixin, StorageMixin
+):
     """A trained adapter with its class names and, if it was fitted on images, their encoder.
 
     Args:
@@ -57,6 +65,10 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             (default: :obj:`()`)
         shots (Features, optional): The features of its shots, if it was fitted with
             :obj:`keep_shots`. (default: :obj:`None`)
+        confidence (Confidence): How far its probabilities can be trusted: the temperature, and how
+            often it was right on shots that were held out. (default: temperature 1)
+        familiarity (Familiarity, optional): How images of its classes look, by which others can be
+            rejected; :obj:`None` in files of earlier versions. (default: :obj:`None`)
 
     Example:
         >>> from pyg_graphadapter.testing import fake_features
@@ -77,11 +89,15 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
     selected: dict[str, Any] = field(default_factory=dict)
     shot_hashes: tuple[str, ...] = ()
     shots: Features | None = field(default=None, repr=False)
+    confidence: Confidence = field(default_factory=Confidence, repr=False)
+    familiarity: Familiarity | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """The hub wants a ``config.json`` to count downloads by; ``classifier.json`` says more."""
         self._hub_mixin_config = {"library_name": "pyg_graphadapter"}
         self._encoder: EncoderModel | None = None
+        #: The losses of the training; not saved with the classifier.
+        self.history: History | None = None
 
     @classmethod
     @obeys_progress
@@ -100,8 +116,10 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         descriptions_weight: float | None = None,
         select: bool = True,
         measure: bool = False,
+        calibrate: bool = True,
         keep_shots: bool = False,
         progress: bool = True,
+        callbacks: Iterable[Callback] = (),
         image_column: str | None = None,
         label_column: str | None = None,
         split_column: str | None = None,
@@ -145,11 +163,17 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             measure (bool, optional): Measure the accuracy and the zero-shot accuracy into
                 :obj:`measured`: on the test split, or else on training images that were not drawn,
                 or else by cross-validation inside the shots. (default: :obj:`False`)
+            calibrate (bool, optional): Fit the temperature of the probabilities, and learn how
+                often they are right, on shots that are held out
+                (:func:`~pyg_graphadapter.classifier.calibration.calibrated`). The method is
+                fitted once more per fold. (default: :obj:`True`)
             keep_shots (bool, optional): Keep the features of the shots, which are saved with the
                 classifier, so that shots and classes can be added later. (default: :obj:`False`)
             progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
-            image_column, label_column, split_column, split, class_names, layout, crops,
-                follow_links (optional): How images are read, as in
+            callbacks (iterable of Callback, optional): Are told of the start of the training, of
+                every epoch and of the end (:class:`~pyg_graphadapter.Callback`).
+                (default: :obj:`()`)
+            image_column, ..., follow_links (optional): How images are read, as in
                 :func:`pyg_graphadapter.data.load_images`.
             **settings (optional): The method's settings.
 
@@ -183,7 +207,9 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
             task = source.task(drawn.shots, seed, allow_fewer=drawn.allow_fewer)
             if drawn.shots == 0:
                 method = method_without_shots(method, settings)
-        fitted = fit_method(method, task, config, settings, select=select, progress=progress)
+        fitted = fit_method(
+            method, task, config, settings, select=select, progress=progress, callbacks=callbacks
+        )
         training = recipe(method, task, config, fitted.history, None if source is None else seed)
         names = told_apart(task.class_names)
         if names != task.class_names:
@@ -192,15 +218,33 @@ class FewShotClassifier(PredictionMixin, EvaluationMixin, ExplanationMixin, Stor
         tell_of_poor_texts(evidence_of(training), fitted.adapter, method)
         classifier = cls(fitted.adapter, names, method, training)
         classifier.selected = fitted.selected
+        classifier.history = fitted.history
         classifier.shot_hashes = shot_hashes(task)
         classifier.shots = task.support if keep_shots else None
+        classifier.familiarity = Familiarity.from_task(task)
         if source is not None and source.text_encoder is not None:
             classifier.use_encoder(source.text_encoder, source.encoding)
+        classifier.confidence, held_out = calibrated(
+            method,
+            task,
+            config,
+            settings,
+            fitted.selected,
+            calibrate=calibrate,
+            select=select,
+            progress=progress,
+        )
         if measure and source is not None:
             classifier.measured = measurement.measure(classifier.adapter, task, source, drawn)
         if measure and not classifier.measured:
             classifier.measured = measurement.cross_validated(
-                method, task, config, settings, select=select, progress=progress
+                method,
+                task,
+                config,
+                settings,
+                select=select,
+                held_out=held_out,
+                progress=progress,
             )
         return classifier
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter, adapter_class, adapter_names
 from pyg_graphadapter.adapters.registry import is_built_in
+from pyg_graphadapter.classifier.confidence import Confidence, ConfidenceCard
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.features import (
     LOGIT_SCALES,
@@ -40,14 +41,17 @@ from pyg_graphadapter.storage import (
     write_atomic,
 )
 from pyg_graphadapter.suggestions import path_suggestion
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import NO_TEXTS
 
 WEIGHTS = "classifier.safetensors"  # of the first classifier in a folder
 LATER_WEIGHTS = re.compile(r"classifier-[0-9a-f]{16}\.safetensors")  # of one that replaces another
 CARD = "classifier.json"
 OF_THE_HUB = ("README.md", "config.json")
-FORMATS = tuple(f"pyg_graphadapter/classifier/{version}" for version in (1, 2, 3))
+FORMATS = tuple(f"pyg_graphadapter/classifier/{version}" for version in (1, 2, 3, 4))
 SHOTS = ("shots.x", "shots.y")  # tensors of a classifier that keeps its shots
+CONFIDENCE = "confidence."  # how the names of the tensors of its confidence begin
+FAMILIARITY = "familiarity."  # and those of its familiarity
 FIELDS = ("class_names", "method", "training", "encoding", "measured", "selected", "shot_hashes")
 DIRECTIONS = ("text", "keys", "prototypes")  # tensors whose rows are compared by their cosine
 PROBES = 8  # texts, or random directions, that are classified when a classifier is read
@@ -75,6 +79,10 @@ class Card:
         shot_hashes (str): The hashes of the images that it was fitted on, with blanks between
             them; older files have none.
         keeps_shots (bool): Whether the file of tensors holds the features of the shots.
+        confidence (ConfidenceCard): How far the probabilities can be trusted; older files do not
+            say.
+        familiarity (str): How it was found out how images of the classes look; older files do not
+            know it.
     """
 
     format: str
@@ -91,6 +99,8 @@ class Card:
     selected: dict[str, Any] = field(default_factory=dict)
     shot_hashes: str = ""
     keeps_shots: bool = False
+    confidence: ConfidenceCard = field(default_factory=ConfidenceCard)
+    familiarity: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,9 +167,11 @@ def write_classifier(
     *,
     overwrite: bool = False,
     shots: Features | None = None,
+    confidence: Confidence | None = None,
+    familiarity: Familiarity | None = None,
 ) -> None:
-    """Writes an adapter and what belongs to it: the :obj:`FIELDS`, plain JSON values, and the shots
-    that it keeps.
+    """Writes an adapter and what belongs to it: the :obj:`FIELDS`, plain JSON values, the shots
+    that it keeps, its confidence and its familiarity.
 
     The card names the file of tensors, which gets a new name where it replaces another. So the
     renaming of the card alone replaces a classifier by another: at any moment there is one. No name
@@ -171,13 +183,23 @@ def write_classifier(
     """
     with no_empty_folders(folder):
         check_output(folder, overwrite=overwrite)
-        _write_classifier(folder, adapter, fields, overwrite=overwrite, shots=shots)
+        _write_classifier(
+            folder,
+            adapter,
+            fields,
+            confidence or Confidence(),
+            familiarity,
+            overwrite=overwrite,
+            shots=shots,
+        )
 
 
 def _write_classifier(
     folder: Path,
     adapter: Adapter,
     fields: Mapping[str, Any],
+    confidence: Confidence,
+    familiarity: Familiarity | None,
     *,
     overwrite: bool,
     shots: Features | None,
@@ -186,6 +208,9 @@ def _write_classifier(
     tensors = dict(adapter.state_dict())
     if shots is not None:
         tensors |= dict(zip(SHOTS, (shots.x, shots.y), strict=True))
+    tensors |= {CONFIDENCE + name: value for name, value in confidence.tensors().items()}
+    if familiarity is not None:
+        tensors |= {FAMILIARITY + name: value for name, value in familiarity.tensors().items()}
     weights = safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()})
     card = Card(
         format=FORMATS[-1],
@@ -198,6 +223,8 @@ def _write_classifier(
         sha256=sha256(weights),
         versions=versions(),
         keeps_shots=shots is not None,
+        confidence=confidence.card(),
+        familiarity="" if familiarity is None else familiarity.source,
     )
     content = asdict(card)
     content["weights"] = _write_weights(folder, weights, is_first=not overwrite)
@@ -253,7 +280,8 @@ def _weights_of(folder: Path) -> Path | None:
 
 
 def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
-    """The adapter, ready to classify, the :obj:`FIELDS`, and ``shots``, which it may keep.
+    """The adapter, ready to classify, the :obj:`FIELDS`, ``shots``, which it may keep,
+    ``confidence`` and ``familiarity``.
 
     Raises:
         FileNotFoundError: If there is no classifier.
@@ -271,7 +299,11 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
             checked(card.encoding, Encoding, "'encoding'")
         state = _state_of(weights, folder / card.weights)
         shots = Features(*(state.pop(name) for name in SHOTS)) if card.keeps_shots else None
+        confidence = _confidence_of(card, state)
+        familiarity = _familiarity_of(card, state)
         adapter = _adapter_of(card, state)
+        if familiarity is not None:
+            familiarity.check_fits(adapter.text)
         if shots is not None:
             check_fits(shots, adapter.text, SHOTS[0])
         if len(card.class_names) != adapter.num_classes:
@@ -279,13 +311,32 @@ def read_classifier(folder: Path) -> tuple[Adapter, dict[str, Any]]:
             raise ValueError(f"{count} class names for {adapter.num_classes} classes")
     except (ValueError, TypeError, KeyError) as error:
         raise CARD_FILE.error(folder, error) from error
-    fields = {name: getattr(card, name) for name in FIELDS} | {"shots": shots}
+    fields = {name: getattr(card, name) for name in FIELDS}
+    fields |= {"shots": shots, "confidence": confidence, "familiarity": familiarity}
     fields["shot_hashes"] = tuple(card.shot_hashes.split())
     if card.format == FORMATS[0] and "weights" in card.encoding:
         encoding = dict(card.encoding)
         encoding["weights_and_configuration"] = encoding.pop("weights")
         fields["encoding"] = encoding
     return adapter.eval(), fields
+
+
+def _confidence_of(card: Card, state: dict[str, Tensor]) -> Confidence:
+    """How far the probabilities can be trusted; its tensors are taken out of the others."""
+    if card.format in FORMATS[:3]:  # they had none
+        return Confidence()
+    names = [name for name in state if name.startswith(CONFIDENCE)]
+    tensors = {name.removeprefix(CONFIDENCE): state.pop(name) for name in names}
+    return Confidence.from_file(card.confidence, tensors)
+
+
+def _familiarity_of(card: Card, state: dict[str, Tensor]) -> Familiarity | None:
+    """How images of the classes look; its tensors are taken out of the others."""
+    if card.format in FORMATS[:3] or not card.familiarity:  # they had none
+        return None
+    names = ("means", "directions", "scales", "left_out")
+    tensors = {name: state.pop(FAMILIARITY + name) for name in names}
+    return Familiarity(**tensors, source=card.familiarity)
 
 
 def _adapter_of(card: Card, state: dict[str, Tensor]) -> Adapter:
@@ -330,7 +381,7 @@ def _check_settings(card: Card, adapter: Adapter) -> None:
     """Checks that no setting is missing: another value would be taken for it. Files of an earlier
     format may lack settings that came later."""
     missing = set(adapter.settings()) - set(card.settings)
-    if missing and card.format == FORMATS[-1]:
+    if missing and card.format in FORMATS[2:]:
         raise ValueError(f"its settings lack {', '.join(sorted(missing))}")
 
 

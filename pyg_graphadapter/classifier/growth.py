@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.classifier.added import LabelledFeatures, names_alone, read_added
+from pyg_graphadapter.classifier.confidence import NO_SHOTS as NO_SHOTS_HELD
+from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.refitting import (
     NO_SHOTS,
     ZERO_SHOT,
@@ -38,6 +40,7 @@ from pyg_graphadapter.progress import obeys_progress
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import fit_method
 
 if TYPE_CHECKING:
@@ -74,6 +77,8 @@ def from_names(
     fitted = fit_method(method, task, TrainConfig(device=device), settings or {})
     classifier = cls(fitted.adapter, names, method, {"shots": 0, "draw_seed": None})
     classifier.selected = fitted.selected
+    classifier.familiarity = Familiarity.from_task(task)
+    classifier.confidence = Confidence(source=NO_SHOTS_HELD)
     classifier.use_encoder(encoder, encoding)
     return classifier
 
@@ -161,7 +166,10 @@ def add_names(
         training.pop("classes_without_shots")
     extended = like(classifier, adapter, all_names, training)
     extended.encoding |= recorded(classifier, table)
+    extended.confidence = classifier.confidence.with_new_classes(names)
     extended.shots = None if how.get("keep_shots") is False else classifier.shots
+    if classifier.familiarity is not None:
+        extended.familiarity = classifier.familiarity.extended(old_text, text)
     return extended
 
 
@@ -184,6 +192,7 @@ def grow(
     settings: Mapping[str, Any] | None = None,
     keep_shots: bool | None = None,
     measure: bool = False,
+    calibrate: bool | None = None,
     descriptions: DescriptionsLike | None = None,
     progress: bool = True,
 ) -> C:
@@ -200,6 +209,8 @@ def grow(
         keep_shots (bool, optional): Whether the new classifier keeps the shots; if not given, as
             the old one does. (default: :obj:`None`)
         measure (bool, optional): Estimate the accuracy by cross-validation. (default: :obj:`False`)
+        calibrate (bool, optional): Fit the temperature of the probabilities; if not given, as the
+            old one was. (default: :obj:`None`)
         descriptions (Descriptions, dict, str or Path, optional): Sentences about the new classes,
             with the weight that the classifier was fitted with. (default: :obj:`None`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
@@ -230,7 +241,8 @@ def grow(
     shots = _joined(kept_shots(classifier), more.shots)
     grown = refit(
         classifier, names, text, shots, method=method, config=config, settings=settings,
-        keep_shots=keep_shots, measure=measure, descriptions=table, progress=progress,
+        keep_shots=keep_shots, measure=measure, calibrate=calibrate, descriptions=table,
+        progress=progress,
     )  # fmt: skip
     grown.shot_hashes = (*classifier.shot_hashes, *more.hashes)
     return grown
@@ -289,6 +301,7 @@ def rename_classes(
             raise ValueError("Descriptions of renamed classes need encode=True: give that, too.")
         renamed = like(classifier, classifier.adapter, names, dict(classifier.training))
         renamed.shots, renamed.measured = classifier.shots, dict(classifier.measured)
+        renamed.familiarity = classifier.familiarity
         without = classifier.training.get("classes_without_shots")
         if without:
             renamed.training["classes_without_shots"] = [new_names.get(n, n) for n in without]

@@ -8,6 +8,8 @@ r"""What a fitted classifier takes. One rule holds for :meth:`FewShotClassifier.
 - **Images** are paths (a folder stands for the images in it), PIL images, encoded bytes, arrays of
   ``uint8`` :math:`(H, W, 3)` for one and :math:`(N, H, W, 3)` for several, a ``datasets.Dataset``,
   and lists of all these.
+- A data set of torch gives the images, or the features, of its items; labels in pairs (image,
+  label) are not looked at, and tensors of ``uint8`` may be :math:`(3, H, W)`.
 - Everything else is refused: whole numbers :math:`(N, D)`, ``uint8`` of two dimensions, images of
   floating-point numbers, features of another width, and lists that mix images and features.
 
@@ -23,7 +25,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from pyg_graphadapter.data.torch_data import items_of, refuse_loader, without_label
 from pyg_graphadapter.encoding.image_list import (
     IMAGES,
     advice,
@@ -109,6 +113,9 @@ class _Reader:
             return self.features(value.mean_views())
         if _is_dataset(value):
             return _image_input(_images_of_dataset(value))
+        refuse_loader(value)
+        if isinstance(value, Dataset):
+            return self.several([without_label(item) for item in items_of(value)])
         images = as_images(value)
         if images is not None:
             return _image_input(images)
@@ -248,10 +255,11 @@ def _is_folder(path: str | Path) -> bool:
 
 
 def _image_input(images: Sequence[Any]) -> ImageInput:
-    return ImageInput(images, tuple(map(_file_of, images)))
+    return ImageInput(images, tuple(map(file_of, images)))
 
 
-def _file_of(image: Any) -> str | None:
+def file_of(image: Any) -> str | None:
+    """The path of an image, where it has one."""
     if isinstance(image, dict):
         image = image.get("path")
     return str(image) if isinstance(image, str | Path) else None

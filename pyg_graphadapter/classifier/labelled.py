@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter
+from pyg_graphadapter.classifier.inputs import file_of
 from pyg_graphadapter.classifier.shots import (
     are_shots,
     feature_hashes,
@@ -16,14 +18,18 @@ from pyg_graphadapter.classifier.shots import (
     tell_of_shots,
 )
 from pyg_graphadapter.copies import are_copies
+from pyg_graphadapter.data.reading import ReadOptions
+from pyg_graphadapter.data.splits import split_choices, split_meant
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.image_list import as_array, as_images, described
-from pyg_graphadapter.feature_file import SPLITS, FeatureFile
+from pyg_graphadapter.feature_file import SPLITS, FeatureFile, read_content, read_images
 from pyg_graphadapter.features import Features, counted
+from pyg_graphadapter.report.evaluation_file import Skipped
 from pyg_graphadapter.settings import unknown, warn
 from pyg_graphadapter.training.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
+    from pyg_graphadapter.data.reading import ImageSet
     from pyg_graphadapter.encoding.config import EncodingConfig
     from pyg_graphadapter.encoding.model import EncoderModel
 
@@ -39,20 +45,37 @@ class Labelled:
         class_names (tuple of str, optional): The classes that the labels count; those of the
             classifier, if not given. (default: :obj:`None`)
         hashes (tuple of str, optional): Their hashes. (default: those of the features)
-        num_skipped (int, optional): How many more could not be decoded. (default: :obj:`0`)
+        images (sequence, optional): The images that the features are of, undecoded.
+            (default: of features alone, none)
+        skipped (tuple of Skipped, optional): The images that could not be decoded.
+            (default: :obj:`()`)
+        split (str, optional): The split that they are. (default: :obj:`""`)
     """
 
     features: Features
     class_names: tuple[str, ...] | None = None
     hashes: tuple[str, ...] | None = None
-    num_skipped: int = 0
+    images: Sequence[Any] = ()
+    skipped: tuple[Skipped, ...] = ()
+    split: str = ""
+
+    def files(self) -> list[str | None]:
+        """The path of every image, where it has one."""
+        if not len(self.images):
+            return [None] * len(self.features)
+        return [file_of(image) for image in self.images]
 
     def measure(
-        self, adapter: Adapter, shot_hashes: Sequence[str], shots: Features | None = None
+        self,
+        adapter: Adapter,
+        shot_hashes: Sequence[str],
+        shots: Features | None = None,
+        temperature: float | None = None,
     ) -> Evaluation:
         """The measures of a classifier's adapter; says how many of the images are its shots, by the
         hashes of these and, where they are kept, by their features."""
-        evaluation = replace(evaluate(adapter, self.features), num_skipped=self.num_skipped)
+        evaluation = evaluate(adapter, self.features, temperature)
+        evaluation = replace(evaluation, num_skipped=len(self.skipped))
         is_shot = self._are_shots(shot_hashes, shots)
         if is_shot is None:
             return evaluation
@@ -82,10 +105,31 @@ def of_file(file: FeatureFile, split: str | None = None) -> Labelled:
     """
     if split is not None and split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    features = getattr(file, split) if split else file.test or file.train
+    split = split or ("train" if file.test is None else "test")
+    features = getattr(file, split)
     if features is None:
         raise ValueError(f"There is no split {split!r} in the feature file.")
-    return Labelled(features, None if file.is_numbered else file.class_names)
+    return Labelled(features, None if file.is_numbered else file.class_names, split=split)
+
+
+def of_path(path: Path, split: str | None = None) -> Labelled:
+    """A split of a feature file on a disk, which may hold images to measure on alone: those of its
+    ``features``, or of a test split.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, there is no such split, or it has no labels.
+    """
+    content = read_content(path)
+    if content.train_features is not None and content.train_labels is not None:
+        return of_file(FeatureFile.load(path), split)
+    images = read_images(path, split)
+    if images.y is None:
+        raise ValueError(
+            f"The images of {path} have no labels, so nothing can be measured on them: classify "
+            f"them with predict, or write their labels to the file."
+        )
+    return Labelled(Features(images.x, images.y), images.class_names, split=split or "")
 
 
 def of_images(
@@ -103,19 +147,71 @@ def of_images(
         ValueError: If there is no such split or no image, or these are images without labels.
     """
     _check_has_labels(data)
-    from pyg_graphadapter.data import load_images  # loads datasets
-    from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder, class_names_of
+    from pyg_graphadapter.data import load  # loads datasets
+    from pyg_graphadapter.encoding.dataset_encoder import DatasetEncoder
 
-    splits = load_images(data, **reading)
+    of_hub = {name: reading.pop(name, None) for name in ("revision", "token")}
+    images, split = images_and_split(data, ReadOptions(**reading), split, **of_hub)
+    if images is not data:
+        images.reading.tell(load.name_of(data))
+    split = _chosen_split(images, split)
+    rows = images.splits[split]
+    encode = DatasetEncoder(load_encoder(), encoding, progress=progress)
+    encoded = encode.encode_hashed(rows)
+    return Labelled(
+        encoded.features,
+        images.class_names,
+        image_hashes(encoded.hashes),
+        rows.select(encoded.index.tolist())["image"],
+        tuple(Skipped(*encoded.skipped[i]) for i in sorted(encoded.skipped)),
+        split,
+    )
+
+
+def images_and_split(
+    data: Any, options: ReadOptions, split: str | None, **of_hub: Any
+) -> "tuple[ImageSet, str | None]":
+    """The images of a source, and the split that a user asks for, by its name or as ``test=NAME``
+    with the name that the source has for it.
+
+    Raises:
+        ValueError: As :func:`~pyg_graphadapter.data.read_images` does.
+    """
+    from pyg_graphadapter.data import load  # loads datasets
+
+    if split is not None and "=" in split:
+        options, split = replace(options, split=split), _only_split(split)
+    try:
+        return load.read_images(data, options, **of_hub), split
+    except ValueError as error:
+        if not any(word in str(error) for word in ("label", "class folders")):
+            raise
+        raise ValueError(f"{error} Images without labels are classified with predict.") from error
+
+
+def _only_split(names: str) -> str | None:
+    """The split of ``test=NAME``; :obj:`None` if several are named."""
+    meant = set(split_choices(names).values())
+    return meant.pop() if len(meant) == 1 else None
+
+
+def _chosen_split(images: "ImageSet", split: str | None) -> str:
+    """The split that is measured on: that with a name, or the test split, else what there is."""
+    splits = images.splits
     if split is None:
         split = next(name for name in ("test", "val", "train") if name in splits)
+        if split != "test" and "test" in images.unlabelled:
+            warn(f"The test split has no labels, so the {split} split is measured on.")
+    split = split_meant(split) or split
+    if split in images.unlabelled:
+        raise ValueError(
+            f"The {split} split has no labels, so nothing can be measured on it: classify its "
+            f"images with predict, or choose another split."
+        )
     if split not in splits:
         raise ValueError(f"There is no split {split!r} among the images: choose from "
                          f"{', '.join(splits)}.")  # fmt: skip
-    encode = DatasetEncoder(load_encoder(), encoding, progress=progress)
-    features, digests = encode.encode_hashed(splits[split])
-    names = class_names_of(splits[split])
-    return Labelled(features, names, image_hashes(digests), encode.summary.num_skipped)
+    return split
 
 
 def _check_has_labels(data: Any) -> None:

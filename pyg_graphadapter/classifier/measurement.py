@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,22 +12,18 @@ from pyg_graphadapter.adapters import Adapter, ZeroShot, adapter_class
 from pyg_graphadapter.copies import are_copies, groups_of_copies
 from pyg_graphadapter.encoding.sources import Source
 from pyg_graphadapter.features import Features, Shots, counted
-from pyg_graphadapter.progress import progress_bar
 from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import TrainingDivergedError
 from pyg_graphadapter.training.evaluation import predict_logits
-from pyg_graphadapter.training.fitting import fit_method
-from pyg_graphadapter.training.folds import held_out_folds
-from pyg_graphadapter.training.selection import MANY_SHOTS
+from pyg_graphadapter.training.held_out import FOLDS, HeldOut, held_out_logits
 
 TEST_SPLIT = "test split"
 NOT_DRAWN = "not drawn"
 CROSS_VALIDATED = "cross-validated"
 HELD_OUT = "held out"
 TOGETHER = "classified together"
-FOLDS = 5
 LARGEST_MEASURED = 2000  # images that are encoded for the measurement alone
 NORMAL_95 = 1.959964  # the quantile of the normal distribution for 95 %
 
@@ -99,12 +95,11 @@ def cross_validated(
     *,
     select: bool = True,
     may_lack: bool = False,
+    held_out: HeldOut | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Estimates the accuracy inside the shots: they are divided into at most five stratified folds,
-    and the method is fitted without each fold in turn and measured on it. What is selected is
-    selected without the fold, too. Copies of an image are held out
-    together. With more than 1000 shots, one fold is measured.
+    """Estimates the accuracy inside the shots, on shots that are held out in turn
+    (:func:`~pyg_graphadapter.training.held_out.held_out_logits`).
 
     Args:
         method (str): The method's name.
@@ -114,38 +109,32 @@ def cross_validated(
         select (bool, optional): As in :func:`~pyg_graphadapter.training.fitting.fit_method`.
             (default: :obj:`True`)
         may_lack (bool, optional): Classes may have no shots, likewise. (default: :obj:`False`)
+        held_out (HeldOut, optional): The logits of these shots, if they are there already.
+            (default: :obj:`None`)
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
 
     Returns:
         dict: The kind of the measurement, accuracies in percent with the 95 % interval, and numbers
         of images; empty if nothing can be held out.
     """
-    support = task.support
-    folds = held_out_folds(support.y, FOLDS, config.seed, groups_of_copies(support.x[:, 0]))
-    kind = CROSS_VALIDATED
-    if len(support) > MANY_SHOTS:
-        kind, folds = HELD_OUT, folds[:1]
-    parts: list[tuple[Tensor, Tensor | None, Tensor]] = []
-    for training, held_out in progress_bar(folds, unit="fold", progress=progress):
-        part = replace(task.with_support(training), validation=task.validation)
-        test = support.select(held_out).first_views()
+    if held_out is None:
         try:
-            adapter = fit_method(
-                method, part, config, settings, select=select, may_lack=may_lack, progress=False
-            ).adapter
+            held_out = held_out_logits(
+                method, task, config, settings, select=select, may_lack=may_lack, progress=progress
+            )
         except TrainingDivergedError as error:
             warn(f"The accuracy could not be estimated: {error}")
             return {}
-        parts.append((_predicted(adapter, test), _zero_shot(part, test), test.y))
-    if not parts:
+    if held_out is None:
         return {}
-    predicted, y = torch.cat([part[0] for part in parts]), torch.cat([part[2] for part in parts])
-    by_texts = [part[1] for part in parts if part[1] is not None]
-    zero_shot = torch.cat(by_texts) if by_texts else None
-    num_different = _num_different(support.select(torch.cat([part for _, part in folds])))
-    measured = _measured(kind, predicted, zero_shot, y, 0, num_different)
+    images = held_out.images
+    kind = HELD_OUT if held_out.is_one_of_many else CROSS_VALIDATED
+    measured = _measured(
+        kind, held_out.logits.argmax(dim=1), _zero_shot(task, images), images.y, 0,
+        int(held_out.is_first.sum()),
+    )  # fmt: skip
     measured |= together(adapter_class(method))
-    return {**measured, "folds": len(parts)} if kind == CROSS_VALIDATED else measured
+    return {**measured, "folds": held_out.num_folds} if kind == CROSS_VALIDATED else measured
 
 
 def _without_shots(test: Features, support: Features) -> Features:

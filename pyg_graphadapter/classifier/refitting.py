@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import adapter_class
+from pyg_graphadapter.classifier.calibration import calibrated
+from pyg_graphadapter.classifier.confidence import SWITCHED_OFF
 from pyg_graphadapter.classifier.measurement import cross_validated
 from pyg_graphadapter.classifier.texts import has_texts, recorded
 from pyg_graphadapter.data.descriptions import Descriptions
@@ -16,6 +18,7 @@ from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask, TextEncoder
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.evidence import evidence_of, tell_of_poor_texts
+from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.fitting import (
     classes_without_shots,
     fit_method,
@@ -88,6 +91,7 @@ def refit(
     settings: Mapping[str, Any] | None = None,
     keep_shots: bool | None = None,
     measure: bool = False,
+    calibrate: bool | None = None,
     descriptions: Descriptions | None = None,
     progress: bool = True,
 ) -> C:
@@ -121,7 +125,7 @@ def refit(
     if method != ZERO_SHOT:
         show_lacking(lacking, _stands_in(method))
     select = not is_same or bool(again)
-    options = {"select": select, "may_lack": True, "progress": progress}
+    options: dict[str, Any] = {"select": select, "may_lack": True, "progress": progress}
     fitted = fit_method(method, task, config, settings, **options)
     training = recipe(method, task, config, fitted.history, None)
     if lacking:
@@ -130,10 +134,18 @@ def refit(
     grown = like(classifier, fitted.adapter, names, training, method)
     grown.encoding |= recorded(classifier, descriptions)
     grown.selected = fitted.selected
+    grown.familiarity = Familiarity.from_task(task)
     keep = classifier.shots is not None if keep_shots is None else keep_shots
     grown.shots = shots if keep else None
+    if calibrate is None:
+        calibrate = classifier.confidence.source != SWITCHED_OFF
+    grown.confidence, held_out = calibrated(
+        method, task, config, settings, fitted.selected, calibrate=calibrate, **options
+    )
     if measure and len(shots):
-        grown.measured = cross_validated(method, task, config, settings, **options)
+        grown.measured = cross_validated(
+            method, task, config, settings, held_out=held_out, **options
+        )
     return grown
 
 
@@ -154,6 +166,7 @@ def like(
     new = type(classifier)(adapter, names, method or classifier.method, training)
     new.encoding, new._encoder = dict(classifier.encoding), classifier._encoder
     new.shot_hashes, new.selected = classifier.shot_hashes, dict(classifier.selected)
+    new.confidence = classifier.confidence
     return new
 
 

@@ -28,7 +28,15 @@ class StorageMixin(ClassifierBase, ModelHubMixin):
                 :obj:`overwrite`.
         """
         fields = {name: getattr(self, name) for name in FIELDS}
-        write_classifier(Path(folder), self.adapter, fields, overwrite=overwrite, shots=self.shots)
+        write_classifier(
+            Path(folder),
+            self.adapter,
+            fields,
+            overwrite=overwrite,
+            shots=self.shots,
+            confidence=self.confidence,
+            familiarity=self.familiarity,
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

@@ -1,9 +1,8 @@
 """The command ``compare``."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +28,7 @@ from pyg_graphadapter.cli.arguments import (
     show_skipped,
     silence_libraries,
 )
+from pyg_graphadapter.cli.command_text import command_text
 from pyg_graphadapter.cli.entries import row_entry, table_entry
 from pyg_graphadapter.cli.output import alert, echo, echo_lines, emit
 from pyg_graphadapter.cli.settings import (
@@ -43,7 +43,7 @@ from pyg_graphadapter.cli.settings import (
     with_options,
 )
 from pyg_graphadapter.cli.sources import model_for, open_data, pop_encoding, pop_reading
-from pyg_graphadapter.cli.usable import usable_methods
+from pyg_graphadapter.comparison.grid import Grid
 from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.display import markdown
 from pyg_graphadapter.encoding.config import EncodingConfig
@@ -53,10 +53,8 @@ from pyg_graphadapter.training.config import TrainConfig
 if TYPE_CHECKING:
     from pyg_graphadapter.encoding.image_source import ImageSource
     from pyg_graphadapter.encoding.model import EncoderModel
-    from pyg_graphadapter.encoding.sources import FileSource, Source
-    from pyg_graphadapter.experiment.run import Run
+    from pyg_graphadapter.encoding.sources import FileSource
     from pyg_graphadapter.report.tables import Table
-    from pyg_graphadapter.task import DrawKey, EvaluationTask, Origin
 
 app = new_app()
 
@@ -141,7 +139,7 @@ def compare(
     reading = pop_reading(options)
     training = pop_config(TrainConfig, options)
     names = method_names(methods)
-    grid = _Grid(
+    grid = Grid(
         names,
         numbers(shots, "--shots"),
         numbers(seeds, "--seeds"),
@@ -165,6 +163,8 @@ def compare(
     )
     check_output_folder(out)
     check_config_path(save, out)
+    from pyg_graphadapter.comparison.measure import measure  # loads torch
+
     sources = [open_named(name) for name in (benchmark_names(data) if root else [data])]
     # Further test sets have the texts of the classes that are learned:
     open_named.encoding = replace(encoding, descriptions=None)
@@ -174,7 +174,7 @@ def compare(
     for source in sources:
         folder = out / source.name if len(sources) > 1 else out
         with no_empty_folders(folder):
-            measured = _measure(
+            measured = measure(
                 source,
                 shifted_sources,
                 grid,
@@ -182,6 +182,9 @@ def compare(
                 base_to_new=base_to_new,
                 jobs=jobs,
                 overwrite=overwrite,
+                command=command_text(),
+                announce=partial(echo, err=True),
+                on_encoded=show_skipped,
             )
         _print_summary(source.name if len(sources) > 1 else "", measured)
         results += measured
@@ -190,36 +193,6 @@ def compare(
         echo_lines(f"\n{table.terminal()}")
     emit(_entry(out, results, tables))
     _exit_if_failed(results)
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """The grid that is measured on every data set."""
-
-    methods: list[str]
-    shots: list[int]
-    seeds: list[int]
-    training: TrainConfig
-    settings: Mapping[str, Mapping[str, Any]]
-    selects: bool
-    protocol: str
-    preset: str | None
-    are_named: bool = True
-
-    def runs(self, dataset: str) -> "list[Run]":
-        from pyg_graphadapter.experiment.grid import grid_runs
-
-        return grid_runs(
-            self.methods,
-            self.shots,
-            self.seeds,
-            self.training,
-            self.settings,
-            selects=self.selects,
-            protocol=self.protocol,
-            preset=self.preset,
-            dataset=dataset,
-        )
 
 
 class _Opener:
@@ -265,83 +238,6 @@ class _Opener:
             own_templates=self.own_templates,
             logit_scale=self.logit_scale,
         )
-
-
-def _measure(
-    source: "FileSource | ImageSource",
-    shifted_sources: "Sequence[Source]",
-    grid: _Grid,
-    out: Path,
-    *,
-    base_to_new: bool,
-    jobs: int | None,
-    overwrite: bool,
-) -> list[dict[str, Any]]:
-    """Executes the runs on one data set; with descriptions, also those without them."""
-    from pyg_graphadapter.encoding.sources import FileSource
-    from pyg_graphadapter.experiment.grid import run_all
-
-    usable = usable_methods(grid.methods, source, are_named=grid.are_named)
-    runs = [run for run in grid.runs(source.name) if run.method in usable]
-    tasks, base = _tasks(source, shifted_sources, grid, base_to_new=base_to_new)
-    show_skipped(base)
-    measured = [(tasks, base.origin())]
-    plain = None if isinstance(source, FileSource) else source.without_descriptions()
-    if plain is not None:
-        measured.insert(0, _with_texts_of(plain, tasks, base.origin(), base_to_new=base_to_new))
-    return [
-        result
-        for tasks, origin in measured
-        for result in run_all(
-            runs,
-            tasks,
-            origin,
-            out,
-            workers=jobs,
-            overwrite=overwrite,
-            announce=partial(echo, err=True),
-        )
-    ]
-
-
-def _with_texts_of(
-    source: "ImageSource",
-    tasks: "Mapping[DrawKey, EvaluationTask]",
-    origin: "Origin",
-    *,
-    base_to_new: bool,
-) -> "tuple[dict[DrawKey, EvaluationTask], Origin]":
-    """The tasks with the texts of a source of the same images."""
-    base, new = source.base_and_new() if base_to_new else (source, None)
-    text, new_text = base.text(), None if new is None else new.text()
-    replaced = {
-        draw: replace(
-            task,
-            task=replace(task.task, text=text),
-            new=None if task.new is None or new_text is None else replace(task.new, text=new_text),
-        )
-        for draw, task in tasks.items()
-    }
-    return replaced, replace(origin, encoding=source.encoding.describe())
-
-
-def _tasks(
-    source: "Source", shifted_sources: "Sequence[Source]", grid: _Grid, *, base_to_new: bool
-) -> "tuple[dict[DrawKey, EvaluationTask], Source]":
-    """The tasks of all draws, and the source that they are drawn from."""
-    from pyg_graphadapter.encoding.sources import evaluation_tasks
-    from pyg_graphadapter.task import NewClasses, ShiftedTest
-
-    new = None
-    if base_to_new:
-        source, new_source = source.base_and_new()
-        new = NewClasses(new_source.class_names, new_source.text(), new_source.test_or_all())
-    shifted = tuple(
-        ShiftedTest.by_name(test.name, test.test_or_all(), test.class_names, source.class_names)
-        for test in shifted_sources
-    )
-    tasks = evaluation_tasks(source, product(grid.shots, grid.seeds))
-    return {draw: replace(task, shifted=shifted, new=new) for draw, task in tasks.items()}, source
 
 
 def _print_summary(title: str, results: Sequence[dict[str, Any]]) -> None:

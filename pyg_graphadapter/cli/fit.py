@@ -94,6 +94,15 @@ Measure = Annotated[
         "--measure/--no-measure", help="Measure the accuracy on images that it is not fitted on."
     ),
 ]
+Calibrate = Annotated[
+    bool | None,
+    typer.Option(
+        "--calibrate/--no-calibrate",
+        help="Fit the temperature of the probabilities, and learn how often they are right, on "
+        "shots that are held out: the method is fitted once more per fold.",
+        show_default="calibrate",
+    ),
+]
 KeepShots = Annotated[
     bool | None,
     typer.Option(
@@ -133,6 +142,7 @@ def fit(
     set_: Set = None,
     select: Select = True,
     measure: Measure = True,
+    calibrate: Calibrate = None,
     keep_shots: KeepShots = None,
     from_: From = None,
     template: Templates = None,
@@ -204,6 +214,7 @@ def fit(
             if start is not None:
                 how = _how_to_refit(ctx, start, name, training_given, seed)
                 how |= {"settings": settings.get(name), "keep_shots": keep_shots}
+                how |= {"calibrate": calibrate}
                 how |= {"descriptions": encoding.descriptions}
                 more = read_names(data) if source is None else source
                 how |= {"measure": measure} if source is None else {"measure": measure, **draw}
@@ -227,6 +238,7 @@ def fit(
                     at_most=at_most,
                     select=select,
                     measure=measure,
+                    calibrate=calibrate is not False,
                     keep_shots=bool(keep_shots),
                     **settings.get(name, {}),
                 )

@@ -22,6 +22,7 @@ from pyg_graphadapter.data.decode import SUFFIXES, UnreadableImageError, decode_
 from pyg_graphadapter.data.listed import NOT_THERE, is_file
 from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames
+from pyg_graphadapter.data.torch_data import items_of, refuse_loader
 from pyg_graphadapter.data.zhou import distinct_names
 from pyg_graphadapter.features import Features
 
@@ -49,6 +50,7 @@ def rows_of(source: Any, options: ReadOptions, reading: Reading) -> list[ImageRo
         ValueError: If it is of another kind, or an image or a label is not what it must be.
     """
     options.refuse("images in memory", "layout", "crops")
+    refuse_loader(source)
     if isinstance(source, Mapping):
         return [
             row._replace(split=str(split))
@@ -81,7 +83,7 @@ def _rows_of_pairs(source: Any, reading: Reading) -> Iterator[ImageRow]:
             yield from _rows_of_pairs(part, reading)
         return
     names = _class_names(source, reading)
-    for i, pair in enumerate(_items(source)):
+    for i, pair in enumerate(items_of(source)):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             size = f" of {len(pair)}" if isinstance(pair, tuple | list) else ""
             raise ValueError(
@@ -96,18 +98,10 @@ def _rows_of_pairs(source: Any, reading: Reading) -> Iterator[ImageRow]:
             yield ImageRow(image, label)
 
 
-def _items(source: Any) -> Iterator[Any]:
-    """The pairs of a data set; one without a length is read through."""
-    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
-        for i in range(len(source)):  # torch's data sets do not say by IndexError where they end
-            yield source[i]
-    else:
-        yield from source
-
-
 def _class_names(source: Any, reading: Reading) -> dict[int, str] | None:
     """The names of a data set of torch or of the one that it is a part of."""
-    while not hasattr(source, "classes") and hasattr(source, "dataset"):
+    while not (hasattr(source, "classes") or hasattr(source, "class_to_idx")) \
+            and hasattr(source, "dataset"):  # fmt: skip
         source = source.dataset
     if hasattr(source, "datasets"):
         several = [_class_names(part, Reading()) for part in source.datasets]
@@ -119,9 +113,17 @@ def _class_names(source: Any, reading: Reading) -> dict[int, str] | None:
         return several[0] if several else None
     classes = getattr(source, "classes", None)
     if not isinstance(classes, list | tuple):
-        return None
+        return _names_by_number(source, reading)
     names = [name[0] if isinstance(name, tuple | list) and name else name for name in classes]
     return distinct_names({i: str(name) for i, name in enumerate(names)}, reading)
+
+
+def _names_by_number(source: Any, reading: Reading) -> dict[int, str] | None:
+    """The names of a data set with a table from name to number, as torchvision's have."""
+    table = getattr(source, "class_to_idx", None)
+    if not isinstance(table, Mapping):
+        return None
+    return distinct_names({int(i): str(name) for name, i in table.items()}, reading)
 
 
 # Data frames ##########################################################################
@@ -268,6 +270,12 @@ def _pixels(cell: Any, row: int) -> np.ndarray[Any, Any]:
         pixels = np.asarray(cell)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"The image in row {row} cannot be read ({error}).") from error
+    if pixels.ndim == 1 and pixels.dtype.kind == "f":
+        raise ValueError(
+            f"Row {row} holds features ({type(cell).__name__} of {pixels.dtype} "
+            f"{list(pixels.shape)}), not an image: with labels, features are a FeatureFile, or "
+            f"Features(x, y)."
+        )
     if pixels.dtype != np.uint8:
         raise ValueError(
             f"The image in row {row} must be a path, bytes, a PIL image or pixels of type uint8 "

@@ -77,6 +77,23 @@ class Summary:
         return text + (f", {self.num_skipped} skipped" if self.num_skipped else "")
 
 
+@dataclass(frozen=True)
+class EncodedSplit:
+    """The images of a split that can be decoded, and those that cannot.
+
+    Args:
+        features (Features): The features of the images that can be decoded.
+        index (torch.Tensor): The places of these images in the split ``[M]``.
+        hashes (tuple of str): Their SHA-256, in hexadecimal digits.
+        skipped (dict): The name of every other image, by its place, with the reason.
+    """
+
+    features: Features
+    index: Tensor
+    hashes: tuple[str, ...]
+    skipped: dict[int, tuple[str, str]]
+
+
 class DatasetEncoder:
     """Encodes image data sets with one encoder and one configuration.
 
@@ -154,15 +171,12 @@ class DatasetEncoder:
 
     def encode_split(self, split: datasets.Dataset, views: int = 1) -> Features:
         """The features of the images of a split that can be decoded."""
-        return self.encode_hashed(split, views)[0]
+        return self.encode_hashed(split, views).features
 
-    def encode_hashed(
-        self, split: datasets.Dataset, views: int = 1
-    ) -> tuple[Features, tuple[str, ...]]:
-        """The features of the images of a split that can be decoded, and the SHA-256 of these
-        images, in hexadecimal digits."""
-        index, x, hashes = self._encode(split, torch.arange(len(split)), views)
-        return Features(x, _labels_of(split)[index]), hashes
+    def encode_hashed(self, split: datasets.Dataset, views: int = 1) -> EncodedSplit:
+        """The features and the hashes of the images of a split."""
+        index, x, hashes, skipped = self._encode(split, torch.arange(len(split)), views)
+        return EncodedSplit(Features(x, _labels_of(split)[index]), index, hashes, skipped)
 
     def draw_task(
         self, data: datasets.DatasetDict, shots: Shots, seed: int, *, allow_fewer: bool = False
@@ -181,7 +195,7 @@ class DatasetEncoder:
         """
         if shots == 0:
             names = class_names_of(next(iter(data.values())))
-            text, validation = self.encode_text(names), None
+            text, validation = self.encode_text(names), None  # says where there is no text tower
             support = Features(text[:0].float(), torch.empty(0, dtype=torch.long))
             hashes: tuple[str, ...] = ()
         else:
@@ -193,15 +207,25 @@ class DatasetEncoder:
             if "val" in data:
                 shots = validation_shots(shots)
                 validation, _ = self._draw(data["val"], shots, seed, may_lack=True)
-            if not self.encoder.has_texts:
-                scale = self.encoder.logit_scale
-                task = FewShotTask.without_text(names, support, validation, scale)
-                return replace(task, image_hashes=hashes)
-            text = self.encode_text(names)
-        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
+        return self.task(names, support, hashes, validation)
+
+    def task(
+        self,
+        class_names: tuple[str, ...],
+        support: Features,
+        image_hashes: tuple[str, ...] = (),
+        validation: Features | None = None,
+    ) -> FewShotTask:
+        """The task of features that this encoder made, with the texts of the classes if it has a
+        text tower."""
         scale = self.encoder.logit_scale
+        if not self.encoder.has_texts and len(support):
+            task = FewShotTask.without_text(class_names, support, validation, scale)
+            return replace(task, image_hashes=image_hashes)
+        text = self.encode_text(class_names)
+        text_encoder = self.encoder if isinstance(self.encoder, TextEncoder) else None
         return FewShotTask(
-            names, text, support, validation, scale, text_encoder, image_hashes=hashes
+            class_names, text, support, validation, scale, text_encoder, image_hashes=image_hashes
         )
 
     def encode_not_drawn(
@@ -222,7 +246,7 @@ class DatasetEncoder:
         index = rest.nonzero().flatten()
         generator = torch.Generator().manual_seed(seed)
         index = index[torch.randperm(len(index), generator=generator)[:limit]].sort().values
-        index, x, _ = self._encode(train, index, 1)
+        index, x, *_ = self._encode(train, index, 1)
         return Features(x, _labels_of(train)[index])
 
     def _draw(
@@ -239,7 +263,7 @@ class DatasetEncoder:
         classes may lack, those without images are no error."""
         while True:
             drawn = self._drawn(split, shots, seed, allow_fewer=allow_fewer, may_lack=may_lack)
-            index, x, hashes = self._encode(split, drawn, views)
+            index, x, hashes, _ = self._encode(split, drawn, views)
             if len(index) == len(drawn):
                 return Features(x, _labels_of(split)[index]), hashes
 
@@ -269,9 +293,9 @@ class DatasetEncoder:
 
     def _encode(
         self, split: datasets.Dataset, index: Tensor, views: int
-    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    ) -> tuple[Tensor, Tensor, tuple[str, ...], dict[int, tuple[str, str]]]:
         """The indices of the images that can be decoded, their features ``[M, V, D]`` and their
-        hashes."""
+        hashes; and the names of the others by their indices, with the reason."""
         images = split.select(index.tolist())["image"]
         digests = self._digests.get(split._fingerprint)
         if digests is None:
@@ -288,8 +312,11 @@ class DatasetEncoder:
             progress=self.progress,
         )
         self.summary.add(split, index, images, encoded)
+        skipped = {
+            int(index[i]): (image_name(images[i]), reason) for i, reason in encoded.skipped.items()
+        }
         hashes = tuple(digests[i].hex() for i in encoded.index.tolist())
-        return index[encoded.index], encoded.x, hashes
+        return index[encoded.index], encoded.x, hashes, skipped
 
 
 def class_names_of(split: datasets.Dataset) -> tuple[str, ...]:

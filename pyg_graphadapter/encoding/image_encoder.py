@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pyg_graphadapter.device import resolve_device
+from pyg_graphadapter.encoding.batch_function import EncodeBatch
 from pyg_graphadapter.encoding.encoder import BATCH_SIZE
 from pyg_graphadapter.encoding.part_hashes import hash_of, hash_of_weights
 from pyg_graphadapter.encoding.parts import checked_image_features, encoded_in_parts
@@ -120,6 +121,21 @@ class ImageEncoder:
                 f"{list(pixels.shape)} (got {shape}): wrap it in a function that does."
             )
         return checked_image_features(x, self.name)
+
+    def batch_function(self, image_column: str = "image") -> EncodeBatch:
+        """A function for ``dataset.map(…, batched=True)`` of ``datasets``, which adds the columns
+        ``features`` and ``reason``
+        (:class:`~pyg_graphadapter.encoding.batch_function.EncodeBatch`). An image that cannot be
+        decoded gets a reason if its column was cast to ``datasets.Image(decode=False)``.
+
+        Args:
+            image_column (str, optional): The column of images. (default: :obj:`"image"`)
+        """
+        return EncodeBatch(self, image_column)
+
+    def __sklearn_clone__(self) -> Self:
+        """As a parameter of an estimator it is not copied, since it never changes."""
+        return self
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"

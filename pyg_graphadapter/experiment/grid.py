@@ -3,9 +3,11 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from pyg_graphadapter.parallel import (
     from_bytes,
     map_parallel,
     num_workers,
+    one_thread,
     to_bytes,
 )
 from pyg_graphadapter.progress import progress_bar
@@ -31,6 +34,7 @@ from pyg_graphadapter.report.results import is_result, read_result
 from pyg_graphadapter.settings import check_setting_names, unknown
 from pyg_graphadapter.storage import prepare_folder, write_atomic
 from pyg_graphadapter.task import DrawKey, EvaluationTask, Origin
+from pyg_graphadapter.training.callbacks import Callback, Callbacks
 from pyg_graphadapter.training.config import TrainConfig
 
 PROTOCOLS = ("honest", "paper")
@@ -38,6 +42,7 @@ Settings = Mapping[str, Any]
 RUN_FIELDS = ("seed", "device")  # of TrainConfig; no part of how a method is trained
 # An edge of a knowledge graph, which stands on one line of a result file:
 EDGE = re.compile(r'\[\n +(".*"),\n +(".*"),\n +(\S+)\n +\]')
+LOSSES = re.compile(r'^  "loss": \[[^]]*\]', re.MULTILINE)  # on one line, too
 
 logger = logging.getLogger(__name__)
 
@@ -154,8 +159,10 @@ def run_all(
     workers: int | None = None,
     executor: Executor | None = None,
     overwrite: bool = False,
+    command: str = "",
     announce: Callable[[str], None] = logger.info,
     progress: bool = True,
+    callbacks: Iterable[Callback] = (),
 ) -> list[dict[str, Any]]:
     """Executes the runs that have no result file in ``out`` yet, and returns the results of all.
 
@@ -179,14 +186,26 @@ def run_all(
             its own draw alone. What the executor does not bring back, a local process does. It is
             not shut down. (default: :obj:`None`)
         overwrite (bool, optional): Execute all runs again. (default: :obj:`False`)
+        command (str, optional): The command that asks for the runs, which their result files
+            record. (default: :obj:`""`)
         announce (callable, optional): Receives one line that says how many results were taken from
             ``out``. (default: the log)
         progress (bool, optional): Show a progress bar over the runs, on a terminal.
             (default: :obj:`True`)
+        callbacks (iterable of Callback, optional): Are told of the training of each run that is
+            executed. All runs are then executed one after the other in this process, with the same
+            results. (default: :obj:`()`)
 
     Raises:
-        ValueError: If ``out`` holds other files.
+        ValueError: If ``out`` holds other files, or there are callbacks beside several workers or
+            an executor.
     """
+    told = Callbacks.of(callbacks)
+    if told and (executor is not None or workers not in (None, 1)):
+        raise ValueError(
+            f"Callbacks are called in this process, where the runs are executed one after the "
+            f"other (got {'an executor' if executor else f'{workers} jobs'}): leave that out."
+        )
     # A damaged result file is one, too; reading it says so:
     prepare_folder(out, lambda path: is_result(path) or is_file_name(path.name))
     hashes = {draw: task.sha256() for draw, task in tasks.items()}
@@ -206,14 +225,19 @@ def run_all(
     together = workers == 1 and executor is None
     batches = _by_seed(pending) if together else [[run_and_path] for run_and_path in pending]
     pieces = [_Piece.of([run for run, _ in batch], tasks) for batch in batches]
-    finished = map_parallel(_execute, pieces, workers, executor)
-    with progress_bar(total=len(pending), unit="run", progress=progress) as bar:
+    if told:
+        # One by one, with as many threads as a worker, so that the results are the same to the bit:
+        limits = nullcontext() if together else one_thread()
+        finished = map_parallel(partial(_execute, callbacks=told), pieces, 1)
+    else:
+        limits, finished = nullcontext(), map_parallel(_execute, pieces, workers, executor)
+    with limits, progress_bar(total=len(pending), unit="run", progress=progress) as bar:
         for i, results in finished:
             if isinstance(results, WorkerKilledError):
                 results = [{**identity(run), "error": str(results)} for run, _ in batches[i]]
             for (run, path), result in zip(batches[i], results, strict=True):
                 draw = run.shots, run.seed
-                _write(path, result, hashes[draw], tasks[draw], origin)
+                _write(path, result, hashes[draw], tasks[draw], origin, command)
             bar.update(len(batches[i]))
     return [read_result(path) for path in paths]
 
@@ -273,34 +297,44 @@ def _piece_of(content: bytes) -> _Piece:
     return _Piece(**from_bytes(content))
 
 
-def _execute(piece: _Piece) -> list[dict[str, Any]]:
+def _execute(piece: _Piece, callbacks: Callbacks | None = None) -> list[dict[str, Any]]:
     """The results of the runs of a piece, in any process."""
     for name, cls in piece.methods.items():  # another process may not know them
         register_adapter(name, cls)
-    return _results_or_errors(piece.runs, piece.tasks)
+    return _results_or_errors(piece.runs, piece.tasks, callbacks or Callbacks())
 
 
 def _write(
-    path: Path, result: dict[str, Any], digest: str, task: EvaluationTask, origin: Origin
+    path: Path,
+    result: dict[str, Any],
+    digest: str,
+    task: EvaluationTask,
+    origin: Origin,
+    command: str,
 ) -> None:
     """Writes a result file."""
     result = result | {"dataset": origin.name, "backbone": origin.model}
     result["features"] = {"sha256": digest, "skipped": origin.skipped}
     result["task"] = asdict(task_of(task, origin))
+    if command:
+        result["command"] = command
     text = EDGE.sub(r"[\1, \2, \3]", json.dumps(result, indent=2))
+    text = LOSSES.sub(f'  "loss": {json.dumps(result.get("loss"))}', text)
     write_atomic(path, (text + "\n").encode())
 
 
 def _results_or_errors(
-    runs: Sequence[Run], tasks: Mapping[DrawKey, EvaluationTask]
+    runs: Sequence[Run], tasks: Mapping[DrawKey, EvaluationTask], callbacks: Callbacks
 ) -> list[dict[str, Any]]:
     """The results of runs that differ in the seed alone; for a run that fails, the reason."""
     try:
         evaluations = [tasks[run.shots, run.seed] for run in runs]
-        return execute_runs(runs, evaluations, progress=False)
+        return execute_runs(runs, evaluations, progress=False, callbacks=callbacks)
     except (Exception, SystemExit) as error:  # of any method's code
+        if error is callbacks.raised:
+            raise
         logger.debug("A run failed.", exc_info=True)
         if len(runs) == 1:
             return [{**identity(runs[0]), "error": _reason(runs[0].method, error)}]
     # Each run is executed alone, when the memory of all is free again, to find the one that fails:
-    return [result for run in runs for result in _results_or_errors([run], tasks)]
+    return [result for run in runs for result in _results_or_errors([run], tasks, callbacks)]

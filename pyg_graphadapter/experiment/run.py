@@ -1,6 +1,7 @@
 """One run of an experiment: its settings and a task in, the content of its result file out."""
 
 import json
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -14,11 +15,13 @@ from pyg_graphadapter.adapters.contract import build_adapter
 from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.adapters.registry import code_identity
 from pyg_graphadapter.graph import knowledge_graph
-from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, Edge, strongest_edges
+from pyg_graphadapter.report.graph_panel import Edge
+from pyg_graphadapter.report.knowledge_graph import NEIGHBOURS, strongest_edges
 from pyg_graphadapter.report.results import RESULT_FORMAT
 from pyg_graphadapter.report.tasks import TaskOfResult
 from pyg_graphadapter.storage import sha256, versions
 from pyg_graphadapter.task import EvaluationTask, FewShotTask, NewClasses, Origin
+from pyg_graphadapter.training.callbacks import Callbacks
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train_together
 from pyg_graphadapter.training.evaluation import (
@@ -29,6 +32,7 @@ from pyg_graphadapter.training.evaluation import (
 )
 from pyg_graphadapter.training.selection import select_defaults
 
+MAX_LOSSES = 1000  # in a result file
 FILE_NAME = re.compile(r".+-\d+shot-seed-?\d+-[0-9a-f]{8}\.json")
 
 
@@ -115,7 +119,11 @@ def task_of(evaluation: EvaluationTask, origin: Origin) -> TaskOfResult:
 
 
 def execute_runs(
-    runs: Sequence[Run], evaluations: Sequence[EvaluationTask], *, progress: bool = True
+    runs: Sequence[Run],
+    evaluations: Sequence[EvaluationTask],
+    *,
+    progress: bool = True,
+    callbacks: Callbacks | None = None,
 ) -> list[dict[str, Any]]:
     """Fits and measures runs that differ in the seed alone, and returns the content of their result
     files.
@@ -137,6 +145,7 @@ def execute_runs(
             [evaluations[i] for i in indices],
             [selections[i] for i in indices],
             progress=progress,
+            callbacks=callbacks or Callbacks(),
         )
         results |= zip(indices, contents, strict=True)
     return [results[i] for i in range(len(runs))]
@@ -175,6 +184,7 @@ def _fit(
     selections: Sequence[_Selection],
     *,
     progress: bool,
+    callbacks: Callbacks,
 ) -> list[dict[str, Any]]:
     """Fits and measures runs of the same settings."""
     method = adapter_class(runs[0].method)
@@ -185,7 +195,9 @@ def _fit(
         adapters.append(build_adapter(method, task, selections[0].settings))
         build_seconds.append(time.perf_counter() - start)
     seeds = [run.seed for run in runs]
-    histories = train_together(adapters, tasks, runs[0].training, seeds, progress=progress)
+    histories = train_together(
+        adapters, tasks, runs[0].training, seeds, progress=progress, callbacks=callbacks
+    )
     return [
         _measure(run, evaluation, selection, adapter, history, seconds + history.seconds)
         for run, evaluation, selection, adapter, history, seconds in zip(
@@ -215,6 +227,7 @@ def _measure(
         "fit_seconds": seconds,
         "select_seconds": selection.seconds,
         "steps": history.steps,
+        "loss": rounded_losses(history.loss),
         "parameters": adapter.num_parameters(),
         "num_classes": adapter.num_classes,
         "settings": {**adapter.settings(), **training},
@@ -223,6 +236,13 @@ def _measure(
         "versions": versions(),
         **_knowledge_graphs(adapter, task),
     }
+
+
+def rounded_losses(losses: Sequence[float]) -> list[float]:
+    """The loss of every epoch, to six digits; of more than :obj:`MAX_LOSSES` epochs, that of every
+    :math:`k`-th, from the first on, where :math:`k` is as small as it can be."""
+    every = max(1, math.ceil(len(losses) / MAX_LOSSES))
+    return [float(f"{loss:.6g}") for loss in losses[::every]]
 
 
 def without_texts(variant: str) -> str:

@@ -38,6 +38,8 @@ class EvaluatedImage:
         thumbnail (str, optional): A small JPEG of it in base64, of images that a page shows.
             (default: :obj:`None`)
         explanation (str, optional): Why it was classified so, in words. (default: :obj:`None`)
+        copy_of (int, optional): The number of the first image that is the same, by its features.
+            (default: :obj:`None`)
     """
 
     label: Class
@@ -50,6 +52,7 @@ class EvaluatedImage:
     file: str | None = None
     thumbnail: str | None = None
     explanation: str | None = None
+    copy_of: Annotated[int, Within(0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,9 @@ class EvaluationFile:
         images (tuple of EvaluatedImage): The images.
         measures (dict): The fields of :class:`~pyg_graphadapter.training.evaluation.Evaluation`.
         classifier (dict): The card of the classifier: method, training, encoding, settings,
-            selected, measured and versions.
+            selected, measured, and has_text.
         data (str): The data that it was measured on. (default: :obj:`""`)
+        split (str): The split of them, where they have any. (default: :obj:`""`)
         temperature (float): What logits are divided by. (default: 1)
         temperature_source (str): How the temperature was found, in words. (default: :obj:`""`)
         skipped (tuple of Skipped): The images that could not be decoded.
@@ -99,6 +103,7 @@ class EvaluationFile:
     measures: dict[str, Any]
     classifier: dict[str, Any]
     data: str = ""
+    split: str = ""
     temperature: Annotated[float, Within(1e-9, 1e9)] = 1.0
     temperature_source: str = ""
     skipped: tuple[Skipped, ...] = ()
@@ -108,13 +113,16 @@ class EvaluationFile:
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks that all labels have a class."""
+        """Checks that all labels have a class, and that copies are of earlier images."""
         labels = {image.label for image in self.images}
         labels |= {choice.label for image in self.images for choice in image.top}
         for edge in (*self.text_edges, *self.image_edges):
             labels |= {edge.source, edge.target}
         if max(labels) >= len(self.class_names):
             raise SchemaError("images", f"of {len(self.class_names)} classes", max(labels))
+        for i, image in enumerate(self.images):
+            if image.copy_of is not None and image.copy_of >= i:
+                raise SchemaError(f"images[{i}].copy_of", "an earlier image", image.copy_of)
 
     @classmethod
     def load(cls, path: str | Path) -> "EvaluationFile":

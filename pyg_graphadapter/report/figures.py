@@ -50,12 +50,7 @@ def accuracy_curve(
     check_figure_path(path)
     from matplotlib.figure import Figure
 
-    panels = {
-        name: [row for row in rows if row.dataset == name]
-        for name in dict.fromkeys(row.dataset for row in rows)
-    }
-    means = {f"average of {name}": mean for name, mean in averages(rows).items()}
-    panels = means | panels
+    panels = panels_of(rows)
     columns = min(len(panels), PANEL_COLUMNS)
     lines = -(-len(panels) // columns)
     labels = list(dict.fromkeys(row.label for row in rows))
@@ -70,7 +65,7 @@ def accuracy_curve(
             axes.set_visible(True)
             _draw_panel(axes, panel_rows, colour)
             if published is not None:
-                _draw_published(axes, _published_of(panel_rows, rows, published), colour)
+                _draw_published(axes, published_of(panel_rows, rows, published), colour)
             axes.set_title(visible(name if len(panels) > 1 else title))
         handles, names = _legend(list(grid[: len(panels)]))
         if len(names) <= FEW_LINES and len(panels) == 1:
@@ -81,6 +76,15 @@ def accuracy_curve(
         if len(panels) > 1:
             figure.suptitle(visible(title))
         save_figure(figure, path)
+
+
+def panels_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of every panel of a figure, by its title: of the averages, and of every task."""
+    panels = {
+        name: [row for row in rows if row.dataset == name]
+        for name in dict.fromkeys(row.dataset for row in rows)
+    }
+    return {f"average of {name}": mean for name, mean in averages(rows).items()} | panels
 
 
 def check_figure_path(path: str | Path) -> None:
@@ -146,7 +150,7 @@ def _draw_panel(axes: "Axes", rows: Sequence[Row], colour: Mapping[str, Any]) ->
     axes.grid(alpha=0.3)
 
 
-def _published_of(
+def published_of(
     panel: Sequence[Row], rows: Sequence[Row], published: Published
 ) -> Mapping[str, Mapping[int, float]]:
     """The published numbers of a panel's data set, which hold for all of its classes: of its tasks

@@ -4,18 +4,30 @@ Edges are plain tuples here, so that reports draw them without torch. Matplotlib
 are imported when something is drawn.
 """
 
-import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.optional import require
 from pyg_graphadapter.report.figures import check_figure_path, save_figure
-from pyg_graphadapter.report.layout import best_layout
+from pyg_graphadapter.report.graph_panel import (
+    FEW_CLASSES,
+    FONT_SIZE,
+    LINE_WIDTHS,
+    MARGIN,
+    PADDING,
+    Edge,
+    Panel,
+    lay_out,
+    name_lines,
+    note_of,
+    strength_of,
+)
 from pyg_graphadapter.settings import unknown
 
 if TYPE_CHECKING:
@@ -25,24 +37,14 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from torch_geometric.data import Data, HeteroData
 
-Edge: TypeAlias = tuple[str, str, float]  # two classes and the weight of their edge
-
 NEIGHBOURS = 2  # edges per class
 NUM_EDGES = 100
 NUM_CLASSES = 60  # that a panel can show
-FEW_CLASSES = 30  # panels of so many stand side by side
 HUES = ("tab:blue", "tab:orange")  # of the text and of the image sub-graph
 PALE = "0.82"
-LINE_WIDTHS = (0.9, 3.5)
-FONT_SIZE = 9
-PADDING = 0.25  # around a name, in font sizes
 BOX = f"round,pad={PADDING}"
-NAME_WIDTH = 16  # characters in a line
-NAME_LINES = 3
-LAYOUTS = (8, 32)  # of many and of few classes, of which the best one is taken
 POINTS_PER_INCH = 72
-GAP, MARGIN, HEAD, FOOT = 7.0, 10.0, 24.0, 22.0  # in points
-LEAST_WIDTH = 350.0  # of a panel, in points, so that its note has room
+HEAD, FOOT = 24.0, 22.0  # in points
 
 
 def strongest_edges(
@@ -187,7 +189,7 @@ def draw_knowledge_graph(
             edges = edges if hasattr(edges, "edge_index") else list(edges)
             total = len(classes) if classes is not None else num_classes or _count(edges)
             strongest = strongest_edges(edges, class_names, classes=classes, num_edges=num_edges)
-            panels.append(_lay_out(figure, name, strongest, total))
+            panels.append(lay_out(name, strongest, total, partial(_sizes, figure)))
         _draw(figure, panels, title)
         if path is not None:
             if isinstance(path, str | Path):
@@ -226,44 +228,6 @@ class _Side:
     edge_weight: Any
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """A sub-graph that is laid out.
-
-    Args:
-        title (str): Its title.
-        total (int): The number of classes that there are.
-        edges (list of tuple): The edges, the strongest first.
-        names (list of str): The classes.
-        centre (numpy.ndarray): The centre of every name in points ``[n, 2]``.
-        size (tuple): Width and height in points.
-    """
-
-    title: str
-    total: int
-    edges: list[Edge]
-    names: list[str]
-    centre: "np.ndarray[Any, Any]"
-    size: tuple[float, float]
-
-
-def _lay_out(figure: "Figure", title: str, edges: list[Edge], total: int) -> _Panel:
-    """Gives every name its place."""
-    import numpy as np
-
-    names = sorted({name for a, b, _ in edges for name in (a, b)})
-    if not names:
-        return _Panel(title, total, edges, names, np.zeros((0, 2)), (LEAST_WIDTH, 40.0))
-    position = {name: i for i, name in enumerate(names)}
-    ends = np.array([[position[a], position[b]] for a, b, _ in edges])  # [E, 2]
-    size = _sizes(figure, names) + GAP  # [n, 2]
-    best = best_layout(size, ends, LAYOUTS[len(names) <= FEW_CLASSES])
-    low, high = (best - size / 2).min(axis=0), (best + size / 2).max(axis=0)
-    width, height = np.maximum(high - low + 2 * MARGIN, (LEAST_WIDTH, 0.0))
-    corner = (np.array([width, height]) - low - high) / 2
-    return _Panel(title, total, edges, names, best + corner, (float(width), float(height)))
-
-
 def _sizes(figure: "Figure", names: Sequence[str]) -> "np.ndarray[Any, Any]":
     """Width and height of the boxes of names, in points ``[n, 2]``."""
     import numpy as np
@@ -279,13 +243,10 @@ def _sizes(figure: "Figure", names: Sequence[str]) -> "np.ndarray[Any, Any]":
 
 
 def _name(where: "Figure | Axes", x: float, y: float, name: str) -> "Text":
-    lines = textwrap.wrap(
-        visible(name), NAME_WIDTH, max_lines=NAME_LINES, placeholder=" …", break_on_hyphens=False
-    )
     return where.text(
         x,
         y,
-        "\n".join(lines) or " ",
+        "\n".join(name_lines(name)),
         fontsize=FONT_SIZE,
         horizontalalignment="center",
         verticalalignment="center",
@@ -295,7 +256,7 @@ def _name(where: "Figure | Axes", x: float, y: float, name: str) -> "Text":
     )
 
 
-def _draw(figure: "Figure", panels: Sequence[_Panel], title: str) -> None:
+def _draw(figure: "Figure", panels: Sequence[Panel], title: str) -> None:
     """Sets the size of the figure and fills it, with the panels side by side or in a column."""
     beside = all(len(panel.names) <= FEW_CLASSES for panel in panels)
     widths, heights = zip(*(panel.size for panel in panels), strict=True)
@@ -321,7 +282,7 @@ def _draw(figure: "Figure", panels: Sequence[_Panel], title: str) -> None:
         axes.axis("off")
         axes.set_title(visible(panel.title), fontsize=11, pad=4)
         _draw_panel(axes, panel, hue)
-        note = _note(panel)
+        note = note_of(panel)
         axes.text(0.5, 0, note, fontsize=8, color="0.35", ha="center", va="top",
                   transform=axes.transAxes)  # fmt: skip
         left, top = (left + w, top) if beside else (left, top - room - above - FOOT)
@@ -329,12 +290,12 @@ def _draw(figure: "Figure", panels: Sequence[_Panel], title: str) -> None:
         figure.suptitle(visible(title), y=1 - 6 / height, va="top", fontsize=12)
 
 
-def _draw_panel(axes: "Axes", panel: _Panel, hue: str) -> None:
+def _draw_panel(axes: "Axes", panel: Panel, hue: str) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.colors import LinearSegmentedColormap
 
     position = dict(zip(panel.names, panel.centre, strict=True))
-    strength = [_strength(weight, panel.edges) for _, _, weight in panel.edges][::-1]
+    strength = [strength_of(weight, panel.edges) for _, _, weight in panel.edges][::-1]
     narrow, wide = LINE_WIDTHS
     lines = LineCollection(
         [(position[a], position[b]) for a, b, _ in reversed(panel.edges)],  # the strongest on top
@@ -346,21 +307,3 @@ def _draw_panel(axes: "Axes", panel: _Panel, hue: str) -> None:
     axes.add_collection(lines)
     for name, (x, y) in position.items():
         _name(axes, x, y, name)
-
-
-def _strength(weight: float, edges: Sequence[Edge]) -> float:
-    """Where a weight lies between the smallest and the largest one, which is first."""
-    largest, smallest = edges[0][2], edges[-1][2]
-    return (weight - smallest) / (largest - smallest) if largest > smallest else 1.0
-
-
-def _note(panel: _Panel) -> str:
-    """What a panel shows."""
-    if not panel.edges:
-        return "There are no edges."
-    largest, smallest = panel.edges[0][2], panel.edges[-1][2]
-    cosine = f"cosine {smallest:.2f} (pale) to {largest:.2f} (dark)"
-    num_names = len(panel.names)
-    if panel.total > num_names:
-        return f"{num_names} of {panel.total:,} classes, with their strongest edges: {cosine}"
-    return f"the strongest edges of each class, up to two: {cosine}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
+from pyg_graphadapter.report.evaluation_file import EVALUATION
 from pyg_graphadapter.report.tasks import (
     Task,
     TaskOfResult,
@@ -16,6 +17,7 @@ from pyg_graphadapter.report.tasks import (
 )
 from pyg_graphadapter.storage import FileKind, Length, SchemaError, Within, checked, read
 
+CLASSIFIER = "classifier.json"  # in the folder of a classifier
 RESULT_FORMAT = "pyg_graphadapter/result/1"
 REMEDY = "Remove it to have the run done again, or move it to another folder if it is none"
 SELECTED_ON_TEST, TRANSDUCTIVE = "†", "‡"  # at the end of a method's name in tables
@@ -102,6 +104,7 @@ class FailedRun:
     backbone: str | None = None
     features: FeaturesOfResult | None = None
     task: TaskOfResult | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,10 +133,12 @@ class FinishedRun:
     num_classes: Annotated[int, Within(1)] = 1
     select_seconds: Seconds = 0.0
     steps: Count = 0
+    loss: tuple[float, ...] = ()  # of every epoch; of very many, of some at equal distances
     settings: dict[str, Any] = field(default_factory=dict)
     selected_on: str | None = None
     code: Any = None
     task: TaskOfResult | None = None
+    command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     shifted: dict[str, Percent] = field(default_factory=dict)
     base_to_new: BaseToNew | None = None
@@ -182,13 +187,24 @@ def read_result(path: Path) -> dict[str, Any]:
     return ResultFile(content, path)
 
 
+def result_paths(folder: Path) -> list[Path]:
+    """The JSON files in a folder and its subfolders, without evaluations."""
+    return [path for path in sorted(folder.rglob("*.json")) if path.name != EVALUATION]
+
+
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """The result files in a folder and its subfolders, ordered by data set, method, shots and seed.
 
     Raises:
-        ValueError: If there is none, or a JSON file is not a whole result file, naming it.
+        ValueError: If there is none, it is the folder of a classifier, or a JSON file is not a
+            whole result file, naming it.
     """
-    results = [read_result(path) for path in sorted(folder.rglob("*.json"))]
+    if (folder / CLASSIFIER).is_file():
+        raise ValueError(
+            f"{folder} holds a classifier and no results: measure it first, with graphadapter "
+            f"evaluate {folder} DATA --out evaluation --report, which also writes the page."
+        )
+    results = [read_result(path) for path in result_paths(folder)]
     if not results:
         raise ValueError(
             f"There is no result file in {folder}: give the folder that compare --out was given."

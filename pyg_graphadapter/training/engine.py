@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +15,7 @@ from pyg_graphadapter.device import resolve_device
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.progress import progress_bar
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.callbacks import Callback, Callbacks, TrainingInfo
 from pyg_graphadapter.training.config import DEFAULT_EPOCHS, MIN_STEPS, WARMUP_LR, TrainConfig
 from pyg_graphadapter.training.training_step import training_steps
 
@@ -50,6 +51,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     progress: bool = True,
+    callbacks: Iterable[Callback] | Callbacks = (),
 ) -> History:
     r"""Trains an adapter on the few shots of a task.
 
@@ -63,6 +65,8 @@ def train(
         config (TrainConfig, optional): How to train; the defaults if not given.
             (default: :obj:`None`)
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
+        callbacks (iterable of Callback, optional): Are told of the start, of every epoch and of the
+            end (:class:`~pyg_graphadapter.training.callbacks.Callback`). (default: :obj:`()`)
 
     Returns:
         History: The losses and the time; without losses if there is nothing to train.
@@ -72,14 +76,18 @@ def train(
             check, at most an epoch or ten steps earlier.
     """
     config = (config or TrainConfig()).completed(type(adapter))
+    callbacks = Callbacks.of(callbacks)
     adapter.to(resolve_device(config.device))
     adapter.train()
+    trainings = _trainings([adapter], [task], [config.seed], config)
     losses, seconds, steps = _train(
-        adapter, [adapter], [task], [config.seed], config, progress=progress
+        adapter, [adapter], [task], trainings, callbacks, progress=progress
     )
     adapter.eval()
     adapter.zero_grad()
-    return History(tuple(losses.tolist()), seconds, steps)
+    history = History(tuple(losses.tolist()), seconds, steps)
+    callbacks.end(trainings, [history], [adapter])
+    return history
 
 
 def train_together(
@@ -89,6 +97,7 @@ def train_together(
     seeds: Sequence[int] | None = None,
     *,
     progress: bool = True,
+    callbacks: Iterable[Callback] | Callbacks = (),
 ) -> list[History]:
     """Trains adapters of one method, each on its own task. They are trained as a batch if that is
     faster (:class:`~pyg_graphadapter.adapters.Stackable`) and the tasks have the same number of
@@ -102,6 +111,8 @@ def train_together(
         seeds (sequence of int, optional): The seed of each adapter; if not given, that of
             :obj:`config`. (default: :obj:`None`)
         progress (bool, optional): Show a progress bar, on a terminal. (default: :obj:`True`)
+        callbacks (iterable of Callback, optional): Are told of each training, as by :func:`train`.
+            (default: :obj:`()`)
 
     Returns:
         list of History: One per adapter; the time of a batch is divided equally.
@@ -117,6 +128,7 @@ def train_together(
         )
     config = (config or TrainConfig()).completed(type(adapters[0]))
     seeds = seeds or [config.seed] * len(adapters)
+    callbacks = Callbacks.of(callbacks)
     device = resolve_device(config.device)
     for adapter in adapters:
         adapter.to(device)
@@ -126,20 +138,51 @@ def train_together(
     )
     same_shape = len({task.support.x.shape for task in tasks}) == 1
     if len(adapters) > 1 and same_shape and not is_weighted:
-        histories = _train_stacked(adapters, tasks, seeds, config, progress=progress)
+        trainings = _trainings(adapters, tasks, seeds, config)
+        histories = _train_stacked(adapters, tasks, trainings, callbacks, progress=progress)
         if histories is not None:
             return histories
     return [
-        train(adapter, task, replace(config, seed=seed), progress=progress)
+        train(adapter, task, replace(config, seed=seed), progress=progress, callbacks=callbacks)
         for adapter, task, seed in zip(adapters, tasks, seeds, strict=True)
     ]
+
+
+def _trainings(
+    adapters: Sequence[Adapter],
+    tasks: Sequence[FewShotTask],
+    seeds: Sequence[int],
+    config: TrainConfig,
+) -> list[TrainingInfo]:
+    """The training of each adapter on its task, all with the same number of epochs."""
+    has_parameters = bool(_trained_parameters(adapters[0]))
+    epochs = _num_epochs(config, len(tasks[0].support)) if has_parameters else 0
+    return [
+        TrainingInfo.of(adapter, task, replace(config, epochs=epochs, seed=seed))
+        for adapter, task, seed in zip(adapters, tasks, seeds, strict=True)
+    ]
+
+
+def _num_epochs(config: TrainConfig, num_images: int) -> int:
+    """The number of epochs; of no images, none."""
+    assert config.batch_size is not None
+    steps_per_epoch = math.ceil(num_images / config.batch_size)
+    if steps_per_epoch == 0:
+        return 0
+    if config.epochs is not None:
+        return config.epochs
+    return max(DEFAULT_EPOCHS, math.ceil(MIN_STEPS / steps_per_epoch))
+
+
+def _trained_parameters(trainee: Adapter | Stack) -> list[Tensor]:
+    return [p for p in trainee.parameters() if p.requires_grad]
 
 
 def _train_stacked(
     adapters: Sequence[Adapter],
     tasks: Sequence[FewShotTask],
-    seeds: Sequence[int],
-    config: TrainConfig,
+    trainings: Sequence[TrainingInfo],
+    callbacks: Callbacks,
     *,
     progress: bool,
 ) -> list[History] | None:
@@ -151,7 +194,9 @@ def _train_stacked(
         stack = method.stack(adapters)
         if stack is None:
             return None
-        losses, seconds, steps = _train(stack, adapters, tasks, seeds, config, progress=progress)
+        losses, seconds, steps = _train(
+            stack, adapters, tasks, trainings, callbacks, progress=progress
+        )
     except torch.OutOfMemoryError:
         logger.warning("Out of memory with %d adapters at once: one by one.", len(adapters))
         return None
@@ -159,15 +204,19 @@ def _train_stacked(
     for adapter in adapters:
         adapter.eval()
     seconds /= len(adapters)
-    return [History(tuple(losses_of_one.tolist()), seconds, steps) for losses_of_one in losses.T]
+    histories = [
+        History(tuple(losses_of_one.tolist()), seconds, steps) for losses_of_one in losses.T
+    ]
+    callbacks.end(trainings, histories, adapters)
+    return histories
 
 
 def _train(
     trainee: Adapter | Stack,
     adapters: Sequence[Adapter],
     tasks: Sequence[FewShotTask],
-    seeds: Sequence[int],
-    config: TrainConfig,
+    trainings: Sequence[TrainingInfo],
+    callbacks: Callbacks,
     *,
     progress: bool,
 ) -> tuple[Tensor, float, int]:
@@ -177,15 +226,14 @@ def _train(
         tuple: The losses ``[epochs]``, or ``[epochs, S]`` of a stack, the seconds and the number of
         steps.
     """
-    parameters: list[Tensor] = [p for p in trainee.parameters() if p.requires_grad]
+    callbacks.start(trainings)
+    parameters = _trained_parameters(trainee)
+    config, epochs = trainings[0].config, trainings[0].epochs
     assert config.batch_size is not None
     num_images, num_views, channels = tasks[0].support.x.shape
     steps_per_epoch = math.ceil(num_images / config.batch_size)
-    epochs = config.epochs
-    if epochs is None:
-        epochs = max(DEFAULT_EPOCHS, math.ceil(MIN_STEPS / max(1, steps_per_epoch)))
     num_steps = epochs * steps_per_epoch
-    if not parameters or num_steps == 0:
+    if num_steps == 0:
         return torch.empty(0, len(tasks)), 0.0, 0
 
     start = time.perf_counter()
@@ -196,6 +244,7 @@ def _train(
     ]
     x = views[0] if len(views) == 1 else torch.cat(views)  # [S * N * V, D]
     y = torch.cat([task.support.y for task in tasks]).to(device)  # [S * N]
+    seeds = [training.seed for training in trainings]
     orders = _orders(seeds, num_images, num_views, epochs, device)
     losses_of_epochs: list[Tensor] = []
     finite_state = _FiniteState(parameters)
@@ -206,6 +255,7 @@ def _train(
     ):
         schedule = _schedule(step.optimizer, config, steps_per_epoch, epochs)
         for epoch in range(1, epochs + 1):
+            lr = float(step.optimizer.param_groups[0]["lr"]) if callbacks else 0.0
             order = next(orders) if isinstance(trainee, Stack) else next(orders)[:, 0]
             losses = []
             for first in range(0, num_images, config.batch_size):
@@ -216,6 +266,9 @@ def _train(
                 finite_state.update(epoch, losses_of_epochs)  # waits for the device
                 bar.set_postfix(loss=f"{float(losses_of_epochs[-1].mean()):.3f}", refresh=False)
                 bar.update(epoch - bar.n)
+            if callbacks:
+                losses_of_each = losses_of_epochs[-1].reshape(-1).tolist()
+                callbacks.epoch(trainings, epoch, losses_of_each, lr)
         history = torch.stack(losses_of_epochs).cpu()
     return history, time.perf_counter() - start, num_steps
 

@@ -1,7 +1,8 @@
 """Accuracy and calibration of adapters."""
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,11 +15,36 @@ from pyg_graphadapter.adapters.contract import check_logits
 from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.graph import with_usual_length
 from pyg_graphadapter.task import EvaluationTask, NewClasses, ShiftedTest
+from pyg_graphadapter.training.temperature import probabilities
 
 EVALUATION_BATCH = 4096
 CALIBRATION_BINS = 15
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 CLASSES_FOR_TOP5 = 10  # of five classes, every image is right
-NO_MEASURES = ("num_skipped", "num_shots", "zero_shot", "is_transductive")
+NO_MEASURES = ("num_skipped", "num_shots", "zero_shot", "is_transductive", "calibrated")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far class probabilities can be trusted.
+
+    Args:
+        ece (float): Expected calibration error in percent, 15 bins
+            (:func:`expected_calibration_error`).
+        nll (float): The mean negative log-likelihood of the labels, in nats
+            (:func:`negative_log_likelihood`).
+        brier (float): The Brier score, between 0 and 2 (:func:`brier_score`).
+    """
+
+    ece: float
+    nll: float
+    brier: float
+
+    @classmethod
+    def of(cls, probability: NDArray[np.floating[Any]], y: NDArray[np.integer[Any]]) -> Self:
+        """Measures class probabilities ``[N, C]`` of images with labels ``[N]``."""
+        ece = 100 * expected_calibration_error(probability, y)
+        return cls(ece, negative_log_likelihood(probability, y), brier_score(probability, y))
 
 
 @dataclass(frozen=True)
@@ -31,7 +57,7 @@ class Evaluation:
             class counts as much as a frequent one.
         macro_f1 (float): The mean F1 score over the classes that occur.
         top5 (float, optional): Top-5 accuracy; :obj:`None` for fewer than ten classes.
-        ece (float): Expected calibration error, 15 bins.
+        ece (float): Expected calibration error of the probabilities before calibration, 15 bins.
         num_images (int): The number of images.
         num_skipped (int, optional): The number of images that could not be decoded, which are not
             in the measures. (default: :obj:`0`)
@@ -41,6 +67,10 @@ class Evaluation:
             :obj:`None` where there are none. (default: :obj:`None`)
         is_transductive (bool, optional): Whether the images were classified together, unlabelled,
             by a transductive method. (default: :obj:`False`)
+        nll (float): The mean negative log-likelihood of the labels before calibration, in nats.
+        brier (float): The Brier score before calibration, between 0 and 2.
+        calibrated (Calibration, optional): The calibration error, the log-likelihood and the Brier
+            score with the temperature of a classifier. (default: :obj:`None`)
     """
 
     accuracy: float
@@ -53,6 +83,9 @@ class Evaluation:
     num_shots: int | None = None
     zero_shot: float | None = None
     is_transductive: bool = False
+    nll: float = math.nan
+    brier: float = math.nan
+    calibrated: Calibration | None = None
 
     def measures(self) -> dict[str, float | None]:
         """What was measured of the adapter, without the counts of images that have no part in it
@@ -70,6 +103,11 @@ class Evaluation:
             parts.append(f"top-5 accuracy {self.top5:.2f} %")
         if self.zero_shot is not None:
             parts.append(f"zero-shot accuracy {self.zero_shot:.2f} %")
+        if self.calibrated is not None:
+            parts.append(
+                f"calibration error {self.calibrated.ece:.1f} % ({self.ece:.1f} % before "
+                f"calibration)"
+            )
         if self.is_transductive:
             parts.append("classified together (transductive)")
         return ", ".join(parts)
@@ -111,7 +149,9 @@ def predict_logits(adapter: Adapter, x: Tensor) -> Tensor:
     )
 
 
-def evaluate(adapter: Adapter, data: EvaluationTask | Features) -> Evaluation:
+def evaluate(
+    adapter: Adapter, data: EvaluationTask | Features, temperature: float | None = None
+) -> Evaluation:
     """Measures an adapter on a test split, or on any features with labels.
 
     An image with several views counts once, by the mean of its views.
@@ -119,6 +159,8 @@ def evaluate(adapter: Adapter, data: EvaluationTask | Features) -> Evaluation:
     Args:
         adapter (Adapter): The adapter.
         data (EvaluationTask or Features): The images.
+        temperature (float, optional): That of a classifier, with which the probabilities are
+            measured, too. (default: :obj:`None`)
 
     Raises:
         ValueError: If there is no image, or the width is not the adapter's.
@@ -126,21 +168,28 @@ def evaluate(adapter: Adapter, data: EvaluationTask | Features) -> Evaluation:
     features = data.test if isinstance(data, EvaluationTask) else data
     if len(features) == 0:
         raise ValueError("There is no image to evaluate on.")
-    probability = predict_logits(adapter, features.mean_views()).softmax(dim=1).double().numpy()
+    logits = predict_logits(adapter, features.mean_views())
+    probability = logits.softmax(dim=1).double().numpy()
     y, predicted = features.y.numpy(), probability.argmax(axis=1)
     top5 = None
     if probability.shape[1] >= CLASSES_FOR_TOP5:
         labels = np.arange(probability.shape[1])
         top5 = 100 * float(top_k_accuracy_score(y, probability, k=5, labels=labels))
+    before, after = Calibration.of(probability, y), None
+    if temperature is not None:
+        after = Calibration.of(probabilities(logits, temperature).double().numpy(), y)
     over_classes = {"labels": np.unique(y), "average": "macro", "zero_division": 0}
     return Evaluation(
         accuracy=100 * float(accuracy_score(y, predicted)),
         balanced_accuracy=100 * float(recall_score(y, predicted, **over_classes)),
         macro_f1=100 * float(f1_score(y, predicted, **over_classes)),
         top5=top5,
-        ece=100 * expected_calibration_error(probability, y),
+        ece=before.ece,
         num_images=len(features),
         is_transductive=adapter.is_transductive,
+        nll=before.nll,
+        brier=before.brier,
+        calibrated=after,
     )
 
 
@@ -194,3 +243,39 @@ def expected_calibration_error(
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gap = np.bincount(index, weights=correct - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(y))
+
+
+def negative_log_likelihood(
+    probability: NDArray[np.floating[Any]], y: NDArray[np.integer[Any]]
+) -> float:
+    r"""The mean of :math:`- \log p_{i, y_i}`, in nats. A probability that was rounded to zero
+    counts as the smallest that ``float32`` holds.
+
+    Args:
+        probability (numpy.ndarray): Class probabilities.
+        y (numpy.ndarray): Labels.
+
+    Shapes:
+        - **probability:** :math:`(N, C)`; **y:** :math:`(N)`
+    """
+    of_label = np.maximum(probability[np.arange(len(y)), y], SMALLEST_PROBABILITY)
+    return float(-np.log(of_label).mean())
+
+
+def brier_score(probability: NDArray[np.floating[Any]], y: NDArray[np.integer[Any]]) -> float:
+    r"""The score of `"Verification of Forecasts Expressed in Terms of Probability"
+    <https://doi.org/10.1175/1520-0493(1950)078%3C0001:VOFEIT%3E2.0.CO;2>`_ (Brier, 1950), between 0
+    and 2.
+
+    .. math::
+        \frac{1}{N} \sum_i \sum_c (p_{ic} - [y_i = c])^2
+
+    Args:
+        probability (numpy.ndarray): Class probabilities.
+        y (numpy.ndarray): Labels.
+
+    Shapes:
+        - **probability:** :math:`(N, C)`; **y:** :math:`(N)`
+    """
+    of_label = probability[np.arange(len(y)), y]
+    return float((np.square(probability).sum(axis=1) - 2 * of_label + 1).mean())

@@ -1,14 +1,32 @@
 """What the shots say of the class names and of the images, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pyg_graphadapter.adapters import Adapter, GraphAdapter
 from pyg_graphadapter.adapters.graph_defaults import IMAGES
 from pyg_graphadapter.adapters.trust import Evidence
 from pyg_graphadapter.settings import warn
+from pyg_graphadapter.storage import sha256
 
 WITHOUT_NAMES = ("linear_probe",)  # methods that use no names, whatever they say
+
+
+_is_told_once: ContextVar[bool] = ContextVar("is_told_once", default=False)
+_told: set[tuple[str, str]] = set()  # methods and class texts
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Inside, :func:`tell_of_poor_texts` says the same of a method and of the same class texts once
+    per process, as a search fits them again and again."""
+    token = _is_told_once.set(True)
+    try:
+        yield
+    finally:
+        _is_told_once.reset(token)
 
 
 def evidence_of(training: Mapping[str, Any]) -> Evidence | None:
@@ -63,5 +81,10 @@ def _what_follows(evidence: Evidence, adapter: Adapter) -> str:
 
 def tell_of_poor_texts(evidence: Evidence | None, adapter: Adapter, method: str) -> None:
     """Warns where the class names say next to nothing about the images."""
-    if evidence is not None and evidence.says_little and method not in WITHOUT_NAMES:
-        warn(evidence_in_words(evidence, adapter, method))
+    if evidence is None or not evidence.says_little or method in WITHOUT_NAMES:
+        return
+    key = method, sha256(adapter.text.detach().float().cpu().contiguous().numpy().tobytes())
+    if _is_told_once.get() and key in _told:
+        return
+    warn(evidence_in_words(evidence, adapter, method))
+    _told.add(key)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from pyg_graphadapter.features import Features, counted
 from pyg_graphadapter.graph import unit
 from pyg_graphadapter.settings import check_setting_names, warn
 from pyg_graphadapter.task import FewShotTask
+from pyg_graphadapter.training.callbacks import Callback
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import History, train
 from pyg_graphadapter.training.selection import select_defaults
@@ -40,6 +41,20 @@ class Fitted(NamedTuple):
     history: History
 
 
+class Prepared(NamedTuple):
+    """A method that was built for a task, before training.
+
+    Args:
+        adapter (Adapter): The adapter.
+        task (FewShotTask): The task to train it on, with what stands in for shots.
+        selected (dict): As in :class:`Fitted`.
+    """
+
+    adapter: Adapter
+    task: FewShotTask
+    selected: dict[str, Any]
+
+
 def fit_method(
     method: str,
     task: FewShotTask,
@@ -49,6 +64,7 @@ def fit_method(
     select: bool = True,
     may_lack: bool = False,
     progress: bool = True,
+    callbacks: Iterable[Callback] = (),
 ) -> Fitted:
     """Selects the settings that are not given, builds the method and trains it.
 
@@ -63,11 +79,33 @@ def fit_method(
         may_lack (bool, optional): Classes may have no shots: their text features stand in for them
             (:func:`with_text_shots`). (default: :obj:`False`)
         progress (bool, optional): Show progress bars, on a terminal. (default: :obj:`True`)
+        callbacks (iterable of Callback, optional): Are told of the training. (default: :obj:`()`)
 
     Raises:
         ValueError: If a setting is unknown or out of bounds, or a class that needs shots has none.
     """
-    start, build = time.perf_counter(), adapter_class(method)
+    start = time.perf_counter()
+    adapter, task, selected = prepare_method(
+        method, task, config, settings, select=select, may_lack=may_lack, progress=progress
+    )
+    history = train(adapter, task, config, progress=progress, callbacks=callbacks)
+    shots, seconds = counted(len(task.support), "shot"), time.perf_counter() - start
+    logger.info("Fitted %s to %s in %.1f s: %s.", method, shots, seconds, adapter.settings())
+    return Fitted(adapter.cpu().eval(), selected, history)
+
+
+def prepare_method(
+    method: str,
+    task: FewShotTask,
+    config: TrainConfig,
+    settings: Mapping[str, Any],
+    *,
+    select: bool = True,
+    may_lack: bool = False,
+    progress: bool = True,
+) -> Prepared:
+    """What :func:`fit_method` does before training, with the same arguments."""
+    build = adapter_class(method)
     check_setting_names(method, build.Config, settings)
     chosen = build.settings_for(task, settings)  # of the real shots
     if may_lack and task.has_text and method != "zero_shot":
@@ -84,10 +122,7 @@ def fit_method(
         for name, value in adapter.settings().items()
         if value != asked[name] or (name in given and name not in settings)
     }
-    history = train(adapter, task, config, progress=progress)
-    shots, seconds = counted(len(task.support), "shot"), time.perf_counter() - start
-    logger.info("Fitted %s to %s in %.1f s: %s.", method, shots, seconds, adapter.settings())
-    return Fitted(adapter.cpu().eval(), selected, history)
+    return Prepared(adapter, task, selected)
 
 
 def _tell_of_unequal_shots(method: str, task: FewShotTask) -> None:

@@ -31,7 +31,7 @@ def held_out_folds(
         any that are held out.
     """
     groups = torch.arange(len(y)) if groups is None else groups
-    first = _first_of_each(groups)  # [G], one image of each group
+    first = first_of_each(groups)  # [G], one image of each group
     group_y = y[first].numpy()
     folds = min(folds, int(np.bincount(group_y).max(initial=0)))
     if folds < 2:
@@ -57,7 +57,7 @@ def _without_last_images(y: Tensor, groups: Tensor, is_held_out: Tensor) -> Tens
         is_held_out = is_held_out & ~torch.isin(groups, groups[torch.isin(y, lacking)])
 
 
-def _first_of_each(groups: Tensor) -> Tensor:
+def first_of_each(groups: Tensor) -> Tensor:
     """The index of the first image of each group ``[G]``."""
     number = int(groups.max()) + 1 if len(groups) else 0
     first = torch.full((number,), len(groups), dtype=torch.long)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from transformers import AutoModel
 
-from pyg_graphadapter.classifier import export
+from pyg_graphadapter.classifier import onnx_graph
 from pyg_graphadapter.classifier.export import export_onnx
 from pyg_graphadapter.encoding.encoder import Encoder
 from tests.checkpoints import save_checkpoint
@@ -118,11 +118,11 @@ def test_exported_twice_is_the_same_file(exported, clip, weights, tmp_path):
 def test_the_exporter_is_quiet_and_leaves_nothing_behind(clip, weights, tmp_path, capfd, caplog):
     pytest.importorskip("onnxscript")
     before = {name: value.clone() for name, value in clip.model.state_dict().items()}
-    levels = [logging.getLogger(name).level for name in export.LOGGERS]
+    levels = [logging.getLogger(name).level for name in onnx_graph.LOGGERS]
     export_onnx(clip, weights, SCALE, tmp_path / "c.onnx", NAMES)
     assert capfd.readouterr() == ("", "")
     assert not [record for record in caplog.records if record.levelno >= logging.INFO]
-    assert [logging.getLogger(name).level for name in export.LOGGERS] == levels
+    assert [logging.getLogger(name).level for name in onnx_graph.LOGGERS] == levels
     for name, value in clip.model.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -174,7 +174,7 @@ def test_half_precision_is_refused(clip, weights, tmp_path):
 
 def test_what_does_not_fit_into_one_file(clip, weights, tmp_path, monkeypatch):
     pytest.importorskip("onnxscript")
-    monkeypatch.setattr(export, "MAX_BYTES", 1000)
+    monkeypatch.setattr(onnx_graph, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="use a smaller encoder"):
         export_onnx(clip, weights, SCALE, tmp_path / "c.onnx", NAMES)
 

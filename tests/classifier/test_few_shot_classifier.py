@@ -322,8 +322,6 @@ def test_a_transductive_method_says_so(data):
     for path in (None, "classifier.onnx"):
         with pytest.raises(ValueError, match=r"TransCLIP is transductive: .* no class weights to"):
             classifier.export(path)
-    with pytest.raises(ValueError, match="Only graph_adapter can be explained"):
-        classifier.explain(class_name=data.class_names[0])
     within = FewShotClassifier.fit(
         replace(data, test=None), method="transclip", measure=True, progress=False
     )

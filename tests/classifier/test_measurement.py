@@ -136,7 +136,7 @@ def test_one_image_per_class_cannot_be_measured():
 
 
 def test_with_many_shots_one_fold_is_held_out(monkeypatch):
-    monkeypatch.setattr("pyg_graphadapter.classifier.measurement.MANY_SHOTS", 20)
+    monkeypatch.setattr("pyg_graphadapter.training.held_out.MANY_SHOTS", 20)
     fitted = FewShotClassifier.fit(
         unequal(25, 25), method="zero_shot", measure=True, progress=False
     )

@@ -26,6 +26,7 @@ ORDER = {
     "encode": "3 classes, images: 15 train, 6 test",
     "fit": "Saved graph_adapter for 3 classes",
     "predict": "2 of 2 images classified",
+    "evaluate": "Balanced accuracy",
     "compare": "| graph_adapter",
     "report": "report.html",
     "cache list": "images",

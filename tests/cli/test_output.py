@@ -48,6 +48,11 @@ def commands(features, classifier, tmp_path):
     return {
         "fit": ((features, "--epochs", 1, "--out", tmp_path / "new"), set(fit)),
         "predict": ((classifier, features), {"index", "label", "class_name", "probability"}),
+        "evaluate": (
+            (classifier, features),
+            {"data", "split", "method", "measures", "intervals", "calibration", "classes",
+             "confusions", "errors", "skipped", "files"},
+        ),
         "compare": (
             (features, "--shots", 1, "--seeds", 1, "--epochs", 1, "--out", tmp_path / "results"),
             {"out", "rows", "tables", "failed"},
@@ -73,7 +78,7 @@ def commands(features, classifier, tmp_path):
     }  # fmt: skip
 
 
-ANSWERS = ("predict", "methods", "data look", "cache list")
+ANSWERS = ("predict", "evaluate", "methods", "data look", "cache list")
 
 
 def test_json_is_one_document_and_nothing_else(commands):

@@ -51,7 +51,7 @@ def test_fit_shows_no_zero_shot_and_says_so_in_the_card(features, tmp_path):
     assert card["training"]["texts"] == "none"
     assert "zero-shot accuracy (%)" not in card["measured"]
     classifier = FewShotClassifier.load(tmp_path / "c")
-    explained = str(classifier.explain(classifier.adapter.prototypes[0]))
+    explained = classifier.explain(classifier.adapter.prototypes[0]).table()
     assert "zero-shot" not in explained
     assert "own text" not in explained
 

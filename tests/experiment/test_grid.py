@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from pyg_graphadapter import GraphAdapter, TrainConfig
+from pyg_graphadapter import Callback, GraphAdapter, TrainConfig
 from pyg_graphadapter.adapters.graph_stack import GraphStack
 from pyg_graphadapter.encoding.sources import FileSource, evaluation_tasks
 from pyg_graphadapter.experiment import run
@@ -223,3 +223,59 @@ def test_one_class_has_no_edges(tmp_path):
     runs = grid(methods=["graph_adapter"], shots=[1], seeds=[1])
     [result] = run_all(runs, tasks, ORIGIN, tmp_path / "out")
     assert "knowledge_graphs" not in result
+
+
+# Callbacks and losses #################################################################
+
+
+class Epochs(Callback):
+    def __init__(self):
+        self.losses = {}
+
+    def on_epoch(self, training, epoch, loss, lr):
+        key = training.method, training.shots, training.seed
+        self.losses.setdefault(key, []).append(loss)
+
+
+def without_times(result):
+    return {k: v for k, v in result.items() if not k.endswith("_seconds") and k != "path"}
+
+
+@pytest.mark.parametrize("workers", [1, None])
+def test_callbacks_are_told_and_change_nothing(tasks, tmp_path, workers):
+    told = Epochs()
+    plain = run_all(grid(), tasks, ORIGIN, tmp_path / "a", workers=workers)
+    results = run_all(grid(), tasks, ORIGIN, tmp_path / "b", workers=workers, callbacks=[told])
+    assert list(map(without_times, results)) == list(map(without_times, plain))
+    trained = [r for r in results if r["method"] == "graph_adapter"]
+    assert len(told.losses) == len(trained) == 4
+    for result in trained:
+        losses = told.losses["graph_adapter", result["shots"], result["seed"]]
+        assert result["loss"] == pytest.approx(losses, rel=1e-5)
+        assert len(result["loss"]) == result["settings"]["epochs"] == 3
+    assert all(r["loss"] == [] for r in results if r["method"] == "zero_shot")
+
+
+def test_what_a_callback_raises_is_no_failed_run(tasks, tmp_path):
+    class Stop(Callback):
+        def on_epoch(self, training, epoch, loss, lr):
+            raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        run_all(grid(), tasks, ORIGIN, tmp_path / "out", callbacks=[Stop()])
+    assert not any("graph_adapter" in path.name for path in (tmp_path / "out").iterdir())
+
+
+def test_callbacks_need_this_process(tasks, tmp_path):
+    with pytest.raises(ValueError, match=r"Callbacks are called in this process.*2 jobs"):
+        run_all(grid(), tasks, ORIGIN, tmp_path / "out", workers=2, callbacks=[Epochs()])
+
+
+def test_losses_are_short(tasks, tmp_path):
+    [result] = run_all(
+        grid(methods=["graph_adapter"], shots=[1], seeds=[1]), tasks, ORIGIN, tmp_path / "out"
+    )
+    assert f'\n  "loss": {json.dumps(result["loss"])},\n' in result.path.read_text()
+    assert run.rounded_losses([1 / 3, 1e-9 / 3, 0.0]) == [0.333333, 3.33333e-10, 0.0]
+    losses = run.rounded_losses([float(i) for i in range(2500)])
+    assert losses == [float(3 * i) for i in range(834)]

@@ -634,7 +634,7 @@ def test_fault_25_a_configuration_with_an_unknown_entry(images, model, tmp_path)
 def test_fault_25_a_classifier_of_a_later_version(data, tmp_path):
     fit(tmp_path, "--method", "zero_shot", code=0)
     path = tmp_path / "c" / "classifier.json"
-    path.write_text(path.read_text().replace("/classifier/3", "/classifier/9"))
+    path.write_text(path.read_text().replace("/classifier/4", "/classifier/9"))
     said = run("predict", tmp_path / "c", tmp_path / "features.npz", code=1)[1]
     assert "its format is 'pyg_graphadapter/classifier/9', and this version knows" in said
 

@@ -1,15 +1,13 @@
 import json
-import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 
-from pyg_graphadapter.report import page
 from pyg_graphadapter.report.page import write_report
 from pyg_graphadapter.report.published import Published
+from tests.pages import check_page
 from tests.results import result
 
 EVIL = "<script>alert(1)</script>"
@@ -35,23 +33,6 @@ def results(tmp_path):
     return folder
 
 
-class Checker(HTMLParser):
-    """Tags that are open, and what the page would load from elsewhere."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.outside, self.tags = [], [], set()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        self.outside += [v for k, v in attrs if k in ("src", "href") and not v.startswith("data:")]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_everything_is_written(results, tmp_path):
     out = tmp_path / "out"
     tables = write_report(results, out)
@@ -73,20 +54,20 @@ def test_everything_is_written(results, tmp_path):
     write_report(results, out)  # replaces it
 
 
-def test_the_page_is_whole_and_runs_nothing(results, tmp_path):
+def test_the_page_is_whole_and_loads_nothing(results, tmp_path):
     write_report(results, tmp_path / "out")
-    page = (tmp_path / "out" / "report.html").read_text()
-    checker = Checker()
-    checker.feed(page)
-    assert checker.open == []
-    assert checker.outside == []
-    assert "script" not in checker.tags
-    assert "no text encoder &amp; no more" in page
-    assert "18 runs, and 1 that failed" in page
-    assert len(re.findall("<table", page)) == 7
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = check_page(text)
+    assert EVIL in page.text
+    assert EVIL not in text
+    assert "dtd, coop, 1 shots, seed 1: no text encoder & no more" in page.text
+    assert "18 runs, and 1 that failed" in page.text
+    assert "† Settings were selected on the test split" in page.text
+    assert page.tags["table"] == 7 + 1  # and that of all settings
+    assert page.tags["figure"] == 3
 
 
-def test_the_page_shows_the_knowledge_graphs_of_the_most_shots(tmp_path, monkeypatch):
+def test_the_page_shows_the_knowledge_graphs_of_the_most_shots(tmp_path):
     edges = [["cat", "dog", 0.9], [EVIL, "dog", 0.8]]
     graphs = {"text": edges, "image": [["cat", "dog", 0.7]]}
     folder = tmp_path / "results"
@@ -101,36 +82,57 @@ def test_the_page_shows_the_knowledge_graphs_of_the_most_shots(tmp_path, monkeyp
     ]
     for i, content in enumerate(contents):
         (folder / f"{i}.json").write_text(json.dumps(content))
-    drawn = []
-    draw = page.draw_knowledge_graph
-    monkeypatch.setattr(
-        page,
-        "draw_knowledge_graph",
-        lambda *args, **kw: drawn.append((args, kw)) or draw(*args, **kw),
-    )
     write_report(folder, tmp_path / "out")
-    assert [(list(args[0]), kw["num_classes"]) for args, kw in drawn] == [
-        (["text"], None),
-        (["text", "image"], 7),
+    page = check_page((tmp_path / "out" / "report.html").read_text())
+    titles = [text for tag, text in page.headings if text.startswith("Knowledge graphs of")]
+    assert titles == [
+        f"Knowledge graphs of {EVIL}, graph_adapter, 2 shots, seed 1",
+        "Knowledge graphs of a, graph_adapter, 4 shots, seed 1",
     ]
-    text = (tmp_path / "out" / "report.html").read_text()
-    checker = Checker()
-    checker.feed(text)
-    assert checker.open == checker.outside == []
-    assert "script" not in checker.tags
-    assert "<h2>Knowledge graphs of a, graph_adapter, 4 shots, seed 1</h2>" in text
-    assert text.count('src="data:image/png;base64,') == 3
+    sides = [attributes["data-side"] for attributes in page.of_class("graph")]
+    assert sides == ["text", "text", "image"]
+    assert "3 of 7 classes" in page.text
+
+
+def test_the_page_says_how_the_runs_were_made(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    settings = {"alpha": 0.25, "k": None, "bias": "class", "seed": 1}
+    for seed in (1, 2):
+        content = result(
+            seed=seed, settings={**settings, "seed": seed}, selected_on="support",
+            command="graphadapter compare 'a b' --shots 1", versions={"torch": "2.13"},
+            code="pyg_graphadapter 0.1.0", loss=[3.0, 2.0, 1.5],
+        )  # fmt: skip
+        (folder / f"{seed}.json").write_text(json.dumps(content))
+    write_report(folder, tmp_path / "out")
+    page = check_page((tmp_path / "out" / "report.html").read_text())
+    assert "graphadapter compare 'a b' --shots 1" in page.text
+    assert "alpha = 0.25, k = not set, bias = class" in page.text
+    assert "the shots" in page.text
+    assert "Training loss per epoch, a" in page.text
+    assert ("torch", "2.13") in page.facts()
+    assert ("code pyg_graphadapter 0.1.0", "graph_adapter") in page.facts()
 
 
 def test_published_numbers_are_of_the_same_image_tower(results, tmp_path):
     published = Published("ViT-B/16", {"dtd": {"gda": {1: 40.0}}}, {"gda": "a <paper>"})
     write_report(results, tmp_path / "out", published=published)
-    assert "gda: a &lt;paper&gt;" in (tmp_path / "out" / "report.html").read_text()
+    page = check_page((tmp_path / "out" / "report.html").read_text())
+    assert ("gda", "a &lt;paper&gt;") in page.facts()
+    assert "gda, published" in page.text
+    assert len(page.of_class("dashed")) == 2  # the curve, and its line in the legend
     other = Published("RN50", {}, {})
     with pytest.raises(ValueError, match=r"are of RN50, .* some/clip-vit-base-patch16: give"):
         write_report(results, tmp_path / "other", published=other)
     assert not (tmp_path / "other").exists()
     write_report(results, tmp_path / "other", published=other, backbone="RN50")
+
+
+def test_a_classifier_is_to_be_evaluated_first(tmp_path):
+    (tmp_path / "classifier.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"graphadapter evaluate .* DATA --out evaluation --rep"):
+        write_report(tmp_path, tmp_path / "out")
 
 
 def test_what_cannot_be_reported(tmp_path, results):

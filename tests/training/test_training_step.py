@@ -1,11 +1,12 @@
 """Recorded and replayed steps, with a recorder for the CPU, and on a GPU if there is one."""
 
+import math
 from contextlib import nullcontext
 
 import pytest
 import torch
 
-from pyg_graphadapter import EvaluationTask, TrainConfig, train
+from pyg_graphadapter import Callback, EvaluationTask, TrainConfig, train
 from pyg_graphadapter.adapters import ADAPTERS, Adapter, CoOp, TaskRes, adapter_class
 from pyg_graphadapter.adapters.recordable import is_recordable
 from pyg_graphadapter.testing import fake_features
@@ -104,6 +105,25 @@ def test_a_batch_of_adapters(task, replays):
     assert replays[2:] == [6 - training_step.WARM_UP]
     for adapter, history, expected in zip(adapters, histories, one_by_one, strict=True):
         assert_equal_training((adapter, history), expected)
+
+
+def test_callbacks_of_recorded_steps_are_told_the_same(task, replays):
+    class Epochs(Callback):
+        def __init__(self):
+            self.calls = []
+
+        def on_epoch(self, training, epoch, loss, lr):
+            self.calls.append((training.seed, epoch, loss, lr))
+
+    plain, told = trained("graph_adapter", task, epochs=8), Epochs()
+    adapter = adapter_class("graph_adapter").from_task(task)
+    history = train(adapter, task, TrainConfig(epochs=8), progress=False, callbacks=[told])
+    assert replays == [8 - training_step.WARM_UP] * 2
+    assert_equal_training((adapter, history), plain)
+    assert [(seed, epoch) for seed, epoch, _, _ in told.calls] == [(1, i) for i in range(1, 9)]
+    assert tuple(loss for _, _, loss, _ in told.calls) == history.loss
+    rates = [0.5e-3 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
+    assert [rate for *_, rate in told.calls] == pytest.approx(rates, rel=1e-5)
 
 
 def test_a_step_that_waits_is_taken_as_it_is(task, replays, monkeypatch, caplog):

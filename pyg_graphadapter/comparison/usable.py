@@ -1,16 +1,14 @@
 """Which methods a source of features allows."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from pyg_graphadapter.adapters import adapter_class
-from pyg_graphadapter.cli.output import echo
-
-if TYPE_CHECKING:
-    from pyg_graphadapter.encoding.sources import Source
+from pyg_graphadapter.encoding.sources import Source
 
 
-def usable_methods(methods: Sequence[str], source: "Source", *, are_named: bool) -> list[str]:
+def usable_methods(
+    methods: Sequence[str], source: Source, *, are_named: bool, announce: Callable[[str], None]
+) -> list[str]:
     """The methods that can be built from a source. What it does not allow is left out with a word,
     or refused if it was named.
 
@@ -18,6 +16,7 @@ def usable_methods(methods: Sequence[str], source: "Source", *, are_named: bool)
         methods (sequence of str): The methods.
         source (Source): The source.
         are_named (bool): Whether the user named each of them, and did not say ``all``.
+        announce (callable): Is told in a line what is left out.
 
     Raises:
         ValueError: If a method needs texts and there are none, and it was named; or if no method
@@ -42,9 +41,8 @@ def usable_methods(methods: Sequence[str], source: "Source", *, are_named: bool)
     for left_out, lacking in ((without_text, "texts"), (without_encoder, "a text encoder")):
         if left_out:
             verb = "need" if len(left_out) > 1 else "needs"
-            echo(
-                f"Left out {', '.join(left_out)}, which {verb} {lacking}: {source.name} has none.",
-                err=True,
+            announce(
+                f"Left out {', '.join(left_out)}, which {verb} {lacking}: {source.name} has none."
             )
     usable = [m for m in methods if m not in (*without_text, *without_encoder)]
     if not usable:

@@ -1,0 +1,1 @@
+"""Methods compared on one data set, over shots and seeds."""

@@ -1,0 +1,1 @@
+"""Images for scikit-learn: a transformer into features, and a classifier."""
