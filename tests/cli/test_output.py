@@ -57,7 +57,10 @@ def commands(features, classifier, tmp_path):
             (features, "--shots", 1, "--seeds", 1, "--epochs", 1, "--out", tmp_path / "results"),
             {"out", "rows", "tables", "failed"},
         ),
-        "report": ((tmp_path / "r", "--out", tmp_path / "report"), {"page", "tables", "evaluation_page"}),
+        "report": (
+            (tmp_path / "r", "--out", tmp_path / "report"),
+            {"page", "tables", "evaluation_page"},
+        ),
         "encode": ((images, *encoder, "--out", tmp_path / "e.npz"), {*written, "skipped"}),
         "methods": ((), {"name", "is_trained", "is_transductive", "about"}),
         "data look": (
