@@ -27,7 +27,7 @@ def test_the_fewest_images():
     assert 0.95**59 <= 0.05 < 0.95**58
     with pytest.raises(ValueError, match=r"at least 59 held-out images .* there are 40 .*6 shots"):
         threshold_of(confidence([True] * 40), 0.05, num_classes=10)
-    with pytest.raises(ValueError, match="there are none .* one shot per class.*: give 59 shots"):
+    with pytest.raises(ValueError, match=r"there are none .* one shot per class.*: give 59 shots"):
         threshold_of(Confidence(source="of one shot per class"), 0.05, num_classes=1)
 
 
