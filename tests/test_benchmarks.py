@@ -27,6 +27,7 @@ REPORTS = {
     "descriptions/run.py": ["descriptions"],
     "views/run.py": ["views"],
     "trust/run.py": ["trust"],
+    "confidence/run.py": ["confidence"],
 }
 WITHOUT_FIGURE = ("faults/run.py", "descriptions/run.py", "views/run.py")
 ARGUMENTS = {  # of runners with --report that need some

@@ -27,7 +27,7 @@ RESULTS = HERE / "results.json"
 METHODS = ("graph_adapter", "zero_shot", "tip_adapter_f", "linear_probe", "transclip")
 NEED_TEXTS = ("zero_shot", "transclip")
 SEEDS = (1, 2, 3)
-DRAWS = tuple(range(1, 21))
+DRAWS = tuple(range(1, 11))
 ERRORS = (0.02, 0.05, 0.1, 0.2)
 COVERAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -92,30 +92,27 @@ def load(folder: Path) -> dict[str, FeatureFile]:
 
 def runs(*, is_tiny: bool) -> Iterator[Run]:
     """All fits, the quick ones first."""
-    counts = {"drawings": (1, 4, 16), "ImageNet-100": (1, 2, 4), "Flowers102": (1, 4, 16)}
-    counts |= {"UCF101": (1, 4, 16)}
     if is_tiny:
         yield Run("drawings", "graph_adapter", 2, 1)
         return
+    counts = {"drawings": (1, 4, 16), "ImageNet-100": (1, 2, 4)}
+    counts |= {"Flowers102": (1, 4), "UCF101": (1, 4)}
     for name, shots_of_name in counts.items():
         has_texts = name in ("drawings", "ImageNet-100")
         for shots in shots_of_name:
             for method in METHODS:
                 if has_texts or method not in NEED_TEXTS:
                     yield from (Run(name, method, shots, seed) for seed in SEEDS)
-    for name, shots in (("ImageNet-100", 2), ("Flowers102", 4), ("UCF101", 4), ("UCF101", 8)):
+    for name, shots in (("ImageNet-100", 2), ("Flowers102", 4), ("UCF101", 4)):
         yield from (Run(name, "graph_adapter", shots, seed) for seed in DRAWS)
-    for shots in (1, 2, 4):
-        for method in ("graph_adapter", "zero_shot", "transclip"):
-            yield from (Run("ImageNet", method, shots, seed) for seed in SEEDS)
+    for method in ("zero_shot", "graph_adapter", "transclip"):
+        yield from (Run("ImageNet", method, shots, seed) for shots in (1, 2, 4) for seed in SEEDS)
 
 
 def fitted(file: FeatureFile, run: Run) -> tuple[FewShotClassifier, float, float]:
     """A classifier, and the seconds of its fit and of its calibration."""
-    task, config = (
-        draw_task(replace(file, val=None), run.shots, run.seed),
-        TrainConfig(seed=run.seed),
-    )
+    task = draw_task(replace(file, val=None), run.shots, run.seed)
+    config = TrainConfig(seed=run.seed)
     start = time.perf_counter()
     fit = fit_method(run.method, task, config, {}, progress=False)
     middle = time.perf_counter()

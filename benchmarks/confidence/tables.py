@@ -9,7 +9,7 @@ from typing import Any
 
 Results = Mapping[str, dict[str, Any]]
 SEEDS = ("1", "2", "3")
-DRAWS = {("ImageNet-100", "2"), ("Flowers102", "4"), ("UCF101", "4"), ("UCF101", "8")}
+DRAWS = {("ImageNet-100", "2"), ("Flowers102", "4"), ("UCF101", "4")}
 SHOWN = {"ImageNet": "4", "Flowers102": "4", "UCF101": "4", "drawings": "16"}
 
 

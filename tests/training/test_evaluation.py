@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss
 
 from pyg_graphadapter import Features, ZeroShot, evaluate
-from pyg_graphadapter.training.evaluation import expected_calibration_error
+from pyg_graphadapter.training.evaluation import Calibration, expected_calibration_error
 
 
 def test_evaluation_by_hand():
@@ -48,3 +49,17 @@ def test_certainty_and_chance_lie_in_the_outer_bins():
     sure = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert expected_calibration_error(sure, np.array([0, 1])) == 0.0
     assert expected_calibration_error(sure, np.array([1, 0])) == 1.0
+
+
+def test_log_likelihood_and_brier_score_equal_those_of_scikit_learn():
+    generator = torch.Generator().manual_seed(0)
+    probability = torch.randn(60, 4, generator=generator, dtype=torch.float64).softmax(1).numpy()
+    y = torch.randint(4, (60,), generator=generator).numpy()
+    calibration = Calibration.of(probability, y)
+    assert calibration.nll == pytest.approx(log_loss(y, probability, labels=range(4)))
+    squares = (probability - np.eye(4)[y]) ** 2
+    assert calibration.brier == pytest.approx(squares.sum(axis=1).mean())
+    zero = np.array([[1.0, 0.0], [1.0, 0.0]])
+    sure = Calibration.of(zero, np.array([0, 1]))
+    assert 40 < sure.nll < 50  # half of the logarithm of the smallest number, and not infinite
+    assert sure.brier == 1.0
