@@ -98,8 +98,7 @@ Calibrate = Annotated[
     bool | None,
     typer.Option(
         "--calibrate/--no-calibrate",
-        help="Fit the temperature of the probabilities, and learn how often they are right, on "
-        "shots that are held out: the method is fitted once more per fold.",
+        help="Fit the temperature of the probabilities on held-out shots.",
         show_default="calibrate",
     ),
 ]

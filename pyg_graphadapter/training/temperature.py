@@ -65,5 +65,5 @@ def probabilities(logits: Tensor, temperature: float) -> Tensor:
     label = plain.argmax(dim=1, keepdim=True)
     largest = scaled.amax(dim=1, keepdim=True)
     is_same = scaled.argmax(dim=1, keepdim=True) == label
-    next_larger = torch.nextafter(largest, torch.full_like(largest, 2))
-    return scaled.scatter(1, label, torch.where(is_same, largest, next_larger))
+    others = torch.minimum(scaled, torch.nextafter(largest, torch.zeros_like(largest)))
+    return torch.where(is_same, scaled, others.scatter(1, label, largest))
