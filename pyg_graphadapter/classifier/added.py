@@ -151,7 +151,7 @@ def _source(
     needs_encoder = not isinstance(data, Source | FeatureFile) and not is_feature_file(data)
     model = classifier.encoder if needs_encoder else None
     how = encoding if needs_encoder else None
-    return source_of(data, model, how, "auto", ReadOptions(), progress=progress)
+    return source_of(data, model, how, "auto", ReadOptions(), progress=progress, min_classes=1)
 
 
 def _with_labels(

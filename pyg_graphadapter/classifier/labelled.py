@@ -182,7 +182,7 @@ def images_and_split(
     if split is not None and "=" in split:
         options, split = replace(options, split=split), _only_split(split)
     try:
-        return load.read_images(data, options, **of_hub), split
+        return load.read_images(data, options, **of_hub, min_classes=1), split
     except ValueError as error:
         if not any(word in str(error) for word in ("label", "class folders")):
             raise

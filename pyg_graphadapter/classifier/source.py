@@ -26,6 +26,7 @@ def source_of(
     options: ReadOptions,
     *,
     progress: bool,
+    min_classes: int = 2,
 ) -> Source:
     """The source that data is, or a source of the features or images that it holds."""
     if isinstance(data, Source | FeatureFile) or is_feature_file(data):
@@ -42,7 +43,7 @@ def source_of(
     from pyg_graphadapter.encoding.image_source import ImageSource  # loads transformers
 
     name = Path(data).name if isinstance(data, str | Path) else "images"
-    images = read_images(data, options)  # before the encoder is loaded
+    images = read_images(data, options, min_classes=min_classes)  # before the encoder is loaded
     images.reading.tell(name)
     encoder = load_encoder(model, encoding or EncodingConfig(), device)
     return ImageSource(images, encoder, encoding, progress=progress, name=name)

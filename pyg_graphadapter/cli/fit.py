@@ -207,6 +207,7 @@ def fit(
                 reading,
                 device=training.device,
                 logit_scale=logit_scale,
+                min_classes=2 if start is None else 1,
             )
         save_config(ctx, save, settings)
         with as_fault_of(name):

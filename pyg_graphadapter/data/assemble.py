@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import datasets
 
@@ -62,8 +61,8 @@ def assemble(
         where (str): What errors call the source.
 
     Raises:
-        ValueError: If no split is known, there are fewer than two classes, or training has no image
-            of a class that another split has.
+        ValueError: If no split is known, or training has no image of a class that another split
+            has.
     """
     if not any(len(part.labels) for part in parts.values()):
         raise ValueError(f"{where} has no image with a label: give every image a label.")
@@ -83,7 +82,7 @@ def assemble(
         {label for part in labelled.values() for label in part.labels if label is not None},
         key=by_number,
     )
-    _check_classes(labelled, order, where)
+    _check_classes(labelled, where)
     names = names_of_labels(order, options.class_names, reading)
     number = {label: c for c, label in enumerate(order)}
     splits = datasets.DatasetDict()
@@ -151,13 +150,7 @@ def _joined(parts: Sequence[Part]) -> Part:
     return Part(images, [label for part in parts for label in part.labels])
 
 
-def _check_classes(parts: Mapping[str, Part], order: Sequence[str], where: str) -> None:
-    if len(order) == 1:
-        inner = f" If the classes lie in it, give {where}/{order[0]}."
-        raise ValueError(
-            f"{where} has one class, {order[0]!r}: at least two are needed."
-            f"{inner if Path(where).is_dir() else ''}"
-        )
+def _check_classes(parts: Mapping[str, Part], where: str) -> None:
     if TRAIN not in parts:
         return
     learned = set(parts[TRAIN].labels)

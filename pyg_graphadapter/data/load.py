@@ -139,6 +139,8 @@ def read_images(
     options: ReadOptions | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
+    *,
+    min_classes: int = 2,
 ) -> ImageSet:
     """Images with labels as :func:`load_images` loads them, and how they were read.
 
@@ -148,6 +150,8 @@ def read_images(
         revision (str, optional): Branch, tag or commit on the hub. (default: :obj:`None`)
         token (str or bool, optional): The access token for data that are not public.
             (default: :obj:`None`)
+        min_classes (int, optional): 1 for images that a classifier is measured on or grows by,
+            which may be of one class. (default: :obj:`2`)
 
     Raises:
         FileNotFoundError: As :func:`load_images` does.
@@ -158,7 +162,10 @@ def read_images(
     options, reading = options or ReadOptions(), Reading()
     try:
         with datasets_bars():
-            return _read(source, options, reading, revision, token)
+            images = _read(source, options, reading, revision, token)
+        if len(images.class_names) < min_classes:
+            raise ValueError(_one_class(images.class_names[0], name_of(source)))
+        return images
     except (ValueError, FileNotFoundError) as error:
         if not reading.left_out:
             raise
@@ -245,6 +252,11 @@ def list_images(paths: Sequence[str | Path], *, follow_links: bool = False) -> l
             f"{', '.join(SUFFIXES)}."
         )
     return image_paths
+
+
+def _one_class(name: str, where: str) -> str:
+    inner = f" If the classes lie in it, give {where}/{name}." if Path(where).is_dir() else ""
+    return f"{where} has one class, {name!r}: at least two are needed.{inner}"
 
 
 def _is_draw(path: Path) -> bool:

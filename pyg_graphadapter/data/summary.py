@@ -29,7 +29,7 @@ def summary_lines(images: ImageSet, name: str = "images") -> list[str]:
     left_out, *notes = reading.sentences() if reading.left_out else ["", *reading.sentences()]
     notes = [*filter(None, [unbalanced(images)]), *notes]
     return [
-        f"Read {visible(name)}{layout}: {len(names)} classes ({listed}); {splits}.",
+        f"Read {visible(name)}{layout}: {counted(len(names), 'class')} ({listed}); {splits}.",
         left_out or "Left out: nothing.",
         f"Note: {' '.join(map(visible, notes)) or 'every class has about as many images.'}",
     ]

@@ -196,6 +196,7 @@ def open_source(
     logit_scale: float | None = None,
     options: ReadOptions | None = None,
     announce: Callable[[str], None] | None = None,
+    min_classes: int = 2,
 ) -> "FileSource | ImageSource":
     """A feature file, by its suffix, or images, which need a model.
 
@@ -213,6 +214,8 @@ def open_source(
         options (ReadOptions, optional): How images are read. (default: :obj:`None`)
         announce (callable, optional): Is told what was read, line by line, before the encoder is
             loaded; if not given, what was left out is said in a warning. (default: :obj:`None`)
+        min_classes (int, optional): How many classes images must have at least, where they are
+            announced. (default: :obj:`2`)
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -234,7 +237,7 @@ def open_source(
     if announce is not None:
         from pyg_graphadapter.data import read_images, summary_lines
 
-        images = read_images(str(data), options)
+        images = read_images(str(data), options, min_classes=min_classes)
         for line in summary_lines(images, str(data)):
             announce(line)
     encoder = load_encoder(model, config, device)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 WIDTH, HEIGHT = 440.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 12.0, 44.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 12.0, 44.0
 NUM_COLOURS = 10  # of the style sheet
 MARKERS = ("circle", "square", "triangle", "cross")
 NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -169,6 +169,7 @@ def draw_chart(
     y_text: Format = "{:.2f}".format,
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
+    y_bounds: tuple[float, float] = (-math.inf, math.inf),
     is_log: bool = False,
     is_square: bool = False,
 ) -> Chart:
@@ -183,6 +184,9 @@ def draw_chart(
         y_text (callable, optional): The text of a y.
         x_range (tuple, optional): The smallest and the largest x. (default: those of the points)
         y_range (tuple, optional): The smallest and the largest y. (default: those of the points)
+        y_bounds (tuple, optional): The smallest and the largest y that can be, as 0 and 100 for
+            percent: where the range follows from the points, it ends there at the latest.
+            (default: none)
         is_log (bool, optional): Draw x by its logarithm, with a mark for each x that there is.
             (default: :obj:`False`)
         is_square (bool, optional): Draw the line on which x equals y. (default: :obj:`False`)
@@ -190,7 +194,7 @@ def draw_chart(
     points = [point for curve in curves for point in curve.points]
     positions = sorted({x for x, _, _ in points})
     left, right = x_range or (positions[0], positions[-1])
-    low, high = y_range or _range(points)
+    low, high = y_range or _range(points, y_bounds)
     inset = 14.0 if x_range is None else 0.0  # so that the first bars stand free
     x_axis = Axis(left, right, LEFT + inset, WIDTH - RIGHT - inset, is_log)
     y_axis = Axis(low, high, HEIGHT - BOTTOM, TOP)
@@ -225,11 +229,13 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(i * step, 10) + 0.0 for i in range(first, last + 1)]
 
 
-def _range(points: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """The smallest and the largest y with its bar, and a little room."""
+def _range(
+    points: Sequence[tuple[float, float, float]], bounds: tuple[float, float]
+) -> tuple[float, float]:
+    """The smallest and the largest y with its bar, and a little room inside the bounds."""
     low, high = min(y - bar for _, y, bar in points), max(y + bar for _, y, bar in points)
-    room = 0.05 * (high - low) or 1.0
-    return low - room, high + room
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return max(low - room, min(low, bounds[0])), min(high + room, max(high, bounds[1]))
 
 
 def _thinned(positions: Sequence[float]) -> list[float]:

@@ -39,6 +39,7 @@ def accuracy_charts(rows: Sequence[Row], published: Published | None) -> dict[st
             x_label="labelled images per class",
             y_label="test accuracy (%)",
             x_text=_shots,
+            y_bounds=(0.0, 100.0),
             is_log=min(positions) > 0,
         )
     return charts

@@ -91,6 +91,7 @@ def coverage_chart(e: EvaluationFile) -> Chart:
         y_label="right among them (%)",
         x_text="{:.1f} % answered".format,
         x_range=(0.0, 100.0),
+        y_bounds=(0.0, 100.0),
     )
 
 

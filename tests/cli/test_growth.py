@@ -84,6 +84,25 @@ def test_from_names_to_images(model, tmp_path):
     assert grown.training["epochs"] == 2
 
 
+def test_images_of_one_class(model, tmp_path):
+    images = fake_images(tmp_path / "images", num_classes=2, per_class=3)
+    fit = ("fit", images, "--model", model, "--no-cache", "--epochs", 1, "--no-measure")
+    run(*fit, "--keep-shots", "--out", tmp_path / "a")
+    one = fake_images(tmp_path / "one", num_classes=1, per_class=2, seed=3)
+    grow = ("fit", one, "--no-cache", "--no-measure", "--from", tmp_path / "a")
+    assert "1 class (class_0)" in run(*grow, "--out", tmp_path / "b").stderr
+    assert len(FewShotClassifier.load(tmp_path / "b").shots) == 8
+    (one / "class_0").rename(one / "a bird")
+    assert "Added 1 class: a bird." in run(*grow, "--out", tmp_path / "c").stdout
+    assert "2 images, 1 of 3 classes" in run("evaluate", tmp_path / "c", one, "--no-cache").stdout
+    grown = FewShotClassifier.load(tmp_path / "a").add_classes(one, progress=False)
+    assert grown.class_names == ("class_0", "class_1", "a bird")
+    assert (
+        "has one class, 'a bird': at least two"
+        in run("fit", one, "--model", model, "--out", tmp_path / "d", code=1).stderr
+    )
+
+
 def test_what_from_refuses(model, tmp_path):
     features = fake_features(num_classes=3, channels=8, shots=4)
     features.save(tmp_path / "f.npz")

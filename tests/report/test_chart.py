@@ -33,6 +33,13 @@ def test_ticks_are_round(low, high, ticks):
     assert nice_ticks(low, high) == pytest.approx(ticks)
 
 
+@pytest.mark.parametrize(("low", "high"), [(100, 100), (0, 0), (99.3, 100)])
+def test_percent_end_at_0_and_100(low, high):
+    curve = Curve("a", ((1, low, 0), (2, high, 0)))
+    ticks = [float(tick.text) for tick in chart([curve], y_bounds=(0.0, 100.0)).y_ticks]
+    assert 0 <= min(ticks) < max(ticks) <= 100
+
+
 def test_marks_are_where_the_values_are():
     drawn = chart([Curve("a", ((1, 10, 0), (2, 20, 5), (4, 30, 0)))], is_log=True)
     [curve] = drawn.curves
