@@ -54,6 +54,7 @@ html_css_files = ["wide_tables.css"]
 html_theme_options = {"navigation_with_keys": True}
 html_math_renderer = "mathml"  # needs no network to be read
 html_show_sphinx = False
+html_show_copyright = False
 
 # The docstrings are those of PyG: sections Args and Shapes, `:obj:` for values.
 napoleon_custom_sections = [("Shapes", "notes_style")]

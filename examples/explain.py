@@ -1,14 +1,14 @@
-"""Which neighbouring classes moved a class, through texts and through images, and by how much.
+"""Why an image is classified as it is, and what the classifier makes of a class: in words, and as
+numbers that add up.
 
 Command:  python examples/explain.py
 Time:     half a minute
-Output:   class 'bird'
-          +0.0706  text   self-loop 'bird'
-          +0.0628  text   bias 'bird'
-          +0.0420  image  self-loop 'bird'
-          +0.0353  text   own text 'bird'
-          +0.0269  image  bias 'bird'
-          +0.0011  text   neighbour 'insect'
+Output:   'bird' before 'office supply'
+          +4.1300  name
+          -1.6095  names in the graphs
+          -0.9022  training
+          +0.0265  examples
+          +1.6448  total: logarithm of the ratio of the probabilities
           …
 """
 
@@ -17,9 +17,13 @@ from pyg_graphadapter.data import load_images
 
 classifier = FewShotClassifier.fit("builtin", model="builtin", shots=4)
 
-# The class feature: what each neighbour added to it
-print(classifier.explain(class_name=classifier.class_names[0]))
-
-# One image: the terms that add up to its logit
+# One image, in words, and what its probability adds up from:
 image = load_images("builtin")["test"][0]["image"]
-print(classifier.explain(image))
+[reason] = classifier.reasons([image])
+print(reason.table())
+print(reason)
+
+# A class: which neighbours changed it, and by how much
+explanation = classifier.explain(class_name=classifier.class_names[0])
+print(explanation)
+print(explanation.table())

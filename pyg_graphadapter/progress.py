@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -67,12 +68,14 @@ def transformers_bars(progress: bool = True) -> Iterator[None]:
 
     was_enabled = logging.is_progress_bar_enabled()
     with hidden_bars(not progress), _hub_settings_kept():
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        with _without_warnings():
+            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
-            if was_enabled:
-                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            with _without_warnings():
+                if was_enabled:
+                    logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -86,13 +89,20 @@ def datasets_bars(progress: bool = True) -> Iterator[None]:
 
     was_enabled = not datasets.utils.are_progress_bars_disabled()
     with hidden_bars(not progress), _hub_settings_kept():
-        disable_progress_bars()
-        datasets.disable_progress_bars()
+        with _without_warnings():
+            disable_progress_bars()
+            datasets.disable_progress_bars()
         try:
             yield
         finally:
-            if was_enabled:
-                datasets.enable_progress_bars()
+            with _without_warnings():
+                if was_enabled:
+                    datasets.enable_progress_bars()
+
+
+def _without_warnings() -> "warnings.catch_warnings[None]":
+    """The libraries warn where a variable of the environment decides."""
+    return warnings.catch_warnings(action="ignore")
 
 
 @contextmanager

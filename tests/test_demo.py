@@ -52,3 +52,15 @@ def test_the_table_is_the_readmes(demo):
         assert accuracy == pytest.approx(expected[key], abs=1.5)
     for name in ("accuracy.png", "predictions.png"):
         assert (demo[1] / name).stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_json(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHADAPTER_CACHE_DIR", str(tmp_path / "cache"))
+    result = CliRunner().invoke(cli.app, ["demo", "--out", str(tmp_path / "out"), "--json"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert set(document) == {"classes", "test_images", "rows", "curve", "pictures"}
+    assert len(document["rows"]) == 10
+    assert "Curve: " in result.stderr

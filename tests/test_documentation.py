@@ -18,7 +18,9 @@ from typing import NamedTuple
 import pytest
 from typer.testing import CliRunner
 
+import pyg_graphadapter
 from pyg_graphadapter import cli
+from pyg_graphadapter.adapters import ADAPTERS, adapter_class
 from tests.data.pictures import save_pictures
 from tests.open_clip import model_folder
 from tests.own_data import CLASSES, write_features, write_images
@@ -32,7 +34,8 @@ NOT_RUN = "not run: "
 # What a block that is not run needs, and tests do not have:
 NEEDS = (
     "#SBATCH", "srun", "torchrun", "~/data", "pip install", "hf download", "push_to_hub",
-    "dask", ".onnx",
+    "dask",
+    "--install-completion",
 )  # fmt: skip
 RUN = ("bash", "python")
 CHECKED = ("json", "")  # and output, which has no language
@@ -76,6 +79,25 @@ def test_only_what_cannot_run_is_not_run(page):
             assert not is_needed_elsewhere(block), block.code
         if block.language == "json":
             assert json.loads(block.code)
+
+
+def test_every_benchmark_has_a_page():
+    for readme in ROOT.glob("benchmarks/*/README.md"):
+        page = DOCS / "benchmarks" / f"{readme.parent.name}.md"
+        assert page.exists(), f"add {page} that includes {readme}, as the others do"
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("api/*.md"))
+    for name in pyg_graphadapter.__all__:
+        assert re.search(rf":: pyg_graphadapter(\.\w+)?\.{name}$", text, re.MULTILINE), name
+
+
+def test_every_method_is_in_the_reference():
+    text = (DOCS / "api" / "adapters.md").read_text(encoding="utf-8")
+    for name in ADAPTERS:
+        class_name = adapter_class(name).__name__
+        assert f":: pyg_graphadapter.adapters.{class_name}\n" in text, class_name
 
 
 @pytest.fixture(scope="module")

@@ -38,8 +38,8 @@ def test_its_options_exist():
     from pyg_graphadapter import cli
 
     text = README.replace("\\\n", " ")
-    commands = re.findall(r"^graphadapter ((?:data )?\w+)(.*)$", text, flags=re.MULTILINE)
-    assert len(commands) > 5
+    commands = re.findall(r"(?:^|`)graphadapter ((?:data )?\w+)([^`\n]*)", text, flags=re.MULTILINE)
+    assert len(commands) > 8
     for command, arguments in commands:
         words = [*command.split(), "--help"]
         text = CliRunner().invoke(cli.app, words, env={"COLUMNS": "200"}).output

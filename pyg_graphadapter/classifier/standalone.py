@@ -23,8 +23,8 @@ def load(folder: Path = FOLDER) -> tuple[Any, Any, dict[str, torch.Tensor], list
     source = str(folder / "model") if settings["model"] is None else settings["model"]
     where = {"revision": settings["revision"]} if settings["revision"] else {}
     model = AutoModel.from_pretrained(source, dtype=getattr(torch, settings["dtype"]), **where)
-    processor = AutoImageProcessor.from_pretrained(source, **where)
-    with safe_open(folder / "classifier.safetensors", "pt") as file:  # type: ignore[no-untyped-call]
+    processor = AutoImageProcessor.from_pretrained(source, **where)  # type: ignore[no-untyped-call]
+    with safe_open(folder / "classifier.safetensors", "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return model.eval(), processor, tensors, settings["class_names"]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyg_graphadapter.classifier.reasons import Reason, Similar
 
 LITTLE = 0.1  # of the sum of the sizes of all parts
+SMALLEST_LEAD = 1e-4
 # What speaks, and whether it is one thing or several:
 SUBJECTS = {
     NAME: ("the class names", True),
@@ -93,12 +94,12 @@ def _balance(reason: "Reason") -> str:
         kind = ALL_EXAMPLES if part.kind in BY_EXAMPLES else part.kind
         amounts[kind] = amounts.get(kind, 0.0) + part.amount
     total = sum(map(abs, amounts.values()))
-    if not total:
-        return "nothing tells the two apart"
     kinds = sorted(amounts, key=lambda kind: -abs(amounts[kind]))
     little = [kind for kind in kinds if abs(amounts[kind]) < LITTLE * total]
     favours = [kind for kind in kinds if kind not in little and amounts[kind] > 0]
     objections = [kind for kind in kinds if kind not in little and amounts[kind] < 0]
+    if total < SMALLEST_LEAD or not favours:  # of classes that are the same, rounding remains
+        return "nothing tells the two apart"
     text = _clause(favours, "speak", "for it")
     if objections:
         against = f"for {quoted(reason.rival or '')}"

@@ -24,6 +24,7 @@ from pyg_graphadapter.cli.variables import (
 )
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.optional import MissingPackageError, explained
+from pyg_graphadapter.progress import is_shown
 from pyg_graphadapter.settings import check_whole_number, unknown
 
 if TYPE_CHECKING:
@@ -313,14 +314,19 @@ def _known_names(text: str, kind: str, table: Iterable[str]) -> list[str]:
 
 
 def silence_libraries() -> None:
-    """Keeps the reports and progress bars of transformers and datasets from the user."""
+    """Keeps the reports and progress bars of transformers and datasets from the user, but for those
+    of downloads, on a terminal."""
     import datasets
     import transformers
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import enable_progress_bars
 
     if not debug_mode.get():
         transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         datasets.disable_progress_bars()
+        if is_shown() and not constants.HF_HUB_DISABLE_PROGRESS_BARS:
+            enable_progress_bars()
 
 
 def show_skipped(source: "Source") -> None:

@@ -25,13 +25,13 @@ from pyg_graphadapter.data.reading import ReadOptions
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.optional import MissingPackageError
 from pyg_graphadapter.outputs import no_empty_folders
+from pyg_graphadapter.report.evaluation_file import EVALUATION_PAGE
 
 if TYPE_CHECKING:
     from pyg_graphadapter.report.evaluation_file import EvaluationFile
 
 app = new_app()
 FIGURE = "confusion.png"
-PAGE = "report.html"
 MOST_ERRORS = 100  # under --json; the file has all
 
 
@@ -58,7 +58,7 @@ def evaluate(
         ),
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report", help=f"Also write the page {PAGE} to the folder.")
+        bool, typer.Option("--report", help=f"Also write the page {EVALUATION_PAGE} to the folder.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the evaluation in the folder.")
@@ -85,7 +85,9 @@ def evaluate(
     """
     reading = pop_reading(options or {})
     if report and out is None:
-        raise typer.BadParameter(f"--report writes {PAGE} to a folder: name it with --out.")
+        raise typer.BadParameter(
+            f"--report writes {EVALUATION_PAGE} to a folder: name it with --out."
+        )
 
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
     from pyg_graphadapter.feature_file import is_feature_file
@@ -128,7 +130,7 @@ def _files() -> tuple[str, ...]:
     from pyg_graphadapter.report.evaluation_file import EVALUATION
 
     names = (tables.PER_CLASS, tables.CONFUSION, tables.CONFUSED_PAIRS, tables.IMAGES)
-    return (EVALUATION, *names, FIGURE, PAGE)
+    return (EVALUATION, *names, FIGURE, EVALUATION_PAGE)
 
 
 def _check_folder(out: Path, *, overwrite: bool) -> None:
@@ -167,8 +169,8 @@ def _write(evaluation: "EvaluationFile", out: Path, *, report: bool) -> list[Pat
         if report:
             from pyg_graphadapter.report.evaluation_page import write_evaluation_page
 
-            write_evaluation_page(evaluation, out / PAGE)
-            files.append(out / PAGE)
+            write_evaluation_page(evaluation, out / EVALUATION_PAGE)
+            files.append(out / EVALUATION_PAGE)
     return files
 
 

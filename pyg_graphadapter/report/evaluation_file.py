@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from pyg_graphadapter.display import json_text
 from pyg_graphadapter.storage import FileKind, Length, SchemaError, Within, read, write_atomic
 
-EVALUATION = "evaluation.json"
+EVALUATION, EVALUATION_PAGE = "evaluation.json", "evaluation.html"
 EVALUATION_FORMAT = "pyg_graphadapter/evaluation/1"
 Probability: TypeAlias = Annotated[float, Within(0, 1)]
 Percent: TypeAlias = Annotated[float, Within(0, 100)]

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from pyg_graphadapter.outputs import check_output_folder, writing
-from pyg_graphadapter.report.evaluation_file import EVALUATION, EvaluationFile
+from pyg_graphadapter.report.evaluation_file import EVALUATION, EVALUATION_PAGE, EvaluationFile
 from pyg_graphadapter.report.evaluation_page import write_evaluation_page
-from pyg_graphadapter.report.page import EVALUATION_PAGE, is_ours
+from pyg_graphadapter.report.page import is_ours
 from pyg_graphadapter.storage import prepare_folder
 
 

@@ -9,6 +9,7 @@ from pyg_graphadapter.optional import require
 from pyg_graphadapter.outputs import check_output_folder, writing
 from pyg_graphadapter.report.comparison import duel_table
 from pyg_graphadapter.report.comparison_page import comparison_page
+from pyg_graphadapter.report.evaluation_file import EVALUATION_PAGE
 from pyg_graphadapter.report.figures import REFERENCE, accuracy_curve
 from pyg_graphadapter.report.published import Published
 from pyg_graphadapter.report.results import (
@@ -29,7 +30,6 @@ from pyg_graphadapter.storage import prepare_folder, write_atomic
 PAGE, MARKDOWN, LATEX, CSV, FIGURE = (
     "report.html", "tables.md", "tables.tex", "accuracy.csv", "accuracy.png",
 )  # fmt: skip
-EVALUATION_PAGE = "evaluation.html"
 OURS = (PAGE, MARKDOWN, LATEX, CSV, FIGURE, EVALUATION_PAGE)
 
 

@@ -10,7 +10,7 @@ Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks"
 <https://arxiv.org/abs/1807.03888>`_ paper (Section 2.1):
 
 .. math::
-    a(\mathbf{x}) &= \max_c \; 2 \, \mathbf{x}^{\top} \mathbf{t}_c +
+    a(\mathbf{x}) &= \max_c \; 4 \, \mathbf{x}^{\top} \mathbf{t}_c +
     \mathbf{x}^{\top} \boldsymbol{\mu}_c / {\Vert \boldsymbol{\mu}_c \Vert}_2 \\
     b(\mathbf{x}) &= \max_c \; - \log \, (\mathbf{x} - \boldsymbol{\mu}_c)^{\top}
     \mathbf{P} \, (\mathbf{x} - \boldsymbol{\mu}_c), \qquad
@@ -37,7 +37,7 @@ from pyg_graphadapter.graph import row_blocks, unit
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.fitting import classes_without_shots, with_text_shots
 
-TEXT_WEIGHT = 2.0
+TEXT_WEIGHT = 4.0
 FEWEST = 4  # images that have to be left out, so that their deviation says something
 MOST = 2000  # images that are left out; more say no more
 SMALLEST = 1e-12  # squared distance

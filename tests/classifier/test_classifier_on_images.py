@@ -170,8 +170,12 @@ def test_exports(classifier, tmp_path):
     with safe_open(tmp_path / "w.safetensors", framework="pt") as file:
         assert torch.equal(file.get_tensor("class_weights"), weights)
         assert json.loads(file.metadata()["class_names"]) == list(classifier.class_names)
-    with pytest.raises(ValueError, match=r"end with \.onnx or \.safetensors"):
-        classifier.export(tmp_path / "w.pt")
+        processor = classifier.encoder.processor
+        assert json.loads(file.metadata()["preprocessing"]) == json.loads(
+            processor.to_json_string()
+        )
+    with pytest.raises(ValueError, match=r"The format of w\.bin is not clear"):
+        classifier.export(tmp_path / "w.bin")
 
 
 def test_explanations_of_a_class_and_of_an_image(classifier, images):

@@ -89,6 +89,7 @@ def outputs_of(path, name, x):
 def check(classifier, x, folder):
     """Every format that can hold a classifier gives its logits, probabilities and labels."""
     logits, probabilities = expected_of(classifier, x)
+    torch.testing.assert_close(classifier.predict_proba(x), probabilities)
     is_linear = isinstance(classifier.adapter, LinearAdapter)
     biases = classifier.adapter.class_biases() if is_linear else None
     for name, (file, _) in FILES.items():

@@ -110,6 +110,13 @@ def test_one_and_two_classes():
     assert classifier.reasons(torch.empty(0, 8)) == []
 
 
+def test_two_classes_of_the_same_text(data):
+    text = data.text[[0, 0, 1]]
+    classifier = FewShotClassifier(ZeroShot(text), ("a", "b", "c"), "zero_shot")
+    [reason] = classifier.reasons(data.text[0])
+    assert "nothing tells the two apart" in reason.words
+
+
 def test_half_precision(data):
     classifier = fit(data, "graph_adapter")
     x = data.test.mean_views()[:4].half()
@@ -133,7 +140,7 @@ def test_the_most_similar_example(data, method):
     for i, reason in enumerate(classifier.reasons(x)):
         assert reason.example.class_name == NAMES[int(y[index[i]])]
         assert reason.example.similarity == pytest.approx(float(cosine[i]), abs=1e-5)
-        assert "The most similar of your examples is one of" in reason.words
+        assert "It looks most like one of your examples of" in reason.words
 
 
 def test_texts_that_stand_in_for_shots_are_no_examples(data):
@@ -170,13 +177,14 @@ def reason_of(*amounts, **fields):
 @pytest.mark.parametrize(
     ("amounts", "words"),
     [
-        ((0.1, 2.0), "the comparison with your examples speaks for it; the class names add little"),
-        ((1.0, 2.0), "the comparison with your examples and the class names speak for it"),
+        ((0.1, 2.0), "your examples speak for it; the class names add little"),
+        ((1.0, 2.0), "your examples and the class names speak for it"),
         (
             (-1.0, 2.0, 0.01),
-            "the comparison with your examples speaks for it, though the class names speak for "
-            "'barn'; what was learned from your examples adds little",
+            "your examples speak for it, though the class names speak for 'barn'",
         ),
+        ((2.0, 1.0, -1.0), "the class names speak for it; your examples add little"),
+        ((-1e-7, 0.0), "nothing tells the two apart"),
         ((0.0, 0.0), "nothing tells the two apart"),
     ],
 )
@@ -189,7 +197,7 @@ def test_further_words_by_hand():
     name, example = Similar(NAME, "barn", 0.3), Similar(MEAN, "house", 0.5)
     said = reason_of(1.0, name=name, example=example, parts=(LeadPart(WHOLE, 1.0),)).words
     assert said.endswith(
-        "It is most similar to the mean of your examples of 'house' (similarity 0.50). By names "
+        "It looks most like your examples of 'house' (similarity 0.50 to their mean). By names "
         "alone it would be 'barn'; this method does not tell names and examples apart."
     )
     said = reason_of(1.0, name=name, parts=(LeadPart(TRAINING, 1.0),)).words

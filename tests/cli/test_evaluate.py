@@ -83,12 +83,12 @@ def test_out_holds_the_files_and_the_page(folder, classifier, tmp_path):
     pytest.importorskip("matplotlib")
     out = tmp_path / "deep" / "out"
     result = run("evaluate", folder / "c", folder / "data.npz", "--out", out, "--report")
-    assert {path.name for path in out.iterdir()} == FILES | {"report.html"}
-    assert f"report.html to {out}" in result.stdout
+    assert {path.name for path in out.iterdir()} == FILES | {"evaluation.html"}
+    assert f"evaluation.html to {out}" in result.stdout
     e = EvaluationFile.load(out)
     assert len(e.images) == 240
     assert e.data == str(folder / "data.npz")
-    page = (out / "report.html").read_text()
+    page = (out / "evaluation.html").read_text()
     assert "class 0" in page
     assert f"{e.measures['accuracy']:.1f}" in page
 

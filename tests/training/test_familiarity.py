@@ -33,7 +33,7 @@ def numbers_by_hand(x, means, scatter, ridge, text):
     precision = torch.linalg.inv(scatter / ridge + torch.eye(len(x), dtype=x.dtype))
     joint = normalize(means, dim=1) @ x
     if text is not None:
-        joint = joint + 2 * normalize(text.double(), dim=1) @ x
+        joint = joint + 4 * normalize(text.double(), dim=1) @ x
     differences = x - means
     distance = (differences @ precision * differences).sum(dim=1)
     return [float(joint.max()), float((-distance.log()).max())]
@@ -99,8 +99,8 @@ def test_one_shot_is_assumed_to_be_as_near_as_the_nearest_of_another_class():
     known = Familiarity.from_task(task)
     x, text = normalize(task.support.x[:, 0].double(), dim=1), task.text.double()
     cosine = x @ x.t() - 2 * torch.eye(5)
-    joint = 2 * x @ text.t() + cosine
-    own = 2 * (x * text).sum(dim=1) + cosine.amax(dim=1)
+    joint = 4 * x @ text.t() + cosine
+    own = 4 * (x * text).sum(dim=1) + cosine.amax(dim=1)
     joint = torch.maximum(joint.amax(dim=1), own)
     distance = (torch.cdist(x, x).square() + 9 * torch.eye(5)).amin(dim=1)
     numbers = torch.stack([joint, -distance.log()], dim=1)
