@@ -100,7 +100,7 @@ def datasets_bars(progress: bool = True) -> Iterator[None]:
                     datasets.enable_progress_bars()
 
 
-def _without_warnings() -> warnings.catch_warnings[None]:
+def _without_warnings() -> "warnings.catch_warnings[None]":
     """The libraries warn where a variable of the environment decides."""
     return warnings.catch_warnings(action="ignore")
 
