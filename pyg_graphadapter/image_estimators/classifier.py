@@ -90,7 +90,7 @@ class FewShotImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     >>> clf.predict(images["test"]["image"][:2]).tolist()
     ['bird', 'mammal']
     >>> clf.classifier_.class_names[:2]
-    ('bird', 'body part')
+    ('bird', 'building')
     """
 
     def __init__(
