@@ -7,9 +7,10 @@ from scipy.stats import binomtest
 from pyg_graphadapter import Features, FewShotClassifier, TrainConfig
 from pyg_graphadapter.adapters import adapter_names
 from pyg_graphadapter.classifier.confidence import Confidence
-from pyg_graphadapter.classifier.measurement import measured_in_words, wilson_interval
+from pyg_graphadapter.classifier.measurement import measured_in_words
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.copies import are_copies
+from pyg_graphadapter.report.intervals import wilson_interval
 from pyg_graphadapter.task import draw_task, not_drawn
 from pyg_graphadapter.testing import fake_features
 from pyg_graphadapter.training.selection import _validation_splits
