@@ -35,6 +35,7 @@ from pyg_graphadapter.training.fitting import fit_method
 HERE = Path(__file__).parent
 SHARES = (0.8, 0.95, 0.99)
 README = HERE / "UNKNOWN.md"
+BELOW = ("class mean", "logit")  # whose names stand below their points in the figure
 
 
 def measure_score(score: Score, draw: Draw) -> dict[str, float]:
@@ -201,7 +202,8 @@ def draw_figure(cases: list[dict[str, Any]]) -> None:
         x, y = (mean_of(with_texts, "scores", name, f"{w}_auroc") for w in ("near", "far"))
         is_ours = name == "familiarity"
         axes.plot(x, y, "s" if is_ours else "o", color="tab:red" if is_ours else "tab:blue")
-        axes.annotate(name, (x, y), (5, 4), textcoords="offset points", fontsize=8)
+        offset = (5, -11) if name in BELOW else (5, 4)
+        axes.annotate(name, (x, y), offset, textcoords="offset points", fontsize=8)
     axes.set_xlabel("AUROC, images of other classes of the same data set (%)")
     axes.set_ylabel("AUROC, images of other data sets (%)")
     axes.set_title("Images of none of the classes, tasks with texts", fontsize=10)

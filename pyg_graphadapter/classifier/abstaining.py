@@ -7,10 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pyg_graphadapter.classifier.confidence import Confidence
+from pyg_graphadapter.classifier.confidence import DIVERGED, OLDER, SWITCHED_OFF, Confidence
 from pyg_graphadapter.features import counted
+from pyg_graphadapter.training.held_out import FOLDS
+from pyg_graphadapter.training.selection import MANY_SHOTS
 
 DELTA = 0.05  # the probability that more of the answers are wrong than was asked for
+AGAIN = {  # what to do first where no image was held out, however many shots there are
+    SWITCHED_OFF: "fit it again with calibration, and with",
+    OLDER: "fit it again, with",
+    DIVERGED: "fit it again so that training does not diverge, with",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,9 @@ class Threshold:
         )
 
 
-def threshold_of(confidence: Confidence, max_error: float, num_classes: int) -> Threshold:
+def threshold_of(
+    confidence: Confidence, max_error: float, num_classes: int, *, only_one: bool = False
+) -> Threshold:
     r"""The lowest probability above which at most :obj:`max_error` of the answers are wrong, with a
     probability of 95 % over the held-out images (`"Selective Classification for Deep Neural
     Networks" <https://arxiv.org/abs/1705.08500>`_, Section 3; `"Learn then Test"
@@ -63,6 +72,8 @@ def threshold_of(confidence: Confidence, max_error: float, num_classes: int) -> 
         confidence (Confidence): The confidence of a classifier.
         max_error (float): The error rate :math:`\varepsilon`, above 0 and below 1.
         num_classes (int): The number of classes, for what is said of shots that are lacking.
+        only_one (bool, optional): Whether the method holds out one fold, however few shots there
+            are, likewise. (default: :obj:`False`)
 
     Raises:
         ValueError: If there are too few held-out images, or too many of them are classified wrong.
@@ -71,12 +82,13 @@ def threshold_of(confidence: Confidence, max_error: float, num_classes: int) -> 
     total = len(confidence.probability)
     needed = fewest_images(max_error, DELTA)
     if total < needed:
-        shots = max(2, math.ceil(needed / num_classes))
+        shots = fewest_shots(needed, num_classes, only_one=only_one)
         there = f"there are {total} ({confidence.source})" if total else _none(confidence)
+        part = "" if only_one or shots * num_classes > MANY_SHOTS else _part(confidence)
         raise ValueError(
             f"An error rate of at most {100 * max_error:g} % needs at least {needed} held-out "
-            f"images without error, and {there}: give {counted(shots, 'shot')} per class or more, "
-            f"or allow more errors."
+            f"images without error, and {there}: {AGAIN.get(confidence.source, 'give')} "
+            f"{counted(shots, 'shot')} per class{part}, or allow more errors."
         )
     num_wrong = (~confidence.is_right).long().cumsum(0).numpy()  # [M], among the first images
     answered = _answered(num_wrong, max_error)
@@ -114,6 +126,18 @@ def fewest_images(max_error: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-max_error))
 
 
+def fewest_shots(needed: int, num_classes: int, *, only_one: bool) -> int:
+    """The fewest shots per class of which so many are held out
+    (:func:`~pyg_graphadapter.training.held_out.held_out_logits`)."""
+    shots = 2
+    while True:
+        total = shots * num_classes
+        is_one_fold = only_one or total > MANY_SHOTS
+        if (math.ceil(total / min(FOLDS, shots)) if is_one_fold else total) >= needed:
+            return shots
+        shots += 1
+
+
 def starts_of(total: int, max_error: float) -> list[int]:
     """The numbers of surest images at which sequences of tests start; each has an equal part of the
     level."""
@@ -143,3 +167,10 @@ def _smallest(num_wrong: NDArray[np.integer]) -> int | None:
 
 def _none(confidence: Confidence) -> str:
     return f"there are none (the temperature is {confidence.source})"
+
+
+def _part(confidence: Confidence) -> str:
+    """Why fewer shots do than there may be."""
+    if not confidence.source.endswith("one fold"):
+        return ""
+    return f" (of more than {MANY_SHOTS:,} shots in total, a part is held out)"

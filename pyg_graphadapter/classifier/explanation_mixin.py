@@ -86,10 +86,10 @@ class ExplanationMixin(EncoderMixin):
     def _explanation_of_image(self, x: Tensor, c: int | None) -> Explanation:
         """What the logit of class ``c``, or of the likeliest one, adds up from, in words."""
         [reason] = self._reasons_of(x.unsqueeze(0), c)
+        c = self.class_names.index(reason.class_name) if c is None else c
         if can_be_taken_apart(self.adapter):
             explanation = explain_image(self.adapter, self.class_names, x, c)
         else:
-            c = self.class_names.index(reason.class_name) if c is None else c
             with torch.inference_mode():
                 parts = self.adapter.logit_parts(with_usual_length(x[None].to(self.adapter.text)))
             numbers = named_parts(parts, has_text=self.has_text).items()

@@ -1,6 +1,5 @@
 """How good a classifier is, on images that it was not fitted on."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from pyg_graphadapter.adapters import Adapter, ZeroShot, adapter_class
 from pyg_graphadapter.copies import are_copies, groups_of_copies
 from pyg_graphadapter.encoding.sources import Source
 from pyg_graphadapter.features import Features, Shots, counted
+from pyg_graphadapter.report.intervals import wilson_interval
 from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
@@ -25,7 +25,6 @@ CROSS_VALIDATED = "cross-validated"
 HELD_OUT = "held out"
 TOGETHER = "classified together"
 LARGEST_MEASURED = 2000  # images that are encoded for the measurement alone
-NORMAL_95 = 1.959964  # the quantile of the normal distribution for 95 %
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,6 @@ class Drawn:
     shots: Shots
     seed: int
     allow_fewer: bool
-
-
-def wilson_interval(right: float, total: int) -> tuple[float, float]:
-    """The 95 % interval of a share by `Wilson's score
-    <https://doi.org/10.1080/01621459.1927.10502953>`_, in percent."""
-    share, z2 = right / total, NORMAL_95**2
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    radius = math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
-    radius *= NORMAL_95
-    return 100 * max(0.0, centre - radius), 100 * min(1.0, centre + radius)
 
 
 def measure(

@@ -5,6 +5,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.measurement import measured_in_words
 from pyg_graphadapter.display import markdown, markdown_code, visible
 from pyg_graphadapter.training.evidence import evidence_of
@@ -18,6 +19,7 @@ def model_card(
     training: Mapping[str, Any],
     encoding: Mapping[str, Any],
     measured: Mapping[str, Any],
+    confidence: Confidence,
     *,
     is_transductive: bool = False,
 ) -> ModelCard:
@@ -29,6 +31,7 @@ def model_card(
         training (dict): How it was trained.
         encoding (dict): The origin of its features; empty if it is not known.
         measured (dict): Measured accuracies.
+        confidence (Confidence): How its probabilities are calibrated.
         is_transductive (bool, optional): Whether its method is transductive.
             (default: :obj:`False`)
     """
@@ -54,6 +57,7 @@ def model_card(
         _example(encoding),
         f"## Classes\n\n{first_classes}{more}",
         "## Measured\n\n" + _measured(measured),
+        "## Probabilities\n\n" + _probabilities(confidence),
         "## Training\n\n" + _table({**_plain(training), **encoding}),
     ]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
@@ -77,6 +81,14 @@ def _measured(measured: Mapping[str, Any]) -> str:
         return "Nothing was measured."
     sentence = measured_in_words(measured)
     return (f"{markdown(sentence)}\n\n" if sentence else "") + _table(measured)
+
+
+def _probabilities(confidence: Confidence) -> str:
+    return (
+        f"Logits are divided by {confidence.temperature:.4g}, the temperature "
+        f"({markdown(confidence.source)}). The answer is always one of the classes, whatever an "
+        f'image shows, unless others are rejected: `predict(images, reject="unknown")`.'
+    )
 
 
 def _table(values: Mapping[str, Any]) -> str:

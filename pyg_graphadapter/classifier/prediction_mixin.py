@@ -286,7 +286,8 @@ class PredictionMixin(EncoderMixin):
                 f"that are given with it, so that no error rate can be promised. Fit another "
                 f"method."
             )
-        return threshold_of(self.confidence, max_error, len(self.class_names))
+        only_one = self.adapter.needs_text_encoder
+        return threshold_of(self.confidence, max_error, len(self.class_names), only_one=only_one)
 
     def as_map(
         self, image_column: str = "image", *, prefix: str = "predicted_", features: bool = False

@@ -169,6 +169,8 @@ def _pairs(logits: Tensor, against: int | None) -> Tensor:
     """The likeliest class of every image and the one that it is compared with ``[N, 2]``, or
     ``[N, 1]`` where there is one class."""
     pairs = logits.topk(min(2, logits.size(1)), dim=1).indices
+    first = logits.softmax(dim=1).argmax(dim=1, keepdim=True)  # as ``predict`` says, also of ties
+    pairs = torch.cat([first, torch.where(pairs == first, pairs[:, :1], pairs)[:, 1:]], dim=1)
     if against is not None and pairs.size(1) > 1:
         pairs[:, 1] = torch.where(pairs[:, 0] == against, pairs[:, 1], against)
     return pairs

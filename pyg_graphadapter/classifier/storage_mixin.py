@@ -125,5 +125,6 @@ class StorageMixin(ClassifierBase, ModelHubMixin):
             self.training,
             self.encoding,
             self.measured,
+            self.confidence,
             is_transductive=self.adapter.is_transductive,
         )

@@ -78,10 +78,12 @@ def explain(
 
     Example: graphadapter explain my-classifier holiday/dog.jpg --details
     """
+    if not data and class_name is None:
+        raise typer.BadParameter(
+            "There is nothing to explain: give images, a feature file, or --class."
+        )
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
 
-    if not data and class_name is None:
-        raise ValueError("There is nothing to explain: give images, a feature file, or --class.")
     classifier = FewShotClassifier.load(folder)
     classifier.check_class(class_name)
     with as_fault_of(classifier.method):

@@ -94,7 +94,8 @@ def predict(
     """Classify images or features, and print one line per image: label, class name, probability.
 
     --json prints a list with "image" (or "index"), "label", "class_name" and "probability" per
-    image, "top" if --top asks for more, and "reason" where there is no label.
+    image, "top" if --top asks for more, "unknown_score" with --reject, and "reason" where there is
+    no label.
 
     Without --reject, the answer is always one of the classes, whatever the image shows.
 

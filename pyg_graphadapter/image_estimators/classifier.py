@@ -89,8 +89,8 @@ class FewShotImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     >>> clf = FewShotImageClassifier("builtin", shots=4).fit(X, y)
     >>> clf.predict(images["test"]["image"][:2]).tolist()
     ['bird', 'mammal']
-    >>> clf.classifier_
-    FewShotClassifier(graph_adapter, 15 classes, 384 wide, 306,432 parameters)
+    >>> clf.classifier_.class_names[:2]
+    ('bird', 'building')
     """
 
     def __init__(

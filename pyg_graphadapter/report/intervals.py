@@ -1,5 +1,6 @@
 """How far the measures of an evaluation could be off because its images are a sample."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from pyg_graphadapter.report.evaluation_file import EvaluationFile
 from pyg_graphadapter.report.per_image import Integers, predicted_labels, true_labels
+
+NORMAL_95 = 1.959964  # the quantile of the normal distribution for 95 %
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,13 @@ class Intervals:
 
 
 def intervals(e: EvaluationFile, samples: int = 1000, seed: int = 0) -> Intervals:
-    r"""Percentile intervals of the bootstrap over images: the 2.5th and the 97.5th percentile of
-    each measure over samples of the images with replacement (`Efron and Tibshirani, An Introduction
-    to the Bootstrap <https://doi.org/10.1201/9780429246593>`_, Chapter 13). Images that are the
-    same are drawn together.
+    """The interval of the accuracy is Wilson's (:func:`wilson_interval`), as that of ``fit``, with
+    copies of an image counted once.
 
-    Samples of images that are all right are all right, too. Then the accuracy has the exact
-    interval of Clopper and Pearson, which begins at :math:`0.025^{1/n}` for :math:`n` images (and
-    ends at :math:`1 - 0.025^{1/n}` where all are wrong).
+    Those of the other measures are percentile intervals of the bootstrap over images: the 2.5th and
+    the 97.5th percentile over samples of the images with replacement (`Efron and Tibshirani, An
+    Introduction to the Bootstrap <https://doi.org/10.1201/9780429246593>`_, Chapter 13). Images
+    that are the same are drawn together.
 
     Args:
         e (EvaluationFile): The evaluation.
@@ -53,10 +55,9 @@ def intervals(e: EvaluationFile, samples: int = 1000, seed: int = 0) -> Interval
     unit = _units(e)
     right = label == predicted
     count = int(unit.max()) + 1
-    if right.all():
-        return Intervals(Interval(100 * 0.025 ** (1 / count), 100.0), None, None)
-    if not right.any():
-        return Intervals(Interval(0.0, 100 - 100 * 0.025 ** (1 / count)), None, None)
+    accuracy = Interval(*wilson_interval(float(right.mean()) * count, count))
+    if right.all() or not right.any():
+        return Intervals(accuracy, None, None)
     generator = np.random.default_rng(seed)
     classes = len(e.class_names)
     measures = np.array(
@@ -64,10 +65,20 @@ def intervals(e: EvaluationFile, samples: int = 1000, seed: int = 0) -> Interval
             _measures(label, predicted, right, times[unit], classes)
             for times in (_drawn(generator, count) for _ in range(samples))
         ]
-    )  # [samples, 3]
+    )  # [samples, 2]
     low, high = np.percentile(measures, [2.5, 97.5], axis=0).tolist()
-    accuracy, balanced, macro_f1 = map(Interval, low, high)
+    balanced, macro_f1 = map(Interval, low, high)
     return Intervals(accuracy, balanced, macro_f1)
+
+
+def wilson_interval(right: float, total: int) -> tuple[float, float]:
+    """The 95 % interval of a share by `Wilson's score
+    <https://doi.org/10.1080/01621459.1927.10502953>`_, in percent."""
+    share, z2 = right / total, NORMAL_95**2
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    radius = math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    radius *= NORMAL_95
+    return 100 * max(0.0, centre - radius), 100 * min(1.0, centre + radius)
 
 
 def _units(e: EvaluationFile) -> Integers:
@@ -84,8 +95,8 @@ def _drawn(generator: np.random.Generator, count: int) -> Integers:
 
 def _measures(
     label: Integers, predicted: Integers, right: NDArray[np.bool_], times: Integers, classes: int
-) -> tuple[float, float, float]:
-    """Accuracy, balanced accuracy and macro-F1 of images that count so many ``times`` ``[N]``, over
+) -> tuple[float, float]:
+    """Balanced accuracy and macro-F1 of images that count so many ``times`` ``[N]``, over
     the classes that occur among them."""
     of_class = _sums(label, times, classes)
     of_prediction = _sums(predicted, times, classes)
@@ -93,8 +104,7 @@ def _measures(
     occurs = of_class > 0
     recall = right_of_class[occurs] / of_class[occurs]
     f1 = 2 * right_of_class[occurs] / (of_class + of_prediction)[occurs]
-    accuracy = right_of_class.sum() / of_class.sum()
-    return 100 * float(accuracy), 100 * float(recall.mean()), 100 * float(f1.mean())
+    return 100 * float(recall.mean()), 100 * float(f1.mean())
 
 
 def _sums(index: Integers, values: Integers, length: int) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,19 @@ import torch
 from scipy.stats import beta
 
 from pyg_graphadapter import FewShotClassifier, TrainConfig
-from pyg_graphadapter.classifier.abstaining import DELTA, fewest_images, starts_of, threshold_of
-from pyg_graphadapter.classifier.confidence import Confidence
+from pyg_graphadapter.classifier.abstaining import (
+    DELTA,
+    fewest_images,
+    fewest_shots,
+    starts_of,
+    threshold_of,
+)
+from pyg_graphadapter.classifier.confidence import SWITCHED_OFF, Confidence
 from pyg_graphadapter.classifier.prediction_file import write_predictions
 from pyg_graphadapter.testing import fake_features
+from pyg_graphadapter.training.folds import held_out_folds
+from pyg_graphadapter.training.held_out import FOLDS
+from pyg_graphadapter.training.selection import MANY_SHOTS
 
 QUICK = TrainConfig(epochs=2)
 
@@ -29,6 +39,34 @@ def test_the_fewest_images():
         threshold_of(confidence([True] * 40), 0.05, num_classes=10)
     with pytest.raises(ValueError, match=r"there are none .* one shot per class.*: give 59 shots"):
         threshold_of(Confidence(source="of one shot per class"), 0.05, num_classes=1)
+
+
+@pytest.mark.parametrize(
+    ("classes", "needed"), [(3, 59), (100, 598), (100, 995), (100, 2995), (600, 900)]
+)
+@pytest.mark.parametrize("only_one", [False, True])
+def test_so_many_shots_do_hold_out_enough(classes, needed, only_one):
+    shots = fewest_shots(needed, classes, only_one=only_one)
+
+    def num_held_out(shots):
+        y = torch.arange(classes).repeat_interleave(shots)
+        folds = held_out_folds(y, FOLDS, seed=1)
+        folds = folds[:1] if only_one or len(y) > MANY_SHOTS else folds
+        return sum(len(index) for _, index in folds)
+
+    assert num_held_out(shots) >= needed
+    assert shots == 2 or num_held_out(shots - 1) < needed
+
+
+def test_what_to_do_where_more_shots_do_not_help():
+    switched_off, one_fold = Confidence(source=SWITCHED_OFF), confidence([True] * 300)
+    with pytest.raises(ValueError, match="fit it again with calibration, and with 6 shots per"):
+        threshold_of(switched_off, 0.1, 5)
+    one_fold = replace(one_fold, source="fitted to 300 shots, held out in one fold")
+    with pytest.raises(ValueError, match=r"give 6 shots per class \(of more than 1,000 shots in"):
+        threshold_of(one_fold, 0.005, 100)
+    with pytest.raises(ValueError, match="give 30 shots per class, or allow"):
+        threshold_of(one_fold, 0.005, 100, only_one=True)
 
 
 def test_without_errors_all_are_answered():

@@ -6,9 +6,11 @@ from scipy.stats import binomtest
 
 from pyg_graphadapter import Features, FewShotClassifier, TrainConfig
 from pyg_graphadapter.adapters import adapter_names
-from pyg_graphadapter.classifier.measurement import measured_in_words, wilson_interval
+from pyg_graphadapter.classifier.confidence import Confidence
+from pyg_graphadapter.classifier.measurement import measured_in_words
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.copies import are_copies
+from pyg_graphadapter.report.intervals import wilson_interval
 from pyg_graphadapter.task import draw_task, not_drawn
 from pyg_graphadapter.testing import fake_features
 from pyg_graphadapter.training.selection import _validation_splits
@@ -152,7 +154,7 @@ def test_the_measurement_is_saved_and_shown_with_its_kind(tmp_path):
     card = str(loaded.generate_model_card())
     assert "Cross-validated accuracy" in card
     assert "each held out in one of 5 folds" in card
-    older = str(model_card(("a", "b"), "gda", {}, {}, {"test accuracy (%)": 81.25}))
+    older = str(model_card(("a", "b"), "gda", {}, {}, {"test accuracy (%)": 81.25}, Confidence()))
     assert "| test accuracy (%) | 81.25 |" in older
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pyg_graphadapter import EncodingConfig, FewShotClassifier
+from pyg_graphadapter.classifier.confidence import Confidence
 from pyg_graphadapter.classifier.model_card import model_card
 from pyg_graphadapter.testing import fake_features, fake_images
 
@@ -52,13 +53,22 @@ def test_the_model_card_has_no_none(case, tmp_path):
 
 def test_the_model_card_of_old_formats_has_no_none():
     recorded = {"model": "x", "revision": None, "templates": ("a {}", "{}"), "width": 8}
-    old = model_card(("a", "b"), "gda", {"shots": None, "seed": 1}, recorded, {"accuracy": None})
+    training, measured = {"shots": None, "seed": 1}, {"accuracy": None}
+    old = model_card(("a", "b"), "gda", training, recorded, measured, Confidence())
     assert not re.search(r"\bNone\b", str(old))
     assert "a {}, {}" in str(old)
-    bare = str(model_card(("a", "b"), "gda", {}, {}, {}))
+    bare = str(model_card(("a", "b"), "gda", {}, {}, {}, Confidence()))
     assert "an encoder that it does not name" in bare
     assert "Nothing was measured." in bare
-    assert not re.search(r"\bNone\b", str(model_card(("a", "b"), "gda", {}, {"model": None}, {})))
+    unnamed = model_card(("a", "b"), "gda", {}, {"model": None}, {}, Confidence())
+    assert not re.search(r"\bNone\b", str(unnamed))
+
+
+def test_the_model_card_says_how_probabilities_are_calibrated():
+    classifier = fitted()
+    text = str(classifier.generate_model_card())
+    assert f"divided by {classifier.temperature:.4g}, the temperature" in text
+    assert "always one of the classes" in text
 
 
 def test_the_example_is_one_that_runs(tmp_path):

@@ -7,7 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pyg_graphadapter import FewShotClassifier, GraphAdapter, TrainConfig, register_adapter
+from pyg_graphadapter import (
+    FeatureFile,
+    Features,
+    FewShotClassifier,
+    GraphAdapter,
+    TrainConfig,
+    register_adapter,
+)
 from pyg_graphadapter.adapters import ADAPTERS, LinearAdapter, ZeroShot, registry
 from pyg_graphadapter.adapters.parts import EXAMPLES, NAME, TRAINING, WHOLE
 from pyg_graphadapter.classifier.confidence import Confidence
@@ -108,6 +115,20 @@ def test_one_and_two_classes():
         assert ("there is no other class" in reason.words) == (count == 1)
         assert classifier.explain(class_name="class 0").words
     assert classifier.reasons(torch.empty(0, 8)) == []
+
+
+@pytest.mark.parametrize("method", ["zero_shot", "graph_adapter"])
+def test_of_equal_classes_the_one_that_is_predicted_is_explained(method):
+    text = torch.eye(3)[[0, 1, 1, 1, 1, 1, 1, 1, 1, 2]]
+    x = torch.tensor([[0.1, 1.0, 0.2], [0.0, 1.0, 0.0]])
+    data = FeatureFile(text, tuple("abcdefghij"), Features(text[:, None], torch.arange(10)))
+    classifier = FewShotClassifier.fit(data, method=method, progress=False, calibrate=False)
+    names = classifier.predict(x)
+    assert names[0] in "bcdefghi"
+    assert [reason.class_name for reason in classifier.reasons(x)] == names
+    for i, name in enumerate(names):
+        assert classifier.explain(x[i]).class_name == name
+        assert classifier.reasons(x[i])[0].rival in set("bcdefghi") - {name}
 
 
 def test_two_classes_of_the_same_text(data):

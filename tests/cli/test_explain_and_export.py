@@ -119,7 +119,6 @@ def test_a_transductive_method_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "There is nothing to explain: give images, a feature file, or --class."),
         (("--class", "clas 1"), "Unknown class 'clas 1' of 4 classes. Did you mean 'class 1'"),
         (("--class", "zebra"), "Unknown class 'zebra'. Choose from class 0, class 1, class 2"),
         (("x.npz", "--row", 80), "There is no row 80 in x.npz: it has 80 rows, counted from 0."),
@@ -133,6 +132,11 @@ def test_what_cannot_be_explained(on_features, arguments, message, monkeypatch):
     folder, _, _ = on_features
     monkeypatch.chdir(folder)
     assert message in run("explain", "c", *arguments, code=1).stderr
+
+
+def test_nothing_to_explain(on_features):
+    said = run("explain", on_features[0] / "c", code=2).stderr
+    assert "There is nothing to explain: give images, a feature file, or --class." in said
 
 
 def test_images_for_a_classifier_of_features(on_features, tmp_path):

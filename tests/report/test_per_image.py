@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 
 from pyg_graphadapter.report.evaluation_file import EVALUATION, EvaluationFile
-from pyg_graphadapter.report.intervals import intervals
+from pyg_graphadapter.report.intervals import intervals, wilson_interval
 from pyg_graphadapter.report.per_image import (
     class_rows,
     confidences,
@@ -93,7 +93,7 @@ def plain_intervals(y, predicted, units, samples, seed):
         a, b = y[index], predicted[index]
         f1 = f1_score(a, b, labels=np.unique(a), average="macro", zero_division=0)
         recall = recall_score(a, b, labels=np.unique(a), average="macro")
-        rows.append((accuracy_score(a, b), recall, f1))
+        rows.append((recall, f1))
     return 100 * np.percentile(rows, [2.5, 97.5], axis=0)
 
 
@@ -107,7 +107,10 @@ def test_intervals_are_percentiles_over_samples_of_units(copies):
     e, logits, y = random_evaluation(100, copies=copies)
     units = [(copies or {}).get(i, i) for i in range(100)]
     expected = plain_intervals(y, logits.argmax(axis=1), units, samples=50, seed=3)
-    np.testing.assert_allclose(as_array(intervals(e, samples=50, seed=3)), expected)
+    found = intervals(e, samples=50, seed=3)
+    np.testing.assert_allclose(as_array(found)[:, 1:], expected)
+    share, count = (logits.argmax(axis=1) == y).mean(), len(set(units))
+    assert as_array(found)[:, 0].tolist() == list(wilson_interval(share * count, count))
 
 
 def test_intervals_hold_the_measures_and_narrow_with_more_images():
@@ -143,8 +146,7 @@ def test_copies_make_intervals_as_wide_as_their_first_images():
 def test_images_that_are_all_right_do_not_make_an_accuracy_certain():
     logits = np.array([[1.0, 0.0]] * 20)
     found = intervals(evaluation_of(logits, [0] * 20))
-    assert found.accuracy.high == 100
-    assert (found.accuracy.low / 100) ** 20 == pytest.approx(0.025)
+    assert (found.accuracy.low, found.accuracy.high) == (pytest.approx(83.887, abs=1e-3), 100)
     assert (found.balanced_accuracy, found.macro_f1) == (None, None)
     wrong = intervals(evaluation_of(logits, [1] * 20))
     assert (wrong.accuracy.low, wrong.accuracy.high) == (0, pytest.approx(100 - found.accuracy.low))
@@ -152,7 +154,7 @@ def test_images_that_are_all_right_do_not_make_an_accuracy_certain():
 
 def test_one_image():
     found = intervals(evaluation_of(np.array([[1.0, 0.0]]), [0]))
-    assert found.accuracy.low == pytest.approx(2.5)
+    assert found.accuracy.low == pytest.approx(20.654, abs=1e-3)
 
 
 # Files #################################################################################

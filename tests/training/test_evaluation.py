@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, top_k_accuracy_score
 
 from pyg_graphadapter import Features, ZeroShot, evaluate
-from pyg_graphadapter.training.evaluation import Calibration, expected_calibration_error
+from pyg_graphadapter.training.evaluation import (
+    Calibration,
+    expected_calibration_error,
+    rank_of_label,
+)
 
 
 def test_evaluation_by_hand():
@@ -25,6 +29,17 @@ def test_top_five_of_many_classes():
     x = torch.eye(10)[:1].repeat(10, 1)  # every image looks like class 0
     result = evaluate(ZeroShot(text), Features(x, torch.arange(10)))
     assert result.top5 == pytest.approx(100 * 5 / 10)
+
+
+@pytest.mark.parametrize("levels", [3, 10**6])  # with many equal probabilities, and with none
+def test_ranks_without_sorting_are_those_of_scikit_learn(levels):
+    generator = np.random.default_rng(0)
+    probability = generator.integers(1, levels + 1, (400, 12)) / levels
+    probability /= probability.sum(axis=1, keepdims=True)
+    y = generator.integers(12, size=400)
+    for k in (1, 5, 11):
+        expected = top_k_accuracy_score(y, probability, k=k, labels=range(12))
+        assert (rank_of_label(probability, y) < k).mean() == pytest.approx(expected)
 
 
 def test_nothing_to_evaluate_on():
