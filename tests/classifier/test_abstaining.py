@@ -182,6 +182,27 @@ def test_it_works_after_loading(classifier, tmp_path):
     assert loaded.threshold(0.2) == classifier.threshold(0.2)
 
 
+@pytest.mark.filterwarnings("ignore:There is no shot")
+def test_nothing_is_promised_of_classes_of_which_nothing_is_held_out():
+    """Else the classes with many shots would answer for those with one."""
+    data = fake_features(num_classes=5)
+    index = torch.cat([torch.arange(32), torch.arange(32, 80, 16)])  # 16, 16, 1, 1 and 1
+    unequal = replace(data, train=data.train.select(index))
+    how = {"method": "zero_shot", "config": QUICK, "progress": False}
+    few = FewShotClassifier.fit(unequal, **how)
+    assert few.temperature != 1
+    with pytest.raises(ValueError, match=r"none of 3 classes could be\): give 6 shots per class"):
+        few.threshold(0.1)
+    copies = replace(data, train=data.train.select(torch.cat([index, index[-3:]])))
+    with pytest.raises(ValueError, match="none of 3 classes could be"):
+        FewShotClassifier.fit(copies, **how).threshold(0.1)
+    grown = FewShotClassifier.fit(data, method="gda", keep_shots=True, progress=False)
+    assert grown.threshold(0.5)
+    grown = grown.add_classes(["new"], text=torch.randn(1, data.text.size(1)), progress=False)
+    with pytest.raises(ValueError, match="none of 1 class could be"):
+        grown.threshold(0.5)
+
+
 def test_who_cannot_abstain(classifier):
     data = fake_features(num_classes=3)
     how = {"config": QUICK, "progress": False}
