@@ -197,10 +197,11 @@ def draw_shots(
                 f"Ask for fewer shots, or fit with up to {needed} per class (--at-most {needed}, "
                 f"at_most={needed}), or add images."
             )
-        raise ValueError(
-            f"{len(short)} of {len(count)} classes have fewer than {needed} images: "
-            f"{listing}{more}. {remedy}"
-        )
+        lack = f"have fewer than {needed} images"
+        if needed == 1:
+            listing = ", ".join(map(repr, names[:5]))
+            lack = f"{'has' if len(short) == 1 else 'have'} no image"
+        raise ValueError(f"{len(short)} of {len(count)} classes {lack}: {listing}{more}. {remedy}")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(y), generator=generator)
     order = order[y[order].argsort(stable=True)]  # sorted by class, in random order within a class

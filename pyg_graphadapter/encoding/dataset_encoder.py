@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.data import image_name
+from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.distributed import Process
 from pyg_graphadapter.encoding.image_batches import digests_of
 from pyg_graphadapter.encoding.model import EncoderModel, text_features_of
 from pyg_graphadapter.encoding.pipeline import EncodedImages, pipeline_of
 from pyg_graphadapter.feature_file import FeatureFile
-from pyg_graphadapter.features import Features, Shots, draw_shots
+from pyg_graphadapter.features import Features, Shots, counted, draw_shots
 from pyg_graphadapter.task import FewShotTask, TextEncoder, validation_shots
 
 logger = logging.getLogger(__name__)
+SHOWN = 5  # skipped images that an error names
 
 
 @dataclass
@@ -61,6 +63,15 @@ class Summary:
     def num_used(self) -> int:
         """The number of images that were used."""
         return sum(map(len, self.used.values()))
+
+    def skipped_in_words(self) -> str:
+        """A sentence on the images that were skipped, or nothing."""
+        if not self.skipped:
+            return ""
+        images = counted(len(self.skipped), "image")
+        listing = ", ".join(map(visible, list(self.skipped)[:SHOWN]))
+        more = ", …" if len(self.skipped) > SHOWN else ""
+        return f" {images} could not be decoded: {listing}{more}."
 
     @property
     def num_skipped(self) -> int:
@@ -285,7 +296,10 @@ class DatasetEncoder:
         # Raises an error that says which class has too few images:
         if not may_lack:
             needed: Shots = 1 if allow_fewer else shots
-            draw_shots(y[left], needed, seed, len(names), names)
+            try:
+                draw_shots(y[left], needed, seed, len(names), names)
+            except ValueError as error:
+                raise ValueError(f"{error}{self.summary.skipped_in_words()}") from error
         count = torch.bincount(y[left], minlength=len(names))
         first = count.cumsum(0) - count  # [C], where each class begins
         most = len(y) if isinstance(shots, str) else shots

@@ -24,10 +24,12 @@ def remarks(e: EvaluationFile) -> list[str]:
     """What a reader must know of the headline."""
     interval = intervals(e).accuracy
     measures = e.measures
-    texts = [
-        f"Of many more pictures like these, expect between {_between(interval)} to be named right. "
-        "These limits hold with 95 % confidence."
-    ]
+    texts = []
+    if not measures.get("num_shots"):
+        texts.append(
+            f"Of many more pictures like these, expect between {_between(interval)} to be named "
+            "right. These limits hold with 95 % confidence."
+        )
     if isinstance(measures.get("zero_shot"), float):
         texts.append(
             f"The names of the classes alone, without your examples, give "
@@ -36,7 +38,8 @@ def remarks(e: EvaluationFile) -> list[str]:
     if measures.get("num_shots"):
         texts.append(
             f"{measures['num_shots']:,} of the pictures were among the examples that the "
-            "classifier learned from. New pictures will be named right less often."
+            "classifier learned from. New pictures will be named right less often, and the limits "
+            "below are not for them."
         )
     if measures.get("is_transductive"):
         texts.append(

@@ -318,7 +318,7 @@ def test_a_file_without_names_has_the_first_classes_or_none(data):
     assert len(first.class_names) == 2
     assert len(start.add_shots(first, progress=False).shots) == 60
     more = FeatureFile.from_arrays(data.test.mean_views()[:40], data.test.y[:40] + 4)
-    with pytest.raises(ValueError, match=r"no image|have fewer than 1|Labels must lie in"):
+    with pytest.raises(ValueError, match=r"no image|Labels must lie in"):
         start.add_shots(more, progress=False)
     without = fit(FeatureFile.from_arrays(data.train.mean_views(), data.train.y), method="gda")
     assert without.class_names == ("0", "1", "2", "3", "4")

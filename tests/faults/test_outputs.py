@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,7 +96,7 @@ def calls(inputs):
     draw = Draw(1, 1, ("a", "b"), (("a.png", 0), ("b.png", 1)), ())
     graph = knowledge_graph(torch.eye(4) + 0.5, k=2)
     return {
-        "FewShotClassifier.export": (classifier.export, ".safetensors"),
+        "FewShotClassifier.export": (partial(classifier.export, overwrite=True), ".safetensors"),
         "draw_knowledge_graph": (lambda path: draw_knowledge_graph(graph, path=path), ".png"),
         "save_draw": (lambda path: save_draw(draw, path), ".json"),
         "FeatureFile.save": (inputs.file.save, ".npz"),

@@ -10,6 +10,7 @@ import pytest
 from pyg_graphadapter.outputs import OutputError
 from pyg_graphadapter.report.evaluation_file import Edge, Skipped
 from pyg_graphadapter.report.evaluation_page import evaluation_page, write_evaluation_page
+from pyg_graphadapter.report.evaluation_words import remarks
 from tests.evaluations import evaluation_of, random_evaluation
 from tests.pages import check_page
 
@@ -106,6 +107,14 @@ def test_few_and_many_classes(num_classes):
     assert (f"Of {num_classes:,} classes" in page.text) == (num_classes > 30)
     assert html.split('id="class-table"')[1].split("</table>")[0].count("<tr>") == num_classes + 1
     assert len(html) < 1_500_000
+
+
+def test_nothing_is_promised_from_pictures_that_were_learned(evaluation):
+    said = " ".join(remarks(evaluation))
+    assert "4 of the pictures were among the examples" in said
+    assert "expect between" not in said
+    new = dataclasses.replace(evaluation, measures={**evaluation.measures, "num_shots": 0})
+    assert "expect between" in " ".join(remarks(new))
 
 
 @pytest.mark.parametrize("right", [True, False])
