@@ -19,7 +19,7 @@ from pyg_graphadapter.classifier.abstaining import (
 from pyg_graphadapter.classifier.confidence import SWITCHED_OFF, Confidence
 from pyg_graphadapter.classifier.prediction_file import write_predictions
 from pyg_graphadapter.testing import fake_features
-from pyg_graphadapter.training.folds import held_out_folds
+from pyg_graphadapter.training.folds import even_folds, held_out_folds
 from pyg_graphadapter.training.held_out import FOLDS
 from pyg_graphadapter.training.selection import MANY_SHOTS
 
@@ -50,7 +50,7 @@ def test_so_many_shots_do_hold_out_enough(classes, needed, only_one):
 
     def num_held_out(shots):
         y = torch.arange(classes).repeat_interleave(shots)
-        folds = held_out_folds(y, FOLDS, seed=1)
+        folds = held_out_folds(y, even_folds([shots] * classes, FOLDS), seed=1)
         folds = folds[:1] if only_one or len(y) > MANY_SHOTS else folds
         return sum(len(index) for _, index in folds)
 
@@ -65,7 +65,7 @@ def test_what_to_do_where_more_shots_do_not_help():
     one_fold = replace(one_fold, source="fitted to 300 shots, held out in one fold")
     with pytest.raises(ValueError, match=r"give 6 shots per class \(of more than 1,000 shots in"):
         threshold_of(one_fold, 0.005, 100)
-    with pytest.raises(ValueError, match="give 30 shots per class, or allow"):
+    with pytest.raises(ValueError, match="give 24 shots per class, or allow"):
         threshold_of(one_fold, 0.005, 100, only_one=True)
 
 
