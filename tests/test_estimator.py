@@ -217,7 +217,7 @@ def test_probabilities_are_those_of_the_method_trained_alone(data, method, setti
         progress=False,
         **settings,
     )
-    expected = alone.predict_proba(torch.from_numpy(X_test))
+    expected = alone.predict_proba(torch.from_numpy(X_test), calibrated=False)
     np.testing.assert_allclose(
         classifier.predict_proba(X_test), expected, atol=tolerance_of(method)
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters.base import Adapter, LinearAdapter
+from pyg_graphadapter.adapters.parts import WHOLE
 from pyg_graphadapter.adapters.seeding import own_draws
 from pyg_graphadapter.features import rows_of
 from pyg_graphadapter.task import FewShotTask
@@ -156,13 +157,29 @@ def _check_linear(adapter: Adapter, x: Tensor, logits: Tensor) -> None:
 
 @torch.no_grad()
 def _check_parts(adapter: Adapter, x: Tensor, logits: Tensor) -> None:
-    """Checks that the parts of the logits, which explanations are made of, add up to them."""
-    total = sum(adapter.logit_parts(x.to(adapter.text)).values())
-    if not isinstance(total, Tensor) or not torch.allclose(total, logits, 1e-3, 1e-3):
+    """Checks that parts of the logits that the method itself gives add up to them. Where it extends
+    another method, whose parts are no longer right, it has one part, the whole."""
+    gives_parts = {"logit_parts", "weight_parts"} & vars(type(adapter)).keys()
+    if gives_parts and not add_up(adapter.logit_parts(x.to(adapter.text)), logits):
         raise ValueError(
             f"logit_parts (or weight_parts) of {type(adapter).__name__} do not add up to its "
             f"logits: give every part, or leave the method out."
         )
+
+
+def add_up(parts: Mapping[str, Tensor], logits: Tensor) -> bool:
+    """Whether parts of logits add up to them."""
+    total = sum(parts.values())
+    return isinstance(total, Tensor) and torch.allclose(total, logits, 1e-3, 1e-3)
+
+
+@torch.no_grad()
+def parts_of_logits(adapter: Adapter, x: Tensor) -> dict[str, Tensor]:
+    """What the logits of image features ``[B, D]`` add up from ``[B, C]``, by their kind
+    (:meth:`~pyg_graphadapter.adapters.Adapter.logit_parts`); the whole where the parts do not add
+    up, as of a method from outside that changes the logits of the one that it extends."""
+    parts, logits = adapter.logit_parts(x), adapter(x)
+    return parts if add_up(parts, logits) else {WHOLE: logits}
 
 
 def _check_tensors(adapter: Adapter) -> None:

@@ -3,9 +3,9 @@
 import difflib
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from pyg_graphadapter.adapters.contract import parts_of_logits
 from pyg_graphadapter.adapters.graph_defaults import TEXTS
 from pyg_graphadapter.classifier.class_explanation import explain_any_class
 from pyg_graphadapter.classifier.encoder_mixin import EncoderMixin
@@ -90,8 +90,7 @@ class ExplanationMixin(EncoderMixin):
         if can_be_taken_apart(self.adapter):
             explanation = explain_image(self.adapter, self.class_names, x, c)
         else:
-            with torch.inference_mode():
-                parts = self.adapter.logit_parts(with_usual_length(x[None].to(self.adapter.text)))
+            parts = parts_of_logits(self.adapter, with_usual_length(x[None].to(self.adapter.text)))
             numbers = named_parts(parts, has_text=self.has_text).items()
             of_class = {kind: logits[0, c] for kind, logits in numbers}
             explanation = explain_parts(of_class, self.class_names[c], LOGIT)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pyg_graphadapter.adapters import Adapter
+from pyg_graphadapter.adapters.contract import parts_of_logits
 from pyg_graphadapter.adapters.parts import EXAMPLES, NAME, NAMES
 from pyg_graphadapter.classifier.reference import Reference
 from pyg_graphadapter.classifier.words import image_in_words, quoted
@@ -182,7 +183,7 @@ def _lead_parts(
     """What the leads add up from ``[N]``, by their kind."""
     leads: dict[str, list[Tensor]] = {}
     for rows in batches(adapter, len(x)):
-        parts = adapter.logit_parts(with_usual_length(x[rows].to(adapter.text)))
+        parts = parts_of_logits(adapter, with_usual_length(x[rows].to(adapter.text)))
         for kind, logits in named_parts(parts, has_text=has_text).items():
             of_pair = logits.cpu().double().gather(1, pairs[rows])
             leads.setdefault(kind, []).append((of_pair[:, 0] - of_pair[:, -1]) / temperature)

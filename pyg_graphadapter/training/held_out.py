@@ -1,5 +1,6 @@
 """Logits of shots by a method that was fitted without them."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -136,10 +137,11 @@ def _fitted(
 ) -> list[Adapter]:
     """The method, fitted to every task; all are trained as a batch where that is faster."""
     how = {"select": select, "may_lack": may_lack, "progress": False}
-    prepared = [
-        prepare_method(method, task, config, settings, **how)
-        for task in progress_bar(tasks, unit="fold", progress=progress)
-    ]
+    with warnings.catch_warnings(action="ignore"):  # of settings, of which the whole fit has warned
+        prepared = [
+            prepare_method(method, task, config, settings, **how)
+            for task in progress_bar(tasks, unit="fold", progress=progress)
+        ]
     adapters = [part.adapter for part in prepared]
     train_together(adapters, [part.task for part in prepared], config, progress=progress)
     return [adapter.cpu().eval() for adapter in adapters]

@@ -337,9 +337,11 @@ def test_classifiers_of_format_2_are_read(data, tmp_path):
     """They have no nodes and no whitening."""
     pytest.importorskip("huggingface_hub")
     from pyg_graphadapter import FewShotClassifier
+    from pyg_graphadapter.classifier.confidence import Confidence
 
     settings = {"alpha": 0.7, "nodes": "texts", "whitening": 0.0}
     saved = FewShotClassifier.fit(data, shots=2, progress=False, **settings)
+    saved.confidence, saved.familiarity = Confidence(), None  # which older files do not have
     saved.save(tmp_path)
     card = json.loads((tmp_path / "classifier.json").read_text())
     card["format"] = "pyg_graphadapter/classifier/2"

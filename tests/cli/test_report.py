@@ -28,7 +28,7 @@ def evaluate(folder):
 
 def test_results_with_their_command_and_losses(results, tmp_path):
     for content in read_results(results):
-        assert content["command"].startswith("graphadapter ")
+        assert content["command"].startswith("graphadapter")
     answer = run("report", results, "--out", tmp_path / "out")
     assert "report.html, and the tables and the figure beside it." in answer.stdout
     page = check_page((tmp_path / "out" / "report.html").read_text())

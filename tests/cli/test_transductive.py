@@ -89,7 +89,7 @@ def test_methods_say_it():
 
 def test_fit_and_predict_say_it(file, data, tmp_path):
     fitted = run("fit", file, "--method", "transclip", "--out", tmp_path / "c").stdout
-    assert "It is transductive" in fitted
+    assert "It classifies the images that are given together (transductive)." in fitted
     assert "were classified together, unlabelled (transductive)" in fitted
     printed = run("predict", tmp_path / "c", file, "--out", tmp_path / "p.json")
     assert "transclip is transductive: 120 images were classified together." in printed.stderr

@@ -225,7 +225,7 @@ def test_labels_are_matched_by_their_names(data, tmp_path):
     assert said[0] == said[1]
     assert "Accuracy" in said[0]
     strange = FeatureFile(data.text, ("a", "b", "c", "d"), data.train)
-    with pytest.raises(ValueError, match="does not know the class 'a'"):
+    with pytest.raises(ValueError, match="does not know the classes 'a', 'b', 'c', 'd'"):
         classifier.evaluate(strange)
     without_names = FeatureFile(data.text, ("0", "1", "2", "3"), data.train, test=data.test)
     assert classifier.evaluate(without_names) == classifier.evaluate(data)
