@@ -28,6 +28,7 @@ REPORTS = {
     "views/run.py": ["views"],
     "trust/run.py": ["trust"],
     "confidence/run.py": ["confidence"],
+    "unknown/run.py": ["unknown"],
 }
 WITHOUT_FIGURE = ("faults/run.py", "descriptions/run.py", "views/run.py")
 ARGUMENTS = {  # of runners with --report that need some

@@ -48,8 +48,9 @@ class ExplanationMixin(EncoderMixin):
             >>> from pyg_graphadapter.testing import fake_features
             >>> data = fake_features(num_classes=3)
             >>> classifier = FewShotClassifier.fit(data, method="zero_shot", progress=False)
-            >>> print(classifier.reasons(data.test.mean_views()[0])[0])
-            'class 0' (probability 65 %), before 'class 2' (35 %): the class names speak for it.
+            >>> [reason] = classifier.reasons(data.test.mean_views()[0])
+            >>> print(reason)  # doctest: +ELLIPSIS
+            'class 0' (probability over 99 %), before 'class 2' (below 1 %): the class names speak ...
         """
         return self._reasons_of(self._all_features_of(x), self._number_of(class_name))
 

@@ -22,7 +22,7 @@ Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks"
 :math:`\mathbf{S}` is the scatter of the shots around their class means, and :math:`\bar{a}` and
 :math:`\sigma_a` are the mean and the deviation over shots, each of which is left out of
 :math:`\boldsymbol{\mu}` and :math:`\mathbf{S}` in closed form. Without texts, their cosine is not
-in :math:`a`. ``benchmarks/confidence`` has the measurements by which this was chosen.
+in :math:`a`. ``benchmarks/unknown`` has the measurements by which this was chosen.
 """
 
 from dataclasses import dataclass

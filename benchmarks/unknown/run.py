@@ -1,8 +1,8 @@
 """How well scores tell images of none of the classes, and how many of the others are accepted.
 
-python benchmarks/confidence/unknown.py --train [--images IMAGES] [--features FEATURES]
-python benchmarks/confidence/unknown.py [--images IMAGES] [--features FEATURES]
-python benchmarks/confidence/unknown.py --report
+python benchmarks/unknown/run.py --train [--images IMAGES] [--features FEATURES]
+python benchmarks/unknown/run.py [--images IMAGES] [--features FEATURES]
+python benchmarks/unknown/run.py --report
 
 IMAGES holds cifar10_mini, dtd10_mini and pacs_mini; FEATURES holds imagenet_fewshot.npz,
 flowers102_images.npz and ucf101_images.npz. Without them, only the drawings that come with the
@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from cases import SEEDS, Case, Draw, builtin_cases, feature_cases
 from common import parser_of, write_down
 from report import table
-from unknown_cases import SEEDS, Case, Draw, builtin_cases, feature_cases
-from unknown_scores import Score, combined, of_logits, of_shots, of_texts
+from scores import Score, combined, of_logits, of_shots, of_texts
 
 from pyg_graphadapter import FewShotTask, TrainConfig
 from pyg_graphadapter.training.familiarity import FEWEST, Familiarity
@@ -34,7 +34,7 @@ from pyg_graphadapter.training.fitting import fit_method
 
 HERE = Path(__file__).parent
 SHARES = (0.8, 0.95, 0.99)
-README = HERE / "UNKNOWN.md"
+README = HERE / "README.md"
 BELOW = ("class mean", "logit")  # whose names stand below their points in the figure
 
 
@@ -176,9 +176,9 @@ def limit_table(cases: list[dict[str, Any]]) -> str:
 def report() -> None:
     """Writes the tables into the README, and draws the figure."""
     measured = {
-        split: json.loads((HERE / "results" / f"unknown_{split}.json").read_text())["cases"]
+        split: json.loads((HERE / "results" / f"{split}.json").read_text())["cases"]
         for split in ("test", "train")
-        if (HERE / "results" / f"unknown_{split}.json").exists()
+        if (HERE / "results" / f"{split}.json").exists()
     }
     parts = [
         f"### {'Test images' if split == 'test' else 'Training images that were not drawn'}\n\n"
@@ -208,7 +208,7 @@ def draw_figure(cases: list[dict[str, Any]]) -> None:
     axes.set_ylabel("AUROC, images of other data sets (%)")
     axes.set_title("Images of none of the classes, tasks with texts", fontsize=10)
     axes.margins(0.12)
-    figure.savefig(HERE / "unknown.png", dpi=150)
+    figure.savefig(HERE / "figure.png", dpi=150)
 
 
 def main() -> None:
@@ -229,7 +229,7 @@ def main() -> None:
         if arguments.quick or arguments.tiny:
             cases, seeds = cases[: 2 if arguments.tiny else 10], seeds[:1]
         measured = [measure(case, seeds) for case in cases]
-        write_down(arguments, {"cases": measured}, f"unknown_{split}")
+        write_down(arguments, {"cases": measured}, split)
         if arguments.quick or arguments.tiny:
             return
     report()
