@@ -322,6 +322,7 @@ class GraphAdapterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         scale = _plain(self.logit_scale)
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < np.inf:
             raise ValueError(f"'logit_scale' must be a positive number (got {self.logit_scale!r}).")
+        refuse_missing_labels(y)
         samples, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         # On a GPU, double precision is slow or missing:
         is_single = samples.dtype == np.float32 or resolve_device(self.device).type != "cpu"
@@ -527,6 +528,27 @@ def refuse_transductive(method: str) -> None:
             f"samples that are given with it, which scikit-learn does not allow. Use "
             f"FewShotClassifier, or another method."
         )
+
+
+def refuse_missing_labels(y: Any) -> None:
+    """Refuses a missing label, before numpy makes the label ``'nan'`` of one beside text.
+
+    Raises:
+        ValueError: If a label is missing.
+    """
+    is_column = isinstance(y, list | tuple | np.ndarray) or hasattr(y, "isna")
+    labels = list(y) if is_column else []
+    missing = [i for i, label in enumerate(labels) if _is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"Input y contains NaN: {len(missing)} of {len(labels)} labels are missing, the first "
+            f"of them at index {missing[0]}. Leave these samples out."
+        )
+
+
+def _is_missing(label: Any) -> bool:
+    is_nan = isinstance(label, float | np.floating) and bool(np.isnan(label))
+    return label is None or is_nan or type(label).__name__ in ("NAType", "NaTType")
 
 
 def _encoded_names(classes: NDArray[Any], names: Iterable[Any]) -> list[str] | None:

@@ -158,6 +158,15 @@ def test_a_dictionary_of_texts_under_encoded_labels(data):
             GraphAdapterClassifier().fit(X, labels, texts)
 
 
+@pytest.mark.parametrize("missing", [float("nan"), np.float32("nan"), None])
+def test_a_missing_label_is_no_class(data, missing):
+    X, y, *_ = data
+    labels = [f"class {i}" for i in y[:-2]] + [missing, missing]
+    for form in (list, lambda labels: np.array(labels, dtype=object)):
+        with pytest.raises(ValueError, match=rf"2 of {len(y)} labels are missing.* {len(y) - 2}\."):
+            GraphAdapterClassifier().fit(X, form(labels))
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [

@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 from pyg_graphadapter.classifier.confidence import DIVERGED, OLDER, SWITCHED_OFF, Confidence
 from pyg_graphadapter.features import counted
+from pyg_graphadapter.training.folds import even_folds
 from pyg_graphadapter.training.held_out import FOLDS
 from pyg_graphadapter.training.selection import MANY_SHOTS
 
@@ -133,7 +134,8 @@ def fewest_shots(needed: int, num_classes: int, *, only_one: bool) -> int:
     while True:
         total = shots * num_classes
         is_one_fold = only_one or total > MANY_SHOTS
-        if (math.ceil(total / min(FOLDS, shots)) if is_one_fold else total) >= needed:
+        folds = min(shots, even_folds([shots], FOLDS)) if is_one_fold else 1
+        if math.ceil(total / folds) >= needed:
             return shots
         shots += 1
 

@@ -11,11 +11,13 @@ from pyg_graphadapter.classifier.confidence import (
     SWITCHED_OFF,
     Confidence,
 )
+from pyg_graphadapter.copies import groups_of_copies
 from pyg_graphadapter.features import counted
 from pyg_graphadapter.settings import warn
 from pyg_graphadapter.task import FewShotTask
 from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import TrainingDivergedError
+from pyg_graphadapter.training.folds import first_of_each
 from pyg_graphadapter.training.held_out import HeldOut, held_out_logits
 from pyg_graphadapter.training.temperature import fit_temperature, probabilities
 
@@ -79,7 +81,10 @@ def calibrated(
     if held_out is None:
         return Confidence(source=NOTHING_HELD_OUT), None
     says_accuracy = not (measured or build.is_transductive or build.needs_text_encoder)
-    return confidence_of(held_out), held_out if says_accuracy else None
+    confidence = confidence_of(held_out)
+    if count := num_never_held_out(task):
+        confidence = confidence.without_held_out(f"and none of {counted(count, 'class')} could be")
+    return confidence, held_out if says_accuracy else None
 
 
 def confidence_of(held_out: HeldOut) -> Confidence:
@@ -92,3 +97,10 @@ def confidence_of(held_out: HeldOut) -> Confidence:
     folds = "one fold" if held_out.num_folds == 1 else f"{held_out.num_folds} folds"
     source = f"fitted to {images}, held out in {folds}"
     return Confidence(temperature, source, probability, (label == y)[order])
+
+
+def num_never_held_out(task: FewShotTask) -> int:
+    """How many classes have fewer than two different shots, so that none can be held out."""
+    first = first_of_each(groups_of_copies(task.support.x[:, 0]))
+    number = task.support.y[first].bincount(minlength=task.num_classes)
+    return int((number < 2).sum())

@@ -82,10 +82,17 @@ class Confidence:
         temperature stays, and what was held out says nothing of the new classes."""
         if not len(self.probability):
             return self
-        source = f"{self.source}, before {counted(len(names), 'class')} came in by name"
+        return self.without_held_out(f"before {counted(len(names), 'class')} came in by name")
+
+    def without_held_out(self, why: str) -> Self:
+        """The same temperature, without the images that were held out, as they do not stand for all
+        classes: of those that they are not of, nothing could be promised."""
         nothing = type(self)()
         return replace(
-            self, source=source, probability=nothing.probability, is_right=nothing.is_right
+            self,
+            source=f"{self.source}, {why}",
+            probability=nothing.probability,
+            is_right=nothing.is_right,
         )
 
     def card(self) -> ConfidenceCard:

@@ -278,7 +278,8 @@ class PredictionMixin(EncoderMixin):
 
         Raises:
             ValueError: If the held-out shots are too few to say, with the number that would do, or
-                too many of them are classified wrong; or the method is transductive.
+                too many of them are classified wrong; a class has fewer than two different shots,
+                so that none can be held out; or the method is transductive.
         """
         if self.adapter.is_transductive:
             raise ValueError(

@@ -76,7 +76,7 @@ def explain(
     of a class, "class_name", "words", "contributions", "total" and "unit". --details adds
     "contributions" to images.
 
-    Example: graphadapter explain my-classifier holiday/dog.jpg --details
+    Example: graphadapter explain my-classifier holiday/*.jpg --details
     """
     if not data and class_name is None:
         raise typer.BadParameter(

@@ -45,7 +45,7 @@ def export(
 
     --json prints "path", "format" and "classes".
 
-    Example: graphadapter export my-classifier classifier.onnx
+    Example: graphadapter export my-classifier classifier.safetensors
     """
     from pyg_graphadapter.classifier.export_formats import FORMATS, check_target, format_of
     from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier

@@ -270,7 +270,10 @@ def _number(value: float | None) -> float:
 def _method_names(methods: str | Sequence[str]) -> list[str]:
     if methods == ALL:
         return adapter_names()
-    return list(dict.fromkeys([methods] if isinstance(methods, str) else methods))
+    names = list(dict.fromkeys([methods] if isinstance(methods, str) else methods))
+    if not names:
+        raise ValueError(f"'methods' must be names of methods, or 'all' (got {methods!r}).")
+    return names
 
 
 def _whole_numbers(name: str, values: Any, low: int = -(2**63)) -> list[int]:

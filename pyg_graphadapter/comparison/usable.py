@@ -46,5 +46,7 @@ def usable_methods(
             )
     usable = [m for m in methods if m not in (*without_text, *without_encoder)]
     if not usable:
-        raise ValueError(f"{source.name} has no {lacking}, and no method is left: name another.")
+        raise ValueError(
+            f"{source.name} allows none of the methods {', '.join(methods)}: name another."
+        )
     return usable

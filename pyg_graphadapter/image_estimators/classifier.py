@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from pyg_graphadapter.classifier.few_shot_classifier import FewShotClassifier
 from pyg_graphadapter.encoding.config import EncodingConfig
 from pyg_graphadapter.encoding.image_batches import digests_of
-from pyg_graphadapter.estimator import refuse_transductive
+from pyg_graphadapter.estimator import refuse_missing_labels, refuse_transductive
 from pyg_graphadapter.features import ALL, Features, Shots, draw_shots
 from pyg_graphadapter.image_estimators.encoders import Model, encoded, encoder_of, images_of
 from pyg_graphadapter.training.config import TrainConfig
@@ -135,6 +135,7 @@ class FewShotImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         refuse_transductive(self.method)
         config, seed = self._training()
         images = images_of(X)
+        refuse_missing_labels(y)
         target: NDArray[Any] = column_or_1d(y, warn=True)
         check_consistent_length(images, target)
         check_classification_targets(target)

@@ -64,10 +64,11 @@ class Callback(Protocol):
     """Is told of every training, for any tracker of experiments. A class that extends this one
     overrides the methods that it needs; any other object needs all three.
 
-    Callbacks are called in the process that trains, and cannot change the result. Trainings may run
-    side by side, so that each call says which one it is of. An exception in a callback stops the
-    training with this exception; :meth:`on_end` is then not called, as for a training that fails.
-    The trainings by which settings are selected are not told of.
+    Callbacks are called in the process that trains. They do not change the result, unless they
+    change the adapter that :meth:`on_end` is given, which is the trained one itself.
+    Trainings may run side by side, so that each call says which one it is of. An exception in a
+    callback stops the training with this exception; :meth:`on_end` is then not called, as for a
+    training that fails. The trainings by which settings are selected are not told of.
 
     Example:
         >>> from pyg_graphadapter import FewShotClassifier
@@ -104,7 +105,7 @@ class Callback(Protocol):
         Args:
             training (TrainingInfo): The training.
             history (History): All losses, the time and the number of steps.
-            adapter (Adapter): The trained adapter, ready to predict.
+            adapter (Adapter): The trained adapter itself, ready to predict. Change a copy.
         """
 
 

@@ -1,11 +1,14 @@
 """Folds of labelled images that are held out in turn."""
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
+
+FEWEST_EVEN = 4  # even folds; in fewer ones, much less is trained on than in the end
 
 
 def held_out_folds(
@@ -46,6 +49,23 @@ def held_out_folds(
             if is_held_out.any():
                 pairs.append(((~is_held_out).nonzero().flatten(), is_held_out.nonzero().flatten()))
     return pairs
+
+
+def even_folds(counts: Iterable[int], folds: int) -> int:
+    """The largest number of folds, four or more and at most so many, that divides the images of
+    every class evenly; so many if there is none. Classes of one image are never divided.
+
+    Methods that add up over shots, as the cache of Tip-Adapter does, favour classes with more of
+    them. In uneven folds, the class of a held-out image has fewer than others, and is missed.
+
+    Args:
+        counts (iterable of int): The number of different images of each class.
+        folds (int): The largest number of folds.
+    """
+    divided = [count for count in counts if count > 1]
+    return next(
+        (k for k in range(folds, FEWEST_EVEN - 1, -1) if not any(c % k for c in divided)), folds
+    )
 
 
 def _without_last_images(y: Tensor, groups: Tensor, is_held_out: Tensor) -> Tensor:

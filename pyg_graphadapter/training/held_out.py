@@ -16,7 +16,7 @@ from pyg_graphadapter.training.config import TrainConfig
 from pyg_graphadapter.training.engine import train_together
 from pyg_graphadapter.training.evaluation import predict_logits
 from pyg_graphadapter.training.fitting import prepare_method
-from pyg_graphadapter.training.folds import first_of_each, held_out_folds
+from pyg_graphadapter.training.folds import even_folds, first_of_each, held_out_folds
 from pyg_graphadapter.training.selection import MANY_SHOTS
 
 FOLDS = 5
@@ -62,7 +62,8 @@ def held_out_logits(
     beside_shots: bool = False,
     progress: bool = True,
 ) -> HeldOut | None:
-    """Divides the shots into at most five stratified folds, fits the method without each fold in
+    """Divides the shots into at most five stratified folds, even ones where there are such
+    (:func:`~pyg_graphadapter.training.folds.even_folds`), fits the method without each fold in
     turn, and classifies it. What is selected is selected without the fold, too. Copies of an image
     are held out together. With more than 1000 shots, one fold is held out.
 
@@ -92,7 +93,9 @@ def held_out_logits(
     """
     support = task.support
     groups = groups_of_copies(support.x[:, 0])
-    folds = held_out_folds(support.y, FOLDS, config.seed, groups)
+    counts = support.y[first_of_each(groups)].bincount().tolist()
+    num_folds = even_folds(counts, FOLDS)
+    folds = held_out_folds(support.y, num_folds, config.seed, groups)
     is_one_of_many = only_one or len(support) > MANY_SHOTS
     folds = folds[:1] if is_one_of_many else folds
     if not folds:

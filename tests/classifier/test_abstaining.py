@@ -19,7 +19,7 @@ from pyg_graphadapter.classifier.abstaining import (
 from pyg_graphadapter.classifier.confidence import SWITCHED_OFF, Confidence
 from pyg_graphadapter.classifier.prediction_file import write_predictions
 from pyg_graphadapter.testing import fake_features
-from pyg_graphadapter.training.folds import held_out_folds
+from pyg_graphadapter.training.folds import even_folds, held_out_folds
 from pyg_graphadapter.training.held_out import FOLDS
 from pyg_graphadapter.training.selection import MANY_SHOTS
 
@@ -50,7 +50,7 @@ def test_so_many_shots_do_hold_out_enough(classes, needed, only_one):
 
     def num_held_out(shots):
         y = torch.arange(classes).repeat_interleave(shots)
-        folds = held_out_folds(y, FOLDS, seed=1)
+        folds = held_out_folds(y, even_folds([shots] * classes, FOLDS), seed=1)
         folds = folds[:1] if only_one or len(y) > MANY_SHOTS else folds
         return sum(len(index) for _, index in folds)
 
@@ -65,7 +65,7 @@ def test_what_to_do_where_more_shots_do_not_help():
     one_fold = replace(one_fold, source="fitted to 300 shots, held out in one fold")
     with pytest.raises(ValueError, match=r"give 6 shots per class \(of more than 1,000 shots in"):
         threshold_of(one_fold, 0.005, 100)
-    with pytest.raises(ValueError, match="give 30 shots per class, or allow"):
+    with pytest.raises(ValueError, match="give 24 shots per class, or allow"):
         threshold_of(one_fold, 0.005, 100, only_one=True)
 
 
@@ -180,6 +180,27 @@ def test_it_works_after_loading(classifier, tmp_path):
     loaded = FewShotClassifier.load(tmp_path / "c")
     assert loaded.shots is None
     assert loaded.threshold(0.2) == classifier.threshold(0.2)
+
+
+@pytest.mark.filterwarnings("ignore:There is no shot")
+def test_nothing_is_promised_of_classes_of_which_nothing_is_held_out():
+    """Else the classes with many shots would answer for those with one."""
+    data = fake_features(num_classes=5)
+    index = torch.cat([torch.arange(32), torch.arange(32, 80, 16)])  # 16, 16, 1, 1 and 1
+    unequal = replace(data, train=data.train.select(index))
+    how = {"method": "zero_shot", "config": QUICK, "progress": False}
+    few = FewShotClassifier.fit(unequal, **how)
+    assert few.temperature != 1
+    with pytest.raises(ValueError, match=r"none of 3 classes could be\): give 6 shots per class"):
+        few.threshold(0.1)
+    copies = replace(data, train=data.train.select(torch.cat([index, index[-3:]])))
+    with pytest.raises(ValueError, match="none of 3 classes could be"):
+        FewShotClassifier.fit(copies, **how).threshold(0.1)
+    grown = FewShotClassifier.fit(data, method="gda", keep_shots=True, progress=False)
+    assert grown.threshold(0.5)
+    grown = grown.add_classes(["new"], text=torch.randn(1, data.text.size(1)), progress=False)
+    with pytest.raises(ValueError, match="none of 1 class could be"):
+        grown.threshold(0.5)
 
 
 def test_who_cannot_abstain(classifier):

@@ -19,6 +19,7 @@ from pyg_graphadapter.storage import sha256
 from pyg_graphadapter.testing import fake_features
 from pyg_graphadapter.training.engine import TrainingDivergedError
 from pyg_graphadapter.training.evaluation import Calibration
+from pyg_graphadapter.training.folds import even_folds
 
 QUICK = TrainConfig(epochs=2)
 
@@ -123,7 +124,7 @@ def test_no_label_changes(method):
     data = fake_features(num_classes=6, shots=8)
     classifier = FewShotClassifier.fit(data, 8, method=method, config=QUICK, progress=False)
     assert classifier.temperature != 1
-    assert "fitted to 48 shots, held out in 5 folds" in classifier.confidence.source
+    assert "fitted to 48 shots, held out in 4 folds" in classifier.confidence.source
     x = data.test.mean_views()
     plain, probability = (classifier.predict_proba(x, calibrated=c) for c in (False, True))
     assert torch.equal(plain.argmax(dim=1), probability.argmax(dim=1))
@@ -137,6 +138,19 @@ def test_no_label_changes(method):
     assert (uncalibrated.temperature, uncalibrated.confidence.source) == (1.0, SWITCHED_OFF)
     torch.testing.assert_close(uncalibrated.predict_proba(x), plain)
     assert classifier.predict(x) == uncalibrated.predict(x)
+
+
+def test_a_cache_is_calibrated_on_even_folds():
+    """With 8 shots in 5 folds, a flat cache would miss the classes that are held out the most."""
+    data = replace(fake_features(num_classes=20, shots=8, image_noise=0.5), text=None)
+    classifier = FewShotClassifier.fit(data, method="tip_adapter", beta=0.1, progress=False)
+    assert classifier.confidence.source.endswith("held out in 4 folds")
+    accuracy = classifier.evaluate(data).accuracy
+    assert 100 * classifier.confidence.is_right.double().mean() > accuracy - 10
+    assert even_folds([8, 16, 1, 0], 5) == 4
+    assert even_folds([7, 7], 5) == 5
+    assert even_folds([14, 14], 5) == 5
+    assert even_folds([], 5) == 5
 
 
 def test_with_one_shot_it_is_that_of_zero_shot():

@@ -26,6 +26,8 @@ ORDER = {
     "encode": "3 classes, images: 15 train, 6 test",
     "fit": "Saved graph_adapter for 3 classes",
     "predict": "2 of 2 images classified",
+    "explain": "probability",
+    "export": "classifier.safetensors",
     "evaluate": "Balanced accuracy",
     "compare": "| graph_adapter",
     "report": "report.html",

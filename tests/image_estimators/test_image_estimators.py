@@ -355,6 +355,15 @@ def test_labels_that_do_not_belong_to_the_images(data, model):
         FewShotImageClassifier(model, **FAST).fit(X, y[:-1])
 
 
+@pytest.mark.parametrize("missing", [float("nan"), None, pd.NA])
+def test_a_missing_label_is_no_class(data, model, missing):
+    X, y = data
+    labels = [missing, *map(str, list(y)[1:])]
+    for form in (list, lambda labels: pd.Series(labels, dtype=object)):
+        with pytest.raises(ValueError, match=r"1 of .* labels are missing, .* index 0"):
+            FewShotImageClassifier(model, **FAST).fit(X, form(labels))
+
+
 def test_a_model_that_is_written_anew_is_loaded_anew(data, checkpoint, tmp_path, counts):
     import os
     import shutil
