@@ -207,7 +207,8 @@ def check_target(path: Path, name: str, *, overwrite: bool) -> None:
     """
     if not overwrite and os.path.lexists(path):
         raise ValueError(
-            f"There is a file or folder {path} already: choose another name, or overwrite it."
+            f"There is a file or folder {path} already: choose another name, or overwrite it "
+            "(--overwrite)."
         )
     if FORMATS[name].suffix:
         check_output_file(path)

@@ -18,7 +18,7 @@ from pyg_graphadapter.classifier.shots import (
     tell_of_shots,
 )
 from pyg_graphadapter.copies import are_copies
-from pyg_graphadapter.data.reading import ReadOptions
+from pyg_graphadapter.data.reading import CLASS_FOLDERS, ReadOptions
 from pyg_graphadapter.data.splits import split_choices, split_meant
 from pyg_graphadapter.display import visible
 from pyg_graphadapter.encoding.image_list import as_array, as_images, described
@@ -49,7 +49,8 @@ class Labelled:
             (default: of features alone, none)
         skipped (tuple of Skipped, optional): The images that could not be decoded.
             (default: :obj:`()`)
-        split (str, optional): The split that they are. (default: :obj:`""`)
+        split (str, optional): The split that they are; none of a folder of class folders alone,
+            which are not named ``train`` to a reader. (default: :obj:`""`)
     """
 
     features: Features
@@ -154,6 +155,7 @@ def of_images(
     images, split = images_and_split(data, ReadOptions(**reading), split, **of_hub)
     if images is not data:
         images.reading.tell(load.name_of(data))
+    is_plain = split is None and images.reading.layout == CLASS_FOLDERS  # of no split
     split = _chosen_split(images, split)
     rows = images.splits[split]
     encode = DatasetEncoder(load_encoder(), encoding, progress=progress)
@@ -164,7 +166,7 @@ def of_images(
         image_hashes(encoded.hashes),
         rows.select(encoded.index.tolist())["image"],
         tuple(Skipped(*encoded.skipped[i]) for i in sorted(encoded.skipped)),
-        split,
+        "" if is_plain else split,
     )
 
 

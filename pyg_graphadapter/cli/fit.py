@@ -69,7 +69,9 @@ def _number_or_all(text: str) -> int | str:
         number = int(text)
         check_whole_number("shots", number, low=0)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is neither a whole number nor 'all'.") from error
+        raise typer.BadParameter(
+            f"{text!r} is neither a whole number from 0 on nor 'all'."
+        ) from error
     return number
 
 

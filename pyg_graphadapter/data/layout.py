@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from pyg_graphadapter.data.decode import SUFFIXES
 from pyg_graphadapter.data.folder import Links
 from pyg_graphadapter.data.folder_list import list_of_splits
-from pyg_graphadapter.data.reading import ImageRow, Reading, ReadOptions
+from pyg_graphadapter.data.reading import CLASS_FOLDERS, ImageRow, Reading, ReadOptions
 from pyg_graphadapter.data.splits import SplitNames, differ_in_split, plain, split_meant
 from pyg_graphadapter.data.tree import Parts, Tree, read_tree
 
@@ -286,7 +286,7 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def _read_classes(tree: Tree, names: SplitNames, reading: Reading) -> list[ImageRow]:
-    reading.layout = "class folders"
+    reading.layout = CLASS_FOLDERS
     _check_empty(tree, (), reading, is_complete=True)
     _tell_inner_folders(tree, (), reading)
     return _labelled(tree, tree.images, 0, None, reading)

@@ -21,6 +21,7 @@ PLURAL = re.compile(
 )
 SINGULAR = {"files and folders": "file or folder", "boxes": "box"}
 VERBS = {" that are": " that is", " that name": " that names", " that lead": " that leads"}
+CLASS_FOLDERS = "class folders"  # the layout of a folder that has no splits
 LAYOUTS = ("classes", "splits", "class-splits", "domains")
 
 

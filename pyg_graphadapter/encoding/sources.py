@@ -353,7 +353,8 @@ def load_encoder(
     """
     if model is None:
         raise ValueError(
-            "Images need an encoder: name one as the model, a folder or an id on the Hugging Face "
-            "hub, as openai/clip-vit-base-patch16, or the one that is built in, builtin."
+            "Images need an encoder: name one as the model (--model), a folder or an id on the "
+            "Hugging Face hub, as openai/clip-vit-base-patch16, or the one that is built in, "
+            "builtin."
         )
     return config.load(model, device) if isinstance(model, str | Path) else model

@@ -321,7 +321,7 @@ def test_overwrite(features, tmp_path):
     [
         (("fit", "none.npz"), 1, "There is no feature file none.npz"),
         (("fit", "F", "--shots", 5), 1, "4 of 4 classes have fewer than 5 images: 'class 0' (4)"),
-        (("fit", "F", "--shots", -1), 2, "'-1' is neither a whole number nor 'all'"),
+        (("fit", "F", "--shots", -1), 2, "'-1' is neither a whole number from 0 on nor 'all'"),
         (("fit", "F", "--shots", 0, "--method", "gda"), 1, "Without shots, there is only the zero"),
         (("fit", "F", "--shots", 2, "--at-most", 3), 1, "give one of them (got shots=2, "),
         (("fit", "F", "--method", "x"), 2, "Unknown method 'x'. Choose from graph_adapter, zero"),
