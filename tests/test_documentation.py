@@ -196,3 +196,18 @@ def test_the_commands_of_the_readme_run(folder):
         for block in blocks(README):  # its Python is run by test_readme.py
             if block.is_run and block.language == "bash" and not is_needed_elsewhere(block):
                 run_bash(block.code, folder)
+
+
+def test_notebooks_can_be_read_alone(monkeypatch):
+    pytest.importorskip("jupytext")
+    pytest.importorskip("myst_nb")
+    monkeypatch.syspath_prepend(DOCS / "_ext")
+    from notebooks import without_pages
+
+    for page in (DOCS / "tutorials").glob("*.md"):
+        text = without_pages(page.read_text(encoding="utf-8"), page.parent)
+        assert ".md)" not in text
+        assert "{download}" not in text
+    text = "See [](../mathematics.md), [the layer](../api/nn.md#x) and [PyG](https://pyg.org)."
+    expected = "See The mathematics, the layer and [PyG](https://pyg.org)."
+    assert without_pages(text, DOCS / "tutorials") == expected

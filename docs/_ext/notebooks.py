@@ -1,5 +1,6 @@
 """The tutorials as notebooks, made by jupytext when the documentation is built."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,30 @@ def write_notebooks(app: Sphinx) -> None:
         text = path.read_text(encoding="utf-8")
         if "{code-cell}" in text:
             notebook = jupytext.reads(text, fmt="md:myst")
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":
+                    cell.source = without_pages(cell.source, path.parent)
             content = jupytext.writes(notebook, fmt="ipynb")
             target = folder / f"{path.stem}.ipynb"
             if not target.exists() or target.read_text(encoding="utf-8") != content:
                 target.write_text(content, encoding="utf-8")
+
+
+def without_pages(text: str, folder: Path) -> str:
+    """Text that can be read where the other pages are not: of a link to one, its text or the title
+    of the page stays."""
+    text = re.sub(r"^\*This page is a notebook.*\*\n+", "", text, flags=re.MULTILINE)
+
+    def words(link: re.Match[str]) -> str:
+        return link[1] or title_of(folder / link[2])
+
+    return re.sub(r"(?<!!)\[([^]]*)\]\(((?!\w+:)[^)#]+\.md)[^)]*\)", words, text)
+
+
+def title_of(page: Path) -> str:
+    """The first heading of a page."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    return next(line[2:] for line in lines if line.startswith("# "))
 
 
 def joined(outputs: list[Any]) -> list[Any]:

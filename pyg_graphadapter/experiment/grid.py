@@ -85,6 +85,11 @@ def grid_runs(
         raise unknown("protocol", protocol, PROTOCOLS)
     runs = []
     for method, count in product(methods, shots):
+        if not isinstance(settings.get(method, {}), Mapping):
+            raise ValueError(
+                f"The settings of {method} must be a dictionary from name to value "
+                f"(got {settings[method]!r})."
+            )
         method_settings = dict(settings.get(method, {}))
         check_setting_names(method, adapter_class(method).Config, method_settings)
         preset_settings = preset_of(preset, method, dataset, count)

@@ -224,6 +224,7 @@ def test_callbacks(data):
     ("arguments", "message"),
     [
         ({"methods": "nope"}, "Unknown method 'nope'"),
+        ({"settings": {"zero_shot": 0.3}}, "settings of zero_shot must be a dictionary"),
         ({"methods": ()}, r"'methods' must be names of methods, or 'all' \(got \(\)\)"),
         ({"shots": 0}, "'shots' must be at least 1"),
         ({"shots": "4"}, r"'shots' must be whole numbers, as \(1, 4\)"),
