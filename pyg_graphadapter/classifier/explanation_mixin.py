@@ -50,7 +50,7 @@ class ExplanationMixin(EncoderMixin):
             >>> classifier = FewShotClassifier.fit(data, method="zero_shot", progress=False)
             >>> [reason] = classifier.reasons(data.test.mean_views()[0])
             >>> print(reason)  # doctest: +ELLIPSIS
-            'class 0' (probability over 99 %), before 'class 2' (below 1 %): the class names speak ...
+            'class 0' (probability over 99 %), before 'class 2' (below 1 %): the class names ...
         """
         return self._reasons_of(self._all_features_of(x), self._number_of(class_name))
 
