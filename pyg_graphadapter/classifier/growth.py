@@ -257,6 +257,12 @@ def _without_known(classifier: "FewShotClassifier", more: LabelledFeatures) -> L
         known = set(zip(hashes, shots.y.tolist(), strict=True))
         labelled_hashes = zip(more.hashes, more.shots.y.tolist(), strict=True)
         is_known |= torch.tensor([pair in known for pair in labelled_hashes], dtype=torch.bool)
+    is_contradicted = are_copies(more.shots.x[:, 0], shots.x[:, 0]) & ~is_known
+    if is_contradicted.any():
+        warn(
+            f"{int(is_contradicted.sum())} of {counted(len(more.shots), 'image')} are shots of "
+            f"another class already, and now of both: check the labels."
+        )
     if not is_known.any():
         return more
     warn(

@@ -166,6 +166,7 @@ def predict(
         )
     num_unanswered = sum(not row.is_answered for row in rows)
     unanswered = f", {num_unanswered} of them without an answer" if threshold is not None else ""
+    unanswered += f" and {rejected} rejected" if unanswered and rejected else ""
     if out is not None:
         echo(f"Wrote {out}: {count} of {total} images classified{unanswered}.")
     elif unanswered:

@@ -203,7 +203,17 @@ def test_images_in_another_batch_are_not_added_twice(data):
     assert len(grown.shot_hashes) == len(grown.shots)
     # With another label, it is a correction that is added:
     other = Features(again.x, (again.y + 1) % 5)
-    assert len(start.add_shots(other, progress=False).shots) == 20
+    with pytest.warns(UserWarning, match="10 of 10 images are shots of another class already"):
+        assert len(start.add_shots(other, progress=False).shots) == 20
+
+
+def test_shots_that_are_added_to_another_class_are_named(data):
+    classifier = FewShotClassifier.fit(data, shots=4, keep_shots=True, progress=False)
+    again = classifier.shots.select(torch.arange(3)).mean_views()
+    other = data.class_names[int(classifier.shots.y[:3].max()) + 1]
+    with pytest.warns(UserWarning, match="3 of 3 images are shots of another class already"):
+        grown = classifier.add_shots(again, [other] * 3)
+    assert len(grown.shots) == len(classifier.shots) + 3
 
 
 def test_kept_shots_are_known_in_another_batch_when_they_are_measured(data):
