@@ -21,6 +21,7 @@ from pyg_graphadapter.training.evaluation import predict_logits
 from pyg_graphadapter.training.familiarity import Familiarity
 from pyg_graphadapter.training.temperature import probabilities
 
+FEW_LEFT_OUT = 10  # images, from which a limit is a guess
 ACCEPT = 0.95  # the share of images of the classes that are accepted
 
 if TYPE_CHECKING:
@@ -121,7 +122,15 @@ class PredictionMixin(EncoderMixin):
             raise ValueError(
                 f"{name!r} is one of the classes: give images of none of them another name."
             )
-        return Rejection(name, -self._known_images().limit(accept))
+        known_images = self._known_images()
+        limit = known_images.limit(accept)
+        if len(known_images.left_out) < FEW_LEFT_OUT:
+            warn(
+                f"How images of the classes look was learned from {len(known_images.left_out)} "
+                f"images that were left out, so that fewer than {accept:.0%} of such images may be "
+                f"accepted: give more shots."
+            )
+        return Rejection(name, -limit)
 
     def _known_images(self) -> Familiarity:
         """How images of the classes look; of an earlier version, by the shots that it keeps."""

@@ -124,8 +124,13 @@ def test_it_is_saved_and_loaded(data, tmp_path, shots):
     x = data.test.mean_views()
     assert loaded.unknown_score(x).equal(classifier.unknown_score(x))
     assert loaded.familiarity.source == classifier.familiarity.source
-    if shots:
+    if shots == 4:
         assert loaded.rejection("unknown") == classifier.rejection("unknown")
+
+
+def test_a_limit_from_few_images_is_called_a_guess(data):
+    with pytest.warns(UserWarning, match="was learned from 5 images that were left out"):
+        fit(data, 1).rejection("unknown")
 
 
 def change(folder, of_card, of_tensors):

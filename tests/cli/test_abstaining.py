@@ -45,7 +45,9 @@ def test_answers_of_few_errors(classifier, features, tmp_path):
 
 def test_what_cannot_be_promised(classifier, features, tmp_path):
     refused = run("predict", classifier, features, "--max-error", 0.001, code=1)
-    assert re.search(r"at least 2995 held-out images .* 120 .*3,996 shots per class", refused.output)
+    assert re.search(
+        r"at least 2995 held-out images .* 120 .*3,996 shots per class", refused.output
+    )
     run("predict", classifier, features, "--max-error", 5, code=2)
     run("fit", features, "--method", "gda", "--no-calibrate", "--out", tmp_path / "c")
     off = run("predict", tmp_path / "c", features, "--max-error", 0.4, code=1)
