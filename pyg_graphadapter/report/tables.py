@@ -115,8 +115,8 @@ class Table:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """The rows as an aligned Markdown table: mean ± standard deviation over the seeds. Rows of
-    several data sets say which."""
+    """The rows as an aligned Markdown table: mean ± standard deviation over the seeds, of
+    which one has none. Rows of several data sets say which."""
     several = len({row.dataset for row in rows}) > 1
     lines = [
         (
@@ -124,7 +124,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
             row.label,
             str(row.shots),
             str(row.seeds),
-            f"{row.accuracy:.2f} ± {row.deviation:.2f}",
+            f"{row.accuracy:.2f}" + (f" ± {row.deviation:.2f}" if row.seeds > 1 else ""),
             f"{row.fit_seconds:.1f}",
             f"{row.parameters:,}",
         )

@@ -23,11 +23,16 @@ from tests.results import result
 def test_the_table_of_rows():
     table = markdown_table(summarize([result(), result("zero_shot", accuracy=7.123)]))
     assert table.splitlines() == [
-        "| method        | shots | seeds |   accuracy % | training s | parameters |",
-        "| ------------- | ----: | ----: | -----------: | ---------: | ---------: |",
-        "| graph_adapter |     1 |     1 | 50.00 ± 0.00 |        1.0 |  1,234,567 |",
-        "| zero_shot     |     1 |     1 |  7.12 ± 0.00 |        1.0 |  1,234,567 |",
+        "| method        | shots | seeds | accuracy % | training s | parameters |",
+        "| ------------- | ----: | ----: | ---------: | ---------: | ---------: |",
+        "| graph_adapter |     1 |     1 |      50.00 |        1.0 |  1,234,567 |",
+        "| zero_shot     |     1 |     1 |       7.12 |        1.0 |  1,234,567 |",
     ]
+
+
+def test_several_seeds_have_a_deviation():
+    rows = summarize([result(seed=1, accuracy=50.0), result(seed=2, accuracy=52.0)])
+    assert "51.00 ± 1.41" in markdown_table(rows)
 
 
 def texts(table):
