@@ -71,14 +71,15 @@ class Callback(Protocol):
     training that fails. The trainings by which settings are selected are not told of.
 
     Example:
-        >>> from pyg_graphadapter import FewShotClassifier
+        >>> from pyg_graphadapter import GraphAdapterClassifier
         >>> from pyg_graphadapter.testing import fake_features
         >>> class Losses(Callback):
         ...     def on_epoch(self, training, epoch, loss, lr):
         ...         if epoch in (1, training.epochs):
         ...             print(f"{training.method}, epoch {epoch}: {lr:.4f}")
         >>> data = fake_features(num_classes=3)
-        >>> classifier = FewShotClassifier.fit(data, shots=4, progress=False, callbacks=[Losses()])
+        >>> x, y = data.train.mean_views().numpy(), data.train.y.numpy()
+        >>> classifier = GraphAdapterClassifier().fit(x, y, callbacks=[Losses()])
         graph_adapter, epoch 1: 0.0010
         graph_adapter, epoch 100: 0.0000
 

@@ -4,7 +4,6 @@ import torch
 from pyg_graphadapter import (
     Callback,
     EvaluationTask,
-    FewShotClassifier,
     GraphAdapterClassifier,
     TrainConfig,
     train,
@@ -141,6 +140,9 @@ def test_any_object_with_the_three_methods(task):
 
 def test_a_classifier_is_fitted_with_them():
     calls, data = Calls(), fake_features(num_classes=3)
+    pytest.importorskip("huggingface_hub")
+    from pyg_graphadapter import FewShotClassifier
+
     classifier = FewShotClassifier.fit(
         data, shots=4, method="task_res", config=TrainConfig(epochs=2), progress=False,
         callbacks=[calls],
