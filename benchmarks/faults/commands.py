@@ -22,8 +22,8 @@ from pyg_graphadapter.testing import fake_features, fake_images
 
 State = dict[str, bytes]
 Words = list[Any]
-# Of a result, what differs from run to run: times, the folder in the command, and the last digits of
-# losses, since seeds that are left to do are trained as a batch of another size:
+# Of a result, what differs from run to run: times, the folder in the command, and the last digits
+# of losses, since seeds that are left to do are trained as a batch of another size:
 DIFFERENT = ("fit_seconds", "select_seconds", "command", "loss")
 TWO_HOURS = 7200.0
 
