@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pyg_graphadapter.adapters import ADAPTERS, adapter_class, adapter_names
+from pyg_graphadapter.adapters import adapter_class, adapter_names
 from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.output import alert, echo, with_output
 from pyg_graphadapter.cli.variables import (
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pyg_graphadapter.encoding.sources import Source
 
 ALL = "all"
-METHODS = ", ".join(ADAPTERS)
 debug_mode: ContextVar[bool] = ContextVar("debug", default=False)
 # typer has a click of its own, or needs click:
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -79,7 +78,7 @@ Templates = Annotated[
     typer.Option(
         "--template",
         metavar="PROMPT",
-        help="Prompt with {} for the class name; give several to average them.",
+        help="Prompt with {} for the name; several are averaged.",
         show_default="a photo of a {}.",
     ),
 ]
@@ -94,7 +93,7 @@ Descriptions = Annotated[
 LogitScale = Annotated[
     float | None,
     typer.Option(
-        help="Factor of the cosine in the logits, about 100 for CLIP.",
+        help="Factor of the cosine in the logits.",
         show_default="the file's, else 100",
     ),
 ]

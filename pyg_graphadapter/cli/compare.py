@@ -11,7 +11,6 @@ import typer
 from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     ALL,
-    METHODS,
     DataOrBenchmarks,
     Descriptions,
     Import,
@@ -73,7 +72,7 @@ def compare(
     methods: Annotated[
         str,
         typer.Option(
-            help=f"Methods separated by commas: {METHODS}; or all.",
+            help="Methods separated by commas (graphadapter methods lists them), or all.",
             autocompletion=completion.methods,
         ),
     ] = "graph_adapter,zero_shot",
@@ -87,15 +86,13 @@ def compare(
     shifted: Annotated[
         str,
         typer.Option(
-            help="Further test sets with some of the classes: benchmarks below --root "
-            "(imagenetv2, …) or any DATA, separated by commas."
+            help="Further test sets of some of the classes, separated by commas: benchmarks below "
+            "--root, or any DATA."
         ),
     ] = "",
     base_to_new: Annotated[
         bool,
-        typer.Option(
-            "--base-to-new", help="Learn the first half of the classes, test both halves."
-        ),
+        typer.Option("--base-to-new", help="Learn half of the classes, test both halves."),
     ] = False,
     protocol: Annotated[
         str,
@@ -123,16 +120,16 @@ def compare(
     save: SaveConfig = None,
     options: dict[str, Any] | None = None,
 ) -> None:
-    """Compare methods over shots and seeds, on the test split of a feature file or of images.
+    """Compare methods over shots and seeds, on test images.
 
-    Prints a table (mean ± standard deviation over seeds, mean training time, trained parameters)
-    and writes one JSON file per run. Finished runs of the same code are not repeated. With
-    --descriptions, images are also measured without them.
+    Prints a table (means ± standard deviations over seeds) and writes one JSON file per run.
+    Finished runs of the same code are not repeated. With --descriptions, images are also measured
+    without them.
 
-    --json prints "out"; "rows" with "dataset", "method", "label", "shots", "seeds", "accuracy",
-    "deviation", "fit_seconds", "parameters" and "skipped"; further "tables", and "failed" runs.
+    --json prints: out; rows (dataset, method, label, shots, seeds, accuracy, deviation,
+    fit_seconds, parameters, skipped); further tables; failed runs.
 
-    Example: graphadapter compare features.npz --shots 1,4 --seeds 1,2,3 --out results
+    Example: graphadapter compare features.npz --shots 1,4 --out results
     """
     options, model = options or {}, model_for(ctx, data, model)
     encoding = pop_encoding(options, template, descriptions)

@@ -10,7 +10,6 @@ import typer
 from pyg_graphadapter.cli import completion
 from pyg_graphadapter.cli.arguments import (
     ALL,
-    METHODS,
     Data,
     Descriptions,
     Import,
@@ -80,8 +79,8 @@ Shots = Annotated[
     typer.Option(
         parser=_number_or_all,
         metavar="NUMBER",
-        help="Images per class: a number, or all. With 0, from the class names alone (zero_shot, "
-        "or transclip); DATA may then be a file of names (.txt, .json).",
+        help="Images per class: a number, or all. With 0, from class names alone; DATA may then be "
+        "a file of names (.txt, .json).",
     ),
 ]
 AtMost = Annotated[
@@ -109,7 +108,6 @@ KeepShots = Annotated[
     typer.Option(
         "--keep-shots/--no-keep-shots",
         help="Save the features of the shots with the classifier, for --from.",
-        show_default="no-keep-shots",
     ),
 ]
 From = Annotated[
@@ -137,7 +135,10 @@ def fit(
     shots: Shots = ALL,
     at_most: AtMost = None,
     method: Annotated[
-        str, typer.Option(help=f"Method: {METHODS}.", autocompletion=completion.methods)
+        str,
+        typer.Option(
+            help="Method (graphadapter methods lists them).", autocompletion=completion.methods
+        ),
     ] = "graph_adapter",
     seed: Annotated[int, typer.Option(help="Seed of draw and training.")] = 1,
     set_: Set = None,
@@ -159,8 +160,8 @@ def fit(
 ) -> None:
     """Fit a classifier to labelled images, measure it, and save it.
 
-    --json prints "classifier" (the folder), "method", "classes", "added_classes", "settings",
-    "selected", "training", "measured" and "is_transductive".
+    --json prints: classifier (the folder), method, classes, added_classes, settings, selected,
+    training, measured, is_transductive.
 
     Example: graphadapter fit photos --model openai/clip-vit-base-patch16 --out my-classifier
     """

@@ -272,7 +272,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE.toml",
-        help="Read options and settings from a file; the command line wins.",
+        help="File of options; the command line wins.",
         callback=_read_config,
         is_eager=True,
     ),
@@ -282,7 +282,7 @@ SaveConfig = Annotated[
     typer.Option(
         "--save-config",
         metavar="FILE.toml",
-        help="Write the options and settings of this command to a file, for --config.",
+        help="Write the options to a file for --config.",
     ),
 ]
 

@@ -104,7 +104,7 @@ def help_of_variables(command: str) -> str:
     """What ``--help`` says of variables."""
     start = f"{PREFIX}{command.replace(' ', '_').upper()}"
     general = ", ".join(_general()[:2])
-    return f"Variables set options, too: {start}_OPTION; for all commands {general}, …"
+    return f"Variables: {start}_OPTION, {general}, …"
 
 
 def unknown(commands: Iterable[tuple[str, Iterable[Any]]]) -> dict[str, str]:
