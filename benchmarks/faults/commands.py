@@ -22,9 +22,7 @@ from pyg_graphadapter.testing import fake_features, fake_images
 
 State = dict[str, bytes]
 Words = list[Any]
-# Of a result, what differs from run to run: times, the folder in the command, and the last digits
-# of losses, since seeds that are left to do are trained as a batch of another size:
-DIFFERENT = ("fit_seconds", "select_seconds", "command", "loss")
+SECONDS = ("fit_seconds", "select_seconds")  # of a result, which differ from run to run
 TWO_HOURS = 7200.0
 
 
@@ -221,19 +219,31 @@ def compare(scratch: Path) -> Command:
 
     def state(folder: Path) -> State:
         return {
-            name: content if content == finished.get(name) else _without_differences(content)
+            name: content if content == finished.get(name) else _of_any_run(content, folder)
             for name, content in files_in(folder).items()
         }
 
     return Command("compare", start, words, state, [words])
 
 
-def _without_differences(content: bytes) -> bytes:
+def _of_any_run(content: bytes, folder: Path) -> bytes:
+    """A result without its times. The command names the folder, and the last digits of numbers
+    depend on how many seeds are trained as a batch."""
     try:
-        result = json.loads(content)
-        return json.dumps({k: v for k, v in result.items() if k not in DIFFERENT}).encode()
-    except (ValueError, AttributeError):
+        result = {k: v for k, v in json.loads(content).items() if k not in SECONDS}
+        result["command"] = result["command"].replace(str(folder), "")
+        return json.dumps(_rounded(result)).encode()
+    except (ValueError, AttributeError, KeyError):
         return b"damaged: " + content
+
+
+def _rounded(value: Any) -> Any:
+    """A value with three digits of every number in it."""
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def collect(scratch: Path) -> Command:

@@ -61,7 +61,7 @@ def test_at_most_and_shots():
         FewShotClassifier.fit(file, "most")
     lacking = replace(file, train=file.train.select(file.train.y != 1))
     for how in ({}, {"at_most": 3}):
-        with pytest.raises(ValueError, match="1 of 3 classes has no image: 'class 1'"):
+        with pytest.raises(ValueError, match=r"has no image: 'class 1'\. Add images"):
             FewShotClassifier.fit(lacking, **how)
 
 

@@ -177,13 +177,22 @@ def slow_comparison(tmp_path):
 
 
 def contents(folder):
-    """The results without their times, their command, and their losses, whose last digits depend on
-    how many seeds are trained as a batch."""
-    different = ("fit_seconds", "select_seconds", "command", "loss")
-    return {
-        path.name: {k: v for k, v in json.loads(path.read_text()).items() if k not in different}
-        for path in folder.glob("*.json")
-    }
+    """The results without their times; the command names the folder that they are in."""
+    found = {}
+    for path in folder.glob("*.json"):
+        result = json.loads(path.read_text())
+        found[path.name] = {k: v for k, v in result.items() if "seconds" not in k}
+        found[path.name]["command"] = result["command"].replace(str(folder), "OUT")
+    return found
+
+
+def nearly(value):
+    """A result whose last digits may differ: they depend on how many seeds are trained as a batch."""
+    if isinstance(value, dict):
+        return {key: nearly(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [nearly(entry) for entry in value]
+    return pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
 
 
 @pytest.mark.slow
@@ -202,7 +211,7 @@ def test_a_killed_comparison_goes_on_where_it_stopped(slow_comparison, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     whole = tmp_path / "whole"
     run(*slow_comparison[:-1], whole)
-    assert contents(whole) == contents(out)
+    assert contents(whole) == nearly(contents(out))
 
 
 @pytest.mark.slow
