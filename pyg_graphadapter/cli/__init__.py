@@ -12,6 +12,7 @@ import typer
 from pyg_graphadapter import __version__
 from pyg_graphadapter.cli import variables
 from pyg_graphadapter.cli.arguments import VisibleGroup, debug_mode
+from pyg_graphadapter.cli.command_text import remember
 from pyg_graphadapter.cli.output import alert, echo
 from pyg_graphadapter.display import VisibleFormatter
 from pyg_graphadapter.interrupts import STOPPED, end_at_signals, raised_as_stopped
@@ -59,6 +60,11 @@ def _warn_of_variables(name: str, command: Any) -> None:
 
 class LazyGroup(VisibleGroup):
     """A group that lists its commands without importing them, and imports the one that is run."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        """Reads the arguments of the group, and keeps them for the files that commands write."""
+        remember(args)
+        return super().make_context(info_name, args, *rest, **extra)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported from its module."""

@@ -1,9 +1,17 @@
-"""The command of this process, for the files that it writes."""
+"""The command that is run, for the files that it writes."""
 
 import shlex
-import sys
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+_arguments: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+
+
+def remember(arguments: Sequence[str]) -> None:
+    """Keeps the arguments that a command line was given."""
+    _arguments.set(tuple(arguments))
 
 
 def command_text() -> str:
-    """The command that this process was started with, as a shell reads it."""
-    return shlex.join(["graphadapter", *sys.argv[1:]])
+    """The command as a shell reads it."""
+    return shlex.join(["graphadapter", *_arguments.get()])

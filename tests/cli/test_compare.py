@@ -187,7 +187,7 @@ def contents(folder):
 
 
 def nearly(value):
-    """A result whose last digits may differ: they depend on how many seeds are trained as a batch."""
+    """A result whose last digits may differ, by how many seeds are trained as a batch."""
     if isinstance(value, dict):
         return {key: nearly(entry) for key, entry in value.items()}
     if isinstance(value, list):

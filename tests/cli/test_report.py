@@ -1,7 +1,6 @@
 """``report`` on result files, on evaluations, and on what is neither."""
 
 import json
-import sys
 
 import pytest
 
@@ -11,15 +10,12 @@ from tests.cli.test_commands import run
 from tests.evaluations import random_evaluation
 from tests.pages import check_page
 
-COMMAND = ["graphadapter", "compare", "my features.npz"]
-
 
 @pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", COMMAND)
-    fake_features(num_classes=3, channels=8, shots=2).save(tmp_path / "features.npz")
+def results(tmp_path):
+    fake_features(num_classes=3, channels=8, shots=2).save(tmp_path / "my features.npz")
     options = ("--methods", "zero_shot,graph_adapter", "--shots", 1, "--seeds", "1,2")
-    run("compare", tmp_path / "features.npz", *options, "--epochs", 2, "--jobs", 1,
+    run("compare", tmp_path / "my features.npz", *options, "--epochs", 2, "--jobs", 1,
         "--out", tmp_path / "results")  # fmt: skip
     return tmp_path / "results"
 
@@ -32,7 +28,10 @@ def evaluate(folder):
 
 def test_results_with_their_command_and_losses(results, tmp_path):
     for content in read_results(results):
-        assert content["command"] == "graphadapter compare 'my features.npz'"
+        assert content["command"] == (
+            f"graphadapter compare '{tmp_path}/my features.npz' --methods zero_shot,graph_adapter "
+            f"--shots 1 --seeds 1,2 --epochs 2 --jobs 1 --out {tmp_path}/results"
+        )
     answer = run("report", results, "--out", tmp_path / "out")
     assert "report.html, and the tables and the figure beside it." in answer.stdout
     page = check_page((tmp_path / "out" / "report.html").read_text())
