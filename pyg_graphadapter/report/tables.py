@@ -124,7 +124,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
             row.label,
             str(row.shots),
             str(row.seeds),
-            f"{row.accuracy:.2f}" + (f" ± {row.deviation:.2f}" if row.seeds > 1 else ""),
+            _in_words(*_of(row)),
             f"{row.fit_seconds:.1f}",
             f"{row.parameters:,}",
         )
@@ -176,9 +176,8 @@ def _tables_of_suite(suite: str, rows: Sequence[Row]) -> list[Table]:
     tables = []
     for shots in sorted({row.shots for row in rows}):
         shots_rows = [row for row in rows if row.shots == shots]
-        means = {(row.label, row.dataset): (row.accuracy, row.deviation) for row in shots_rows}
-        mean = {(row.label, "average"): (row.accuracy, row.deviation)
-                for row in average(rows) if row.shots == shots}  # fmt: skip
+        means = {(row.label, row.dataset): _of(row) for row in shots_rows}
+        mean = {(row.label, "average"): _of(row) for row in average(rows) if row.shots == shots}
         marks = marked(row.label for row in shots_rows)
         note = f"Test accuracy in percent, mean ± standard deviation over seeds.{marks}"
         title = f"All at {_shots(shots)}{suite}"
@@ -236,7 +235,7 @@ def average(rows: Sequence[Row]) -> list[Row]:
 
 def _by_shots(title: str, rows: Sequence[Row]) -> Table:
     shots = {k: _shots(k) for k in sorted({row.shots for row in rows})}
-    means = {(row.label, shots[row.shots]): (row.accuracy, row.deviation) for row in rows}
+    means = {(row.label, shots[row.shots]): _of(row) for row in rows}
     most = {row.label: row for row in sorted(rows, key=lambda row: row.shots)}
     costs = {
         label: (Cell(f"{row.fit_seconds:.1f}"), Cell(f"{row.parameters:,}"))
@@ -334,18 +333,27 @@ def _tables_of(
     ]
 
 
-def _mean(values: Sequence[float | None]) -> tuple[float, float] | None:
+def _of(row: Row) -> tuple[float, float | None]:
+    """The accuracy and its deviation, of which one seed has none."""
+    return row.accuracy, row.deviation if row.seeds > 1 else None
+
+
+def _in_words(mean: float, deviation: float | None) -> str:
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def _mean(values: Sequence[float | None]) -> tuple[float, float | None] | None:
     accuracies = [value for value in values if value is not None]
     if not accuracies or len(accuracies) < len(values):  # not of some draws alone
         return None
-    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None
     return statistics.fmean(accuracies), deviation
 
 
 def _grid(
     title: str,
     columns: tuple[str, ...],
-    means: Mapping[tuple[str, str], tuple[float, float]],
+    means: Mapping[tuple[str, str], tuple[float, float | None]],
     note: str,
 ) -> Table:
     """Labels × columns of mean and deviation, with the best of each column."""
@@ -358,7 +366,7 @@ def _grid(
         if (label, column) not in means:
             return MISSING
         mean, deviation = means[label, column]
-        return Cell(f"{mean:.2f} ± {deviation:.2f}", f"{mean:.2f}" == f"{best[column]:.2f}")
+        return Cell(_in_words(mean, deviation), f"{mean:.2f}" == f"{best[column]:.2f}")
 
     labels = dict.fromkeys(label for label, _ in means)
     lines = ((Cell(label), *(cell(label, column) for column in columns)) for label in labels)
