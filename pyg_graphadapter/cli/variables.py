@@ -119,8 +119,10 @@ def unknown(commands: Iterable[tuple[str, Iterable[Any]]]) -> dict[str, str]:
 
 def _meant(variable: str, known: Iterable[str]) -> str:
     """A suggestion, for which what all variables begin with makes none of them alike."""
-    words = [name.removeprefix(PREFIX) for name in known]
-    word = closest(variable.removeprefix(PREFIX), words)
+    words = sorted(name.removeprefix(PREFIX) for name in known)
+    name = variable.removeprefix(PREFIX)
+    of_one_command = (word for word in words if word.endswith(f"_{name}"))
+    word = next(of_one_command, None) or closest(name, words)
     return "" if word is None else f" Did you mean {PREFIX}{word}?"
 
 

@@ -84,6 +84,7 @@ def test_an_error_names_the_variables_that_set_options(features, tmp_path, monke
     ("variable", "meant"),
     [
         ("GRAPHADAPTER_DEVCE", " Did you mean GRAPHADAPTER_DEVICE?"),
+        ("GRAPHADAPTER_REJECT", " Did you mean GRAPHADAPTER_PREDICT_REJECT?"),
         ("GRAPHADAPTER_FIT_SHOT", " Did you mean GRAPHADAPTER_FIT_SHOTS?"),
         ("GRAPHADAPTER_CACHE_GC_UNUSED_DAY", " Did you mean GRAPHADAPTER_CACHE_GC_UNUSED_DAYS?"),
         ("GRAPHADAPTER_QQQQQQQQQQ", ""),
