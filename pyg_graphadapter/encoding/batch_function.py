@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self, cast
 from weakref import WeakValueDictionary
 
 import torch
@@ -63,6 +63,25 @@ class EncodeBatch:
                 "device": str(encoder.device),
             }
         return _encode_batch, (self.identity, how, self.image_column)
+
+
+class InOtherLibraries:
+    """An encoder as ``datasets`` and scikit-learn use it."""
+
+    def batch_function(self, image_column: str = "image") -> EncodeBatch:
+        """A function for ``dataset.map(…, batched=True)`` of ``datasets``, which adds the columns
+        ``features`` and ``reason``
+        (:class:`~pyg_graphadapter.encoding.batch_function.EncodeBatch`). An image that cannot be
+        decoded gets a reason if its column was cast to ``datasets.Image(decode=False)``.
+
+        Args:
+            image_column (str, optional): The column of images. (default: :obj:`"image"`)
+        """
+        return EncodeBatch(cast(EncoderModel, self), image_column)
+
+    def __sklearn_clone__(self) -> Self:
+        """As a parameter of an estimator it is not copied, since it never changes."""
+        return self
 
 
 def _encode_batch(identity: str, how: dict[str, Any] | None, image_column: str) -> EncodeBatch:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyg_graphadapter.data import TEMPLATES
 from pyg_graphadapter.data.descriptions import DESCRIPTIONS_WEIGHT, DescriptionsLike
 from pyg_graphadapter.device import resolve_device
-from pyg_graphadapter.encoding.batch_function import EncodeBatch
+from pyg_graphadapter.encoding.batch_function import InOtherLibraries
 from pyg_graphadapter.encoding.checks import check_model, check_text_features
 from pyg_graphadapter.encoding.config import DTYPES, SHARD_IMAGES
 from pyg_graphadapter.encoding.model import class_text_features
@@ -40,7 +40,7 @@ BATCH_SIZE = {"cpu": 8, "cuda": 256, "mps": 64}  # small enough for the caches o
 logger = logging.getLogger(__name__)
 
 
-class Encoder(TextTower):
+class Encoder(InOtherLibraries, TextTower):
     r"""A frozen dual encoder: CLIP, MetaCLIP 2, SigLIP, SigLIP 2, AltCLIP, Chinese-CLIP, or any
     pair of towers as a ``VisionTextDualEncoderModel``.
 
@@ -321,21 +321,6 @@ class Encoder(TextTower):
         """Class text features ``[C, D]``
         (:func:`~pyg_graphadapter.encoding.model.class_text_features`)."""
         return class_text_features(self, class_names, templates, descriptions, descriptions_weight)
-
-    def batch_function(self, image_column: str = "image") -> EncodeBatch:
-        """A function for ``dataset.map(…, batched=True)`` of ``datasets``, which adds the columns
-        ``features`` and ``reason``
-        (:class:`~pyg_graphadapter.encoding.batch_function.EncodeBatch`). An image that cannot be
-        decoded gets a reason if its column was cast to ``datasets.Image(decode=False)``.
-
-        Args:
-            image_column (str, optional): The column of images. (default: :obj:`"image"`)
-        """
-        return EncodeBatch(self, image_column)
-
-    def __sklearn_clone__(self) -> Self:
-        """As a parameter of an estimator it is not copied, since it never changes."""
-        return self
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"

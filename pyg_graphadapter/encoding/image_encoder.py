@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pyg_graphadapter.device import resolve_device
-from pyg_graphadapter.encoding.batch_function import EncodeBatch
+from pyg_graphadapter.encoding.batch_function import InOtherLibraries
 from pyg_graphadapter.encoding.encoder import BATCH_SIZE
 from pyg_graphadapter.encoding.part_hashes import hash_of, hash_of_weights
 from pyg_graphadapter.encoding.parts import checked_image_features, encoded_in_parts
@@ -20,7 +20,7 @@ from pyg_graphadapter.encoding.views import Views
 SIZES = ((64, 48), (48, 64), (32, 32))  # of the images that a transform is recognised by
 
 
-class ImageEncoder:
+class ImageEncoder(InOtherLibraries):
     r"""A module or function that gives features of images, without texts.
 
     It implements :class:`~pyg_graphadapter.encoding.model.EncoderModel`. Only methods that need no
@@ -121,21 +121,6 @@ class ImageEncoder:
                 f"{list(pixels.shape)} (got {shape}): wrap it in a function that does."
             )
         return checked_image_features(x, self.name)
-
-    def batch_function(self, image_column: str = "image") -> EncodeBatch:
-        """A function for ``dataset.map(…, batched=True)`` of ``datasets``, which adds the columns
-        ``features`` and ``reason``
-        (:class:`~pyg_graphadapter.encoding.batch_function.EncodeBatch`). An image that cannot be
-        decoded gets a reason if its column was cast to ``datasets.Image(decode=False)``.
-
-        Args:
-            image_column (str, optional): The column of images. (default: :obj:`"image"`)
-        """
-        return EncodeBatch(self, image_column)
-
-    def __sklearn_clone__(self) -> Self:
-        """As a parameter of an estimator it is not copied, since it never changes."""
-        return self
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, device={str(self.device)!r})"
