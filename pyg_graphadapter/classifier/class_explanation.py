@@ -88,10 +88,10 @@ def _turned(
     parts: Mapping[str, Tensor], text: Tensor, class_names: Sequence[str], c: int
 ) -> Explanation:
     """The parts of the weights along the direction in which they were turned away from the name."""
-    own = {kind: weights[c].double() for kind, weights in parts.items()}
-    t, w = unit(text[c].double()), torch.stack(list(own.values())).sum(dim=0)
+    class_parts = {kind: weights[c].double() for kind, weights in parts.items()}
+    t, w = unit(text[c].double()), torch.stack(list(class_parts.values())).sum(dim=0)
     direction = unit(w - (w @ t) * t) / w.norm().clamp(min=1e-12)
-    amounts = {kind: part @ direction for kind, part in own.items() if kind != NAME}
+    amounts = {kind: part @ direction for kind, part in class_parts.items() if kind != NAME}
     return explain_parts(amounts, class_names[c], SINE)
 
 

@@ -89,14 +89,14 @@ def _images(logits: Tensor, y: Tensor, temperature: float) -> list[EvaluatedImag
 
 def _block(logits: Tensor, y: Tensor, temperature: float) -> list[EvaluatedImage]:
     top = _likeliest(logits)  # [B, 5]
-    before = logits.double().log_softmax(dim=1)
+    log_uncalibrated = logits.double().log_softmax(dim=1)
     after = (logits.double() / temperature).log_softmax(dim=1)
     columns = [
         y,
         top,
         after.exp().gather(1, top),
-        before.exp().gather(1, top[:, :1]).squeeze(1),
-        *(_losses(after, y) + _losses(before, y)),
+        log_uncalibrated.exp().gather(1, top[:, :1]).squeeze(1),
+        *(_losses(after, y) + _losses(log_uncalibrated, y)),
     ]
     return [
         EvaluatedImage(
@@ -179,11 +179,11 @@ def _with_shown(
 ) -> EvaluationFile:
     """The file with small pictures of the errors that are shown, and with what speaks for the
     wrong class in words."""
-    shown = shown_errors(file)
+    shown_images = shown_errors(file)
     reference = Reference.of(classifier.adapter, classifier.shots, has_text=classifier.has_text)
-    words = _words(classifier, reference, labelled.features.mean_views(), shown)
+    words = _words(classifier, reference, labelled.features.mean_views(), shown_images)
     images = list(file.images)
-    for i, explanation in zip(shown, words, strict=True):
+    for i, explanation in zip(shown_images, words, strict=True):
         picture = thumbnail(labelled.images[i]) if len(labelled.images) else None
         images[i] = replace(images[i], thumbnail=picture, explanation=explanation)
     return replace(
@@ -207,15 +207,17 @@ def _class_words(
 
 
 def _words(
-    classifier: ClassifierBase, reference: Reference, x: Tensor, shown: list[int]
+    classifier: ClassifierBase, reference: Reference, x: Tensor, shown_images: list[int]
 ) -> list[str]:
     """Why the images that are shown were classified so. A transductive method gets all of them."""
     is_transductive = classifier.adapter.is_transductive
     reasons = reasons_of(
         classifier.adapter,
         classifier.class_names,
-        x if is_transductive and shown else x[shown],
+        x if is_transductive and shown_images else x[shown_images],
         reference,
         temperature=classifier.temperature,
     )
-    return [reasons[i].words for i in shown] if is_transductive else [r.words for r in reasons]
+    return (
+        [reasons[i].words for i in shown_images] if is_transductive else [r.words for r in reasons]
+    )

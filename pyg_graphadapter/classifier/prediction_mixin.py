@@ -60,7 +60,7 @@ class PredictionMixin(EncoderMixin):
         Raises:
             ValueError: As :meth:`predict_proba` does.
         """
-        known = self._known_images() if score_unknown else None
+        familiarity = self._known_images() if score_unknown else None
         given = self._input(x, follow_links=follow_links)
         if isinstance(given, FeatureInput):
             features, index, skipped = given.x, torch.arange(len(given.x)), {}
@@ -76,7 +76,7 @@ class PredictionMixin(EncoderMixin):
         temperature = self.temperature if calibrated else 1.0
         probability = probabilities(predict_logits(self.adapter, features), temperature)
         text = self.adapter.text if self.has_text else None
-        score = None if known is None else -known.of(features, text)
+        score = None if familiarity is None else -familiarity.of(features, text)
         return Classified(probability, index, skipped, given.files, score)
 
     def unknown_score(self, x: Any, *, on_error: str = "raise") -> Tensor:

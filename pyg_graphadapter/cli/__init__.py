@@ -68,9 +68,9 @@ class LazyGroup(VisibleGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported from its module."""
-        name, found, arguments = super().resolve_command(ctx, args)
-        if found is None:  # in completion
-            return name, found, arguments
+        name, placeholder, arguments = super().resolve_command(ctx, args)
+        if placeholder is None:  # in completion
+            return name, placeholder, arguments
         command = _command(name)
         command.name = name
         if not ctx.resilient_parsing:

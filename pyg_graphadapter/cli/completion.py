@@ -39,9 +39,9 @@ def settings(ctx: typer.Context, incomplete: str) -> Completions:
     from pyg_graphadapter.adapters import adapter_class  # loads torch
 
     named = str(ctx.params.get("method") or ctx.params.get("methods") or "").split(",")
-    known = [name for name in named if name in adapter_names()]
-    names = {name: [field.name for field in fields(adapter_class(name).Config)] for name in known}
-    start = len(known) > 1
+    methods = [name for name in named if name in adapter_names()]
+    names = {name: [field.name for field in fields(adapter_class(name).Config)] for name in methods}
+    start = len(methods) > 1
     return [
         text
         for method, of_method in names.items()

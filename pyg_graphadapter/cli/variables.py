@@ -110,16 +110,18 @@ def help_of_variables(command: str) -> str:
 def unknown(commands: Iterable[tuple[str, Iterable[Any]]]) -> dict[str, str]:
     """The variables that are set and belong to none of some commands with their options, and what
     may have been meant."""
-    known = set(_general())
+    variables = set(_general())
     for command, options in commands:
-        known.update(variable for option in options for variable in variables_of(command, option))
+        variables.update(
+            variable for option in options for variable in variables_of(command, option)
+        )
     are_set = [variable for variable in os.environ if variable.startswith(PREFIX)]
-    return {name: _meant(name, known) for name in are_set if name not in known}
+    return {name: _meant(name, variables) for name in are_set if name not in variables}
 
 
-def _meant(variable: str, known: Iterable[str]) -> str:
+def _meant(variable: str, variables: Iterable[str]) -> str:
     """A suggestion, for which what all variables begin with makes none of them alike."""
-    words = sorted(name.removeprefix(PREFIX) for name in known)
+    words = sorted(name.removeprefix(PREFIX) for name in variables)
     name = variable.removeprefix(PREFIX)
     of_one_command = (word for word in words if word.endswith(f"_{name}"))
     word = next(of_one_command, None) or closest(name, words)

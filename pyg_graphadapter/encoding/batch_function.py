@@ -146,12 +146,12 @@ def check_process(encoder: EncoderModel) -> None:
 
 def encoded_column(encoder: EncoderModel, images: list[Any]) -> EncodedImages:
     """The features of the images of a column, which may lack some."""
-    there = torch.tensor([i for i, image in enumerate(images) if image is not None]).long()
+    decodable = torch.tensor([i for i, image in enumerate(images) if image is not None]).long()
     pipeline = pipeline_of(encoder, EncodingConfig())
-    encoded = pipeline.encode([images[i] for i in there.tolist()], progress=False)
+    encoded = pipeline.encode([images[i] for i in decodable.tolist()], progress=False)
     skipped = {i: NO_IMAGE for i, image in enumerate(images) if image is None}
-    skipped |= {int(there[i]): reason for i, reason in encoded.skipped.items()}
-    return EncodedImages(encoded.x, there[encoded.index], skipped, encoded.num_encoded)
+    skipped |= {int(decodable[i]): reason for i, reason in encoded.skipped.items()}
+    return EncodedImages(encoded.x, decodable[encoded.index], skipped, encoded.num_encoded)
 
 
 def in_rows(x: Tensor, index: Tensor, count: int) -> Tensor:

@@ -251,11 +251,11 @@ def _drawn(
     texts = curve.values or tuple(
         f"{y_text(y)} ± {y_text(bar)}" if bar else y_text(y) for _, y, bar in curve.points
     )
-    said = {x: text for (x, _, _), text in zip(curve.points, texts, strict=True)}
+    y_values = {x: text for (x, _, _), text in zip(curve.points, texts, strict=True)}
 
     def value_at(x: float) -> str:
-        before = [other for other in said if other <= x] if curve.holds else [x]
-        return said.get(max(before, default=x), "")
+        previous = [other for other in y_values if other <= x] if curve.holds else [x]
+        return y_values.get(max(previous, default=x), "")
 
     marks = tuple(
         Mark(x_axis.place(x), y_axis.place(y), y_axis.place(y - bar), y_axis.place(y + bar))

@@ -76,12 +76,12 @@ class Confusions:
         count = Counter((image.label, image.top[0].label) for image in e.images)
         of_class = Counter(image.label for image in e.images)
         pairs = confused_pairs(e)
-        shown = _shown_classes(pairs, len(e.class_names))
+        shown_classes = _shown_classes(pairs, len(e.class_names))
         names = unique_names(e.class_names)
         lines = []
-        for label in shown:
+        for label in shown_classes:
             whole = max(of_class[label], 1)
-            cells = [(c, count[label, c]) for c in shown]
+            cells = [(c, count[label, c]) for c in shown_classes]
             lines.append(
                 Line(
                     names[label],
@@ -95,28 +95,35 @@ class Confusions:
         keys = {cell.key for line in lines for cell in line.cells if cell.images}
         examples = _examples(e, keys | {pair.key for pair in named}, on_page)
         return cls(
-            tuple(names[c] for c in shown), len(names), tuple(lines), named, len(pairs), examples
+            tuple(names[c] for c in shown_classes),
+            len(names),
+            tuple(lines),
+            named,
+            len(pairs),
+            examples,
         )
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """The names of classes as they are shown, with their number where several have the same."""
-    shown = [visible(name) for name in names]
-    count = Counter(shown)
-    return [name if count[name] == 1 else f"{name} ({c + 1})" for c, name in enumerate(shown)]
+    visible_names = [visible(name) for name in names]
+    count = Counter(visible_names)
+    return [
+        name if count[name] == 1 else f"{name} ({c + 1})" for c, name in enumerate(visible_names)
+    ]
 
 
 def _shown_classes(pairs: Sequence[ConfusedPair], total: int) -> list[int]:
     """All classes, or those of the most frequent confusions."""
     if total <= MOST_CLASSES:
         return list(range(total))
-    shown: dict[int, None] = {}
+    classes: dict[int, None] = {}
     for pair in pairs:
-        both = shown | dict.fromkeys((pair.label, pair.predicted))
+        both = classes | dict.fromkeys((pair.label, pair.predicted))
         if len(both) > MOST_CLASSES:
             break
-        shown = both
-    return sorted(shown) or list(range(MOST_CLASSES))
+        classes = both
+    return sorted(classes) or list(range(MOST_CLASSES))
 
 
 def _examples(e: EvaluationFile, keys: Set[str], on_page: Set[int]) -> dict[str, dict[str, Any]]:

@@ -63,7 +63,7 @@ def evaluation_page(e: EvaluationFile) -> str:
     """The page, as HTML."""
     names = unique_names(e.class_names)
     wrong = errors(e)
-    shown = wrong[:MOST_ERRORS]
+    shown_images = wrong[:MOST_ERRORS]
     wrong_numbers = set(wrong)
     explained = [
         i for i, image in enumerate(e.images) if image.explanation and i not in wrong_numbers
@@ -83,8 +83,8 @@ def evaluation_page(e: EvaluationFile) -> str:
         remarks=remarks(e),
         measures=measures_table(e),
         classes=_classes(e, names),
-        confusions=Confusions.of(e, {*shown, *explained}),
-        pictures=[_picture(i, e.images[i], names) for i in shown],
+        confusions=Confusions.of(e, {*shown_images, *explained}),
+        pictures=[_picture(i, e.images[i], names) for i in shown_images],
         num_wrong=len(wrong),
         reliability=reliability_chart(e),
         probabilities=calibration_table(e),
@@ -123,9 +123,9 @@ class ClassLine:
 
 def _classes(e: EvaluationFile, names: Sequence[str]) -> list[ClassLine]:
     """The classes, the weakest first; classes of which there is no picture last."""
-    taken: dict[int, str] = {}
+    confused_with: dict[int, str] = {}
     for pair in confused_pairs(e):
-        taken.setdefault(pair.label, f"{short(names[pair.predicted])} ({pair.images})")
+        confused_with.setdefault(pair.label, f"{short(names[pair.predicted])} ({pair.images})")
     rows = sorted(
         enumerate(class_rows(e)),
         key=lambda item: (item[1].recall is None, item[1].recall or 0.0, -item[1].images),
@@ -139,7 +139,7 @@ def _classes(e: EvaluationFile, names: Sequence[str]) -> list[ClassLine]:
             row.recall or 0.0,
             row.predicted,
             "-" if row.precision is None else f"{row.precision:.1f}",
-            taken.get(c, "-"),
+            confused_with.get(c, "-"),
         )
         for c, row in rows
     ]

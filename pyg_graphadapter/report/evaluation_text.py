@@ -38,11 +38,11 @@ def _headline(e: EvaluationFile) -> str:
 
 
 def _measures(e: EvaluationFile) -> list[str]:
-    found = intervals(e)
+    limits = intervals(e)
     rows = [
-        ("Accuracy", e.measures.get("accuracy"), found.accuracy),
-        ("Balanced accuracy", e.measures.get("balanced_accuracy"), found.balanced_accuracy),
-        ("Macro-F1", e.measures.get("macro_f1"), found.macro_f1),
+        ("Accuracy", e.measures.get("accuracy"), limits.accuracy),
+        ("Balanced accuracy", e.measures.get("balanced_accuracy"), limits.balanced_accuracy),
+        ("Macro-F1", e.measures.get("macro_f1"), limits.macro_f1),
         ("Top-5 accuracy", e.measures.get("top5"), None),
         ("Zero-shot accuracy", e.measures.get("zero_shot"), None),
     ]
@@ -60,12 +60,12 @@ def _interval(interval: Interval | None) -> str:
 
 
 def _calibration(e: EvaluationFile) -> list[str]:
-    after, before = calibration(e), calibration(e, calibrated=False)
+    calibrated, uncalibrated = calibration(e), calibration(e, calibrated=False)
     is_calibrated = e.temperature != 1
     rows = [
-        ("Calibration error", f"{after.ece:.2f} %", f"{before.ece:.2f} %"),
-        ("Log loss", f"{after.nll:.4f}", f"{before.nll:.4f}"),
-        ("Brier score", f"{after.brier:.4f}", f"{before.brier:.4f}"),
+        ("Calibration error", f"{calibrated.ece:.2f} %", f"{uncalibrated.ece:.2f} %"),
+        ("Log loss", f"{calibrated.nll:.4f}", f"{uncalibrated.nll:.4f}"),
+        ("Brier score", f"{calibrated.brier:.4f}", f"{uncalibrated.brier:.4f}"),
     ]
     head = f"Probabilities, with temperature {e.temperature:.3g}"
     source = f" ({visible(e.temperature_source)})" if e.temperature_source else ""

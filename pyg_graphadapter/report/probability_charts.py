@@ -48,13 +48,17 @@ def reliability_chart(e: EvaluationFile) -> Chart:
 
 def calibration_table(e: EvaluationFile) -> Table:
     """What calibration changes."""
-    after, before = calibration(e), calibration(e, calibrated=False)
+    calibrated, uncalibrated = calibration(e), calibration(e, calibrated=False)
     words = {
         "ece": ("mean gap between how sure and how often right (ECE), %", "{:.1f}"),
         "nll": ("negative log-likelihood", "{:.3f}"),
         "brier": ("Brier score", "{:.3f}"),
     }
-    states = {"before": before, "after": after} if _is_calibrated(e) else {"value": after}
+    states = (
+        {"before": uncalibrated, "after": calibrated}
+        if _is_calibrated(e)
+        else {"value": calibrated}
+    )
     lines = tuple(
         (Cell(text), *(Cell(form.format(getattr(state, name))) for state in states.values()))
         for name, (text, form) in words.items()

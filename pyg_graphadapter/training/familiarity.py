@@ -259,8 +259,8 @@ class _Shots(NamedTuple):
         total = self.number.new_zeros(len(self.means)).index_add_(0, self.y, self.number)
         n = total[y].unsqueeze(1)
         joint = x @ _classes(self.means, self.text).t()
-        own = (x * unit(n * self.means[y] - w * x)).sum(dim=1)
-        joint.scatter_(1, y.unsqueeze(1), (own + self._text_part(x, y)).unsqueeze(1))
+        cosines = (x * unit(n * self.means[y] - w * x)).sum(dim=1)
+        joint.scatter_(1, y.unsqueeze(1), (cosines + self._text_part(x, y)).unsqueeze(1))
         residual = x - self.means[y]
         towards = residual - residual @ directions.t() @ directions  # P r, times the ridge
         length = (residual * towards).sum(dim=1, keepdim=True)  # r^T P r
@@ -276,12 +276,12 @@ class _Shots(NamedTuple):
         """Both numbers ``[M, 2]`` of shots that are the only ones of their classes: as near to
         these as to the nearest other class."""
         x, y = self.x[rows], self.y[rows]
-        own = y.unsqueeze(1)
+        labels = y.unsqueeze(1)
         cosine = x @ unit(self.means).t()
-        nearest = cosine.scatter(1, own, -torch.inf).amax(dim=1)
+        nearest = cosine.scatter(1, labels, -torch.inf).amax(dim=1)
         joint = x @ _classes(self.means, self.text).t()
-        joint.scatter_(1, own, (nearest + self._text_part(x, y)).unsqueeze(1))
-        distance = _distances(x, self.means, directions).scatter(1, own, torch.inf)
+        joint.scatter_(1, labels, (nearest + self._text_part(x, y)).unsqueeze(1))
+        distance = _distances(x, self.means, directions).scatter(1, labels, torch.inf)
         return _largest(joint, _nearness(distance))
 
     def _text_part(self, x: Tensor, y: Tensor) -> Tensor | float:
