@@ -226,7 +226,9 @@ def summary(frame: "pd.DataFrame") -> "pd.DataFrame":
     columns |= {name: groups[name].mean() for name in ("fit_seconds", "select_seconds")}
     columns |= {name: groups[name].first() for name in ("parameters", "transductive")}
     columns["failed"] = groups["error"].count()
-    return pd.DataFrame(columns).reset_index()
+    table = pd.DataFrame(columns).reset_index()
+    first = ["label", "shots", "accuracy", "accuracy_std", "seeds"]  # what a narrow screen shows
+    return table[[*first, *(name for name in table.columns if name not in first)]]
 
 
 def _frame(results: Sequence[dict[str, Any]]) -> "pd.DataFrame":

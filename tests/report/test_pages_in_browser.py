@@ -126,6 +126,14 @@ def test_the_page_is_never_wider_than_the_window(name, size, open_page, request)
     assert cut == []
 
 
+def test_no_column_of_accuracies_is_cut_on_a_wide_screen(comparison, open_page):
+    page = open_page(comparison)
+    cut = page.evaluate("""() => [...document.querySelectorAll(".pair.panel .scroll")]
+        .filter(e => e.scrollWidth > e.clientWidth).map(e => e.outerHTML.slice(0, 100))""")
+    assert page.locator(".pair.panel .scroll").count() > 0
+    assert cut == []
+
+
 def test_tables_sort_by_click_and_by_keyboard(evaluation, open_page):
     page = open_page(evaluation)
     header = page.locator("#class-table th").nth(1)
