@@ -229,7 +229,8 @@ class FeatureCache:
                 try:
                     self._make_folder()
                     stack.enter_context(folder_lock(self.folder))
-                except FileNotFoundError:  # somebody has just removed the folder
+                # Somebody has just removed the folder, also between two looks of mkdir at it:
+                except (FileNotFoundError, FileExistsError):
                     if is_last:
                         raise
                     continue

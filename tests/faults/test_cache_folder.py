@@ -1,6 +1,7 @@
 """The feature cache among foreign, damaged and linked files, killed processes and locks."""
 
 import contextlib
+import errno
 import json
 import logging
 import multiprocessing
@@ -12,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -257,6 +259,23 @@ def test_a_gc_that_never_stops_stops_no_writer(caches):
     cache.write(keys(7), torch.ones(1, 1, 4))
     assert found(cache, 7).all()
     assert len(cached_features(caches)) == 1
+
+
+def test_a_folder_that_goes_while_it_is_made_is_made_again(tmp_path, monkeypatch):
+    """mkdir finds that it is there, and looks again when it is not."""
+    cache = FeatureCache(tmp_path / "caches", MODEL)
+    make, refusals = os.mkdir, []
+
+    def mkdir(path, *arguments, **options):
+        if Path(path) == cache.folder and not refusals:
+            refusals.append(path)
+            raise FileExistsError(errno.EEXIST, "File exists", str(path))
+        make(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    cache.write(keys(3), torch.ones(1, 1, 4))
+    assert refusals
+    assert found(cache, 3).all()
 
 
 def test_a_writer_that_comes_before_the_manifest_goes_gets_it_back(cache, caches, monkeypatch):
